@@ -1,0 +1,227 @@
+//! What the log holds: the record types and how they refer to each other.
+//!
+//! A submission is stored as *content* (once), an [`Submission`] header (once) and *rows* (one per recipient, many
+//! to a `Rows` record). Its end is told by [`Outcome`]s, gathered in [`OutcomeBatch`]es. Accounting is a reader
+//! of these records, so an outcome carries everything an accounting line needs that the row and the
+//! submission do not already say.
+
+use rkyv::{Archive, Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Where a record lies: segment number, and offset of its frame in units of 8 bytes. Segment numbers only grow
+/// (a recycled file gets a new number), so locations are ordered like time and serve as the log position (LSN).
+#[derive(
+    Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash,
+)]
+pub struct Location {
+    pub segment: u32,
+    pub offset8: u32,
+}
+
+/// One recipient: the `Rows` record it stands in, its index there, and its ordinal among all rows of that segment
+/// (the bit that says "settled").
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RowRef {
+    pub record: Location,
+    pub ordinal: u32,
+    pub index: u16,
+}
+
+/// The header of a submission.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Submission {
+    /// Unique over the life of the spool; never derived from a clock (R8).
+    pub id: u64,
+    /// Where the content lies. In a [`Draft`] it is filled in by the log from [`Draft::Accepted::content`].
+    pub content: Location,
+    /// Envelope sender, empty for `<>`.
+    pub sender: String,
+    pub job: String,
+    pub envid: String,
+    /// The VMTA or pool the submission asked for; empty for `{default}`.
+    pub virtual_mta: String,
+    /// `smtp` or `api`, as accounting's `srcType`.
+    pub source_type: String,
+    /// `heloname (ip)`, accounting's `srcMta`.
+    pub source_mta: String,
+    pub received_from_ip: String,
+    pub received_on_ip: String,
+    /// AUTH user, accounting's `rcvSmtpUser`.
+    pub smtp_user: String,
+    /// Unix milliseconds.
+    pub accepted_at: i64,
+    /// Not before this time (unix milliseconds); 0 means at once.
+    pub start_at: i64,
+    /// Names of the merge fields, in the order of the values in each row.
+    pub fields: Vec<String>,
+    /// Rendered size in bytes, or the best estimate for templates (for SIZE).
+    pub size: u32,
+    pub eight_bit: bool,
+    pub smtputf8: bool,
+    /// DSN RET=HDRS|FULL, empty when absent.
+    pub dsn_ret: String,
+    /// Identity of the pickup file or campaign this came from (F26), empty for other doors.
+    pub pickup_identity: String,
+}
+
+/// Rows not yet written. Values are appended row by row; the layout is the stored one.
+#[derive(Clone, Debug, Default)]
+pub struct RowsDraft {
+    /// VMTAs that the rows of this record use (at most 255); `vmta[i]` indexes it.
+    pub vmtas: Vec<String>,
+    pub vmta: Vec<u8>,
+    /// End of each row in `bytes`.
+    pub ends: Vec<u32>,
+    /// Per row: address, then one value per field; each with a LEB128 length before it.
+    pub bytes: Vec<u8>,
+    /// Number of the first row within its submission (row numbers make Message-IDs and resume imports).
+    pub first_row: u64,
+}
+
+/// A reference from one record to another that may be in the same group and so has no location yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ref {
+    /// The draft with this index in the same group.
+    Here(usize),
+    At(Location),
+}
+
+/// A record on its way into the log.
+#[derive(Clone, Debug)]
+pub enum Draft {
+    /// Message content in the serialised form of `mail::content`.
+    Content(Arc<[u8]>),
+    Accepted {
+        submission: Submission,
+        content: Ref,
+    },
+    Rows {
+        submission: Ref,
+        rows: RowsDraft,
+    },
+    Control(Control),
+}
+
+/// Drafts that become durable together or not at all (R1: recovery treats a group all-or-nothing).
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    pub drafts: Vec<Draft>,
+}
+
+/// Where the drafts of a committed group ended up, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    pub places: Vec<Place>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    pub at: Location,
+    /// For `Rows`: ordinal of the record's first row within its segment.
+    pub first_ordinal: u32,
+}
+
+/// State that is neither mail nor outcome.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// A campaign import has durably stored all rows before `next_row` of the submission at `submission`
+    /// (same group as those rows). `state` is the importer's own (counters for the report).
+    ImportProgress { identity: String, submission: Location, next_row: u64, state: Vec<u8> },
+    /// The pickup file or campaign with this identity is wholly stored; it may be removed and must never be
+    /// injected again while this record is known (F26).
+    PickupDone { identity: String },
+    /// The file is gone from the pickup directory: `PickupDone` for it need not be remembered any longer.
+    PickupForgotten { identity: String },
+    /// Queue paused or resumed by the operator (`domain/vmta`, wildcards allowed).
+    QueuePaused { queue: String, paused: bool },
+    /// Written by reclaim: the rows of `segment` that are settled, one bit per ordinal. Replaces the
+    /// outcome records about that segment in segments that are about to be recycled.
+    SettledRows { segment: u32, bits: Vec<u8> },
+}
+
+/// The circumstances of an attempt, shared by many outcomes.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Attempt {
+    /// `domain/vmta`.
+    pub queue: String,
+    pub vmta: String,
+    pub vmta_pool: String,
+    /// `smtp`, `discard`, `file`, `pipe`.
+    pub delivery_type: String,
+    pub source_ip: String,
+    pub destination_ip: String,
+    /// `host (ip)`, accounting's `dsnMta`.
+    pub mta: String,
+    /// Comma list of the peer's EHLO keywords.
+    pub esmtp: String,
+    pub tls_protocol: String,
+    pub tls_cipher: String,
+}
+
+/// What the peer said, or what we conclude.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Said {
+    /// Enhanced status with text, e.g. `2.0.0 (success)`: accounting's `dsnStatus`.
+    pub status: String,
+    /// e.g. `smtp;250 DATA ok`; empty for connection errors: accounting's `dsnDiag`.
+    pub diagnostic: String,
+}
+
+/// What became of one recipient in one attempt.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// Accepted by the next hop. Final.
+    Delivered,
+    /// Permanently refused, here or there. Final.
+    Bounced,
+    /// Older than `bounce-after`. Final; accounted as a bounce with status 4.4.7.
+    Expired,
+    /// Removed by the operator. Final; accounted as a bounce unless `quiet`.
+    Deleted { quiet: bool },
+    /// Failed for now; the recipient stays queued (accounting type `t`).
+    Deferred,
+    /// Final dot sent, no reply (R11): stays queued and may arrive twice (accounting type `t`).
+    InDoubt,
+}
+
+impl Disposition {
+    /// Whether the recipient leaves the queue with it.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Disposition::Deferred | Disposition::InDoubt)
+    }
+}
+
+/// One settled or deferred recipient.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub row: RowRef,
+    pub submission: Location,
+    pub disposition: Disposition,
+    /// Unix milliseconds.
+    pub at: i64,
+    /// Index into [`OutcomeBatch::attempts`].
+    pub attempt: u32,
+    /// Index into [`OutcomeBatch::said`].
+    pub said: u32,
+    /// Bytes transferred (delivered only).
+    pub size: u32,
+    /// How many attempts the recipient has had, this one included.
+    pub attempts: u16,
+}
+
+/// A failed attempt for a whole queue (accounting type `tq`).
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueFailure {
+    pub at: i64,
+    pub attempt: u32,
+    pub said: u32,
+}
+
+/// Outcomes written together, with what they share stored once.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutcomeBatch {
+    pub attempts: Vec<Attempt>,
+    pub said: Vec<Said>,
+    pub outcomes: Vec<Outcome>,
+    pub queue_failures: Vec<QueueFailure>,
+}
