@@ -4,7 +4,7 @@
 use crate::base::Time;
 use crate::mail::content::Content;
 use crate::spool::record::Location;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// Bytes of content kept per shard.
@@ -22,6 +22,8 @@ pub struct Contents {
     cached: HashMap<Location, Cached>,
     /// Asked from storage and not yet here; the connections waiting for each.
     loading: HashMap<Location, Vec<u32>>,
+    /// Could not be read; not asked for again.
+    unreadable: HashSet<Location>,
     bytes: usize,
 }
 
@@ -45,6 +47,14 @@ impl Contents {
         self.loading.remove(&at).unwrap_or_default()
     }
 
+    pub fn set_unreadable(&mut self, at: Location) {
+        self.unreadable.insert(at);
+    }
+
+    pub fn is_unreadable(&self, at: Location) -> bool {
+        self.unreadable.contains(&at)
+    }
+
     pub fn insert(&mut self, at: Location, content: Content, bytes: usize, now: Time) {
         if self.bytes + bytes > BUDGET {
             self.evict(bytes);
@@ -62,6 +72,7 @@ impl Contents {
     }
 
     pub fn remove(&mut self, at: Location) {
+        self.unreadable.remove(&at);
         if let Some(old) = self.cached.remove(&at) {
             self.bytes -= old.bytes;
         }

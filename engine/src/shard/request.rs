@@ -12,6 +12,10 @@ pub struct QueuePattern {
 }
 
 impl QueuePattern {
+    pub fn all() -> QueuePattern {
+        QueuePattern { domain: None, vmta: None }
+    }
+
     pub fn parse(text: &str) -> QueuePattern {
         let part = |p: &str| if p.is_empty() || p == "*" { None } else { Some(p.to_ascii_lowercase()) };
         match text.split_once('/') {
