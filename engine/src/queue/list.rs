@@ -1,6 +1,6 @@
 //! First-in first-out lists of slots, linked through the slots themselves: 12 bytes a list, nothing per recipient.
 
-use super::slot::Slots;
+use super::slot::{Slot, Slots};
 use crate::base::NONE;
 
 /// A list of slots. The slots are the owner's; a slot stands in one list at a time.
@@ -79,13 +79,15 @@ impl List {
         std::iter::successors(self.front(), |&key| Some(slots[key].next).filter(|&next| next != NONE))
     }
 
-    /// Takes out, in order, the slots for which `out` says so, and returns them as a list of their own.
-    pub fn split(&mut self, slots: &mut Slots, mut out: impl FnMut(&Slots, u32) -> bool) -> List {
+    /// Looks at the first `most` slots and takes out, in order, those for which `out` says so.
+    pub fn split(&mut self, slots: &mut Slots, most: u32, mut out: impl FnMut(&Slot) -> bool) -> List {
         let (mut taken, mut kept) = (List::default(), List::default());
-        while let Some(key) = self.pop_front(slots) {
-            let list = if out(slots, key) { &mut taken } else { &mut kept };
+        for _ in 0..most.min(self.len) {
+            let Some(key) = self.pop_front(slots) else { break };
+            let list = if out(&slots[key]) { &mut taken } else { &mut kept };
             list.push_back(slots, key);
         }
+        kept.append(slots, std::mem::take(self));
         *self = kept;
         taken
     }
@@ -94,7 +96,6 @@ impl List {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::slot::Slot;
     use crate::spool::record::RowRef;
     use proptest::prelude::*;
     use std::collections::VecDeque;
@@ -116,6 +117,18 @@ mod tests {
             (0usize..4).prop_map(Step::Append),
             Just(Step::SplitOdd),
         ]
+    }
+
+    #[test]
+    fn split_looks_no_further_than_told() {
+        let mut slots = Slots::new();
+        let mut list = List::default();
+        for _ in 0..10 {
+            let key = slots.insert(Slot::new(RowRef::default(), 0));
+            list.push_back(&mut slots, key);
+        }
+        let taken = list.split(&mut slots, 4, |_| true);
+        assert_eq!((taken.len(), list.len(), list.front()), (4, 6, Some(4)));
     }
 
     proptest! {
@@ -152,7 +165,10 @@ mod tests {
                         list.append(&mut slots, other);
                     }
                     Step::SplitOdd => {
-                        let odd = list.split(&mut slots, |_, key| key % 2 == 1);
+                        for key in list.iter(&slots).collect::<Vec<_>>() {
+                            slots[key].submission = key % 2;
+                        }
+                        let odd = list.split(&mut slots, u32::MAX, |slot| slot.submission == 1);
                         prop_assert!(odd.iter(&slots).eq(model.iter().copied().filter(|key| key % 2 == 1)));
                         model.retain(|key| key % 2 == 0);
                         for key in odd.iter(&slots).collect::<Vec<_>>() {

@@ -49,7 +49,16 @@ impl Slot {
 
     /// Not to be tried before this time (never earlier than what was set, up to 100 ms later).
     pub fn due(&self) -> Time {
-        Time(u64::from(self.due) * TENTH)
+        Slot::time_of(self.due)
+    }
+
+    /// [`Slot::due`] in tenths of a second.
+    pub(super) fn due_tenths(&self) -> u32 {
+        self.due
+    }
+
+    pub(super) fn time_of(tenths: u32) -> Time {
+        Time(u64::from(tenths) * TENTH)
     }
 
     pub fn set_due(&mut self, at: Time) {
