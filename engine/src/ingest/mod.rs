@@ -1,1 +1,4 @@
-//! (module under construction)
+//! Intake: what a front door hands over becomes groups of records. Campaigns, pickup files and finished messages
+//! are read from bytes here; opening, renaming and watching files is the shell's.
+
+pub mod dedup;
