@@ -12,6 +12,8 @@ pub enum Fault {
         /// Lines the row runs over, counted from one.
         lines: u64,
     },
+    #[error("a quote in it opens a value that is not closed before the end of the file ({lines} lines)")]
+    OpenQuote { lines: u64 },
     #[error("field `{field}` is not UTF-8 at byte {at}")]
     Utf8 { field: String, at: usize },
     #[error("`{field}` is not an e-mail address: {error}")]

@@ -2,9 +2,15 @@
 //! are read from bytes here; opening, renaming and watching files is the shell's.
 
 pub mod batch;
+pub mod chunk;
 pub mod compressed;
 pub mod csv_rows;
 pub mod dedup;
+pub mod domains;
 pub mod fault;
+pub mod import;
 pub mod jsonl_rows;
+pub mod nearest;
+pub mod plan;
+pub mod progress;
 pub mod table;

@@ -4,7 +4,7 @@
 use super::batch::{Batch, MAX_ROW};
 use super::csv_rows::CsvRows;
 use super::jsonl_rows::JsonlRows;
-use std::io::{self, BufRead, Chain, Cursor};
+use std::io::{self, BufRead, Chain, Cursor, Read};
 
 /// Columns a table may have.
 pub const MAX_COLUMNS: usize = 1024;
