@@ -4,5 +4,6 @@
 pub mod address;
 pub mod header;
 pub mod lines;
+pub mod row;
 
 pub use address::{Address, AddressError, AddressRef, check, normalise_domain};
