@@ -3,7 +3,8 @@
 
 use crate::base::Wall;
 use crate::io::reactor::Message;
-use crate::shard::{Admit, AdmitRow, QueueName, ShardReply, ShardRequest, owner};
+use crate::queue::QueueName;
+use crate::shard::{Admit, AdmitRow, ShardReply, ShardRequest, owner};
 use crate::spool::record::{Location, Place, Submission};
 use hashbrown::HashMap;
 use std::sync::Arc;

@@ -1,23 +1,11 @@
 //! What crosses from intake to the owners of queues: recipients that are on stable storage.
 
 use crate::base::Wall;
+use crate::queue::QueueName;
 use crate::spool::record::Location;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 use std::sync::Arc;
-
-/// `domain/vmta`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct QueueName {
-    pub domain: Arc<str>,
-    pub vmta: Arc<str>,
-}
-
-impl std::fmt::Display for QueueName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.domain, self.vmta)
-    }
-}
 
 /// Which of `shards` owns a queue. The key is fixed: an owner changes only with the number of shards.
 pub fn owner(domain: &str, vmta: &str, shards: usize) -> usize {

@@ -10,6 +10,8 @@ use crate::mail::content::{Content, Row};
 use crate::mail::row::row_view;
 use crate::smtp::client;
 use crate::spool::record::{Disposition, Said, Submission};
+use crate::spool::codec;
+use crate::spool::rows::RowsView;
 use crate::spool::segments::RecordRef;
 use smallvec::SmallVec;
 use std::rc::Rc;
@@ -35,7 +37,7 @@ pub(super) struct StoredRow {
 
 impl StoredRow {
     pub fn bytes(&self) -> Option<&[u8]> {
-        self.record.rows()?.row(self.index)
+        RowsView::new(&self.record)?.row(self.index)
     }
 
     pub fn address(&self) -> Option<&str> {
@@ -103,7 +105,7 @@ impl Shard {
             Some(header) => header,
             None => {
                 let record = self.segments.record(self.submissions.at(submission)).map_err(|_| DAMAGED)?;
-                let header = record.submission().ok_or(DAMAGED)?;
+                let header = codec::decode_submission(record.at, &record).map_err(|_| DAMAGED)?;
                 self.submissions.load(submission, header)
             }
         };
@@ -250,7 +252,7 @@ impl Shard {
     pub(super) fn stored_row(&self, slot: u32) -> Option<StoredRow> {
         let row = self.slots[slot].row();
         let record = self.segments.record(row.record).ok()?;
-        let first = record.rows()?.first_row;
+        let first = RowsView::new(&record)?.first_row;
         Some(StoredRow { record, index: usize::from(row.index), number: first + u64::from(row.index) })
     }
 
@@ -259,14 +261,10 @@ impl Shard {
         let Some(connection) = self.connections.at(key) else { return };
         let Some(transaction) = connection.transaction(token) else { return };
         let content = transaction.content.clone();
-        let mut body = std::mem::take(&mut transaction.body);
-        if content.is_plain() {
-            body.clear();
-            let rendered = content.render(&Row { to: "", number: 0, values: &[] }, &mut body);
-            debug_assert!(rendered.is_ok(), "a plain content is its own rendering");
-        }
-        transaction.size = body.len() as u32;
-        connection.client.body(now, &body);
+        let body = std::mem::take(&mut transaction.body);
+        let message = content.as_plain().unwrap_or(&body);
+        transaction.size = message.len() as u32;
+        connection.client.body(now, message);
         if body.capacity() <= KEPT_BODY && self.bodies.len() < KEPT_BODIES {
             self.bodies.push(body);
         }

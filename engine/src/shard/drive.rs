@@ -6,7 +6,8 @@ use super::outcomes::AttemptKey;
 use super::{ConnectionId, Output, Shard};
 use crate::base::{Now, Time};
 use crate::smtp::client::{Client, Event, Failure, Stage};
-use crate::smtp::verdict::{Class, Verdict};
+use super::said;
+use crate::smtp::verdict::{self, Class};
 use crate::spool::record::Said;
 use std::io;
 use std::net::IpAddr;
@@ -223,13 +224,14 @@ impl Shard {
             let to = connection.to;
             return self.sites.clear_only(to, now.mono);
         }
-        let verdict = Verdict::of_failure(stage, &failure, options);
+        let verdict = verdict::of_failure(stage, &failure, &options);
+        let said = said::of_failure(&failure, verdict);
         if verdict.class == Class::Permanent && self.queues[queue].queue.connections() <= 1 {
-            self.bounce_queue(now, queue, verdict.said);
+            self.bounce_queue(now, queue, &said);
             return;
         }
         let text = failure.to_string();
-        self.target_failed(now, key, verdict.said, &text);
+        self.target_failed(now, key, said, &text);
     }
 
     /// A host could not be used: the next one is tried, and after the last one the queue waits. While other connections

@@ -15,6 +15,7 @@ mod outcomes;
 mod operate;
 mod profile;
 mod request;
+mod said;
 mod settle;
 mod sites;
 mod submissions;

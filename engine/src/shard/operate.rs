@@ -4,6 +4,7 @@ use super::settle::Fate;
 use super::{Found, JobState, QueuePattern, QueueState, Selection, Shard, ShardReply, ShardRequest, ShardStatus};
 use crate::base::{Now, Wall};
 use crate::queue::Gate;
+use crate::spool::codec;
 use crate::spool::record::{Disposition, Said};
 
 impl Shard {
@@ -164,7 +165,9 @@ impl Shard {
         }
         if selection.sender.is_some() || selection.envid.is_some() {
             let at = self.submissions.at(submission);
-            let Some(header) = self.segments.record(at).ok().and_then(|r| r.submission()) else { return false };
+            let Some(header) = self.segments.record(at).ok().and_then(|r| codec::decode_submission(at, &r).ok()) else {
+                return false;
+            };
             let sender = selection.sender.as_ref().is_none_or(|s| s.eq_ignore_ascii_case(&header.sender));
             if !sender || selection.envid.as_ref().is_some_and(|e| *e != header.envid) {
                 return false;

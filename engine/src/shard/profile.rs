@@ -2,8 +2,10 @@
 //! the configuration (and by tests by hand); queues with the same settings share one.
 
 use crate::queue::QueueSettings;
-use crate::smtp::client::Timeouts;
-use crate::smtp::client::StartTls;
+use crate::route::HostList;
+use crate::smtp::client::{StartTls, Timeouts};
+use crate::smtp::tls::TlsClientConfig;
+use crate::smtp::verdict::VerdictOptions;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,16 +19,25 @@ pub enum Delivery {
     Discard,
 }
 
-/// One entry of `smtp-hosts`; the index of its group is its preference.
-pub use crate::route::hosts::HostSpec;
+impl Delivery {
+    /// Accounting's `dlvType`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Delivery::Smtp => "smtp",
+            Delivery::Discard => "discard",
+        }
+    }
+}
 
 #[derive(Clone, Debug)]
 pub struct QueueProfile {
-    pub scheduling: QueueSettings,
+    pub scheduling: Arc<QueueSettings>,
     pub delivery: Delivery,
-    /// Explicit next hops (`smtp-hosts`, `route`); empty means MX look-up.
-    pub hosts: Vec<HostSpec>,
+    /// Explicit next hops (`smtp-hosts`, `route`); None means MX look-up.
+    pub hosts: Option<Arc<HostList>>,
+    /// `default-smtp-port`.
     pub port: u16,
+    pub connect_timeout: Duration,
     pub timeouts: Timeouts,
     pub starttls: StartTls,
     pub ignore_8bitmime: bool,
@@ -36,11 +47,7 @@ pub struct QueueProfile {
     pub prefer_chunking: bool,
     /// How long an idle connection is kept for new mail.
     pub idle_timeout: Duration,
-    pub bounce_upon_no_mx: bool,
-    pub bounce_upon_5xx_greeting: bool,
-    pub smtp_421_means_mx_unavailable: bool,
-    pub smtp_553_means_invalid_mailbox: bool,
-    pub mx_connection_attempts: u32,
+    pub verdict: VerdictOptions,
     pub max_errors_per_connection: Option<u32>,
 }
 
@@ -52,11 +59,13 @@ pub struct SourceHost {
     pub helo: Arc<str>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct VmtaProfile {
     pub name: Arc<str>,
     /// Used in rotation, one per connection; never empty.
     pub sources: Vec<SourceHost>,
+    /// TLS settings with the VMTA's own session cache: a session must not link two VMTAs.
+    pub tls: Option<Arc<TlsClientConfig>>,
 }
 
 /// Where profiles come from.

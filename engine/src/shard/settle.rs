@@ -6,7 +6,8 @@ use super::connection::Transaction;
 use super::outcomes::{AttemptKey, Settled};
 use crate::base::Now;
 use crate::smtp::client::{End, RecipientFate};
-use crate::smtp::verdict::{Class, Options, Verdict};
+use crate::smtp::verdict::{self, Class, Verdict, VerdictOptions};
+use super::said;
 use crate::spool::record::{Attempt, Disposition, Said};
 
 /// What to do with one recipient.
@@ -29,20 +30,17 @@ impl Shard {
             return;
         }
         let slot = recipient.slot;
-        let verdict = match &fate {
-            RecipientFate::Postponed(_) => {
-                let queue = connection.queue;
-                let entry = &mut self.queues[queue];
-                entry.queue.give_back(granted, 1);
-                entry.queue.hand_back(&mut self.slots, slot);
-                return;
-            }
-            RecipientFate::Refused(reply) => Verdict::of_recipient(reply, options),
-            RecipientFate::Local(failure) => Verdict::of_local(*failure),
+        let Some(verdict) = verdict::of_fate(&fate, &options) else {
+            // Too many for one transaction (S09): the next one takes him, unpenalised.
+            let queue = connection.queue;
+            let entry = &mut self.queues[queue];
+            entry.queue.give_back(granted, 1);
+            entry.queue.hand_back(&mut self.slots, slot);
+            return;
         };
         connection.errors += 1;
-        let fate = Fate { disposition: disposition(&verdict), said: verdict.said, size: 0 };
-        self.conclude(now, key, submission, slot, fate);
+        let said = said::of_fate(&fate, verdict);
+        self.conclude(now, key, submission, slot, Fate { disposition: disposition(verdict), said, size: 0 });
     }
 
     /// A transaction ended: what that means for the recipients that had no answer of their own.
@@ -62,14 +60,12 @@ impl Shard {
             return;
         }
         connection.answered += 1;
-        if matches!(end, End::AllRefused) {
-            return;
-        }
-        let verdict = Verdict::of_end(end, options);
+        let Some(verdict) = verdict::of_end(end, &options) else { return };
         let disposition = match end {
-            End::InDoubt(_) => Disposition::InDoubt,
-            _ => disposition(&verdict),
+            End::InDoubt(_) if verdict.class != Class::Accepted => Disposition::InDoubt,
+            _ => disposition(verdict),
         };
+        let said = said::of_end(end, verdict);
         let delivered = disposition == Disposition::Delivered;
         let size = if delivered { transaction.size } else { 0 };
         if delivered {
@@ -77,7 +73,7 @@ impl Shard {
         } else {
             connection.errors += 1;
         }
-        let fate = Fate { disposition, said: verdict.said, size };
+        let fate = Fate { disposition, said, size };
         self.conclude_all(now, key, &transaction, &fate);
     }
 
@@ -156,18 +152,13 @@ impl Shard {
         }
     }
 
-    fn verdict_options(&mut self, key: u32) -> Options {
-        let Some(connection) = self.connections.at(key) else { return Options::default() };
-        let profile = &self.queues[connection.queue].profile;
-        Options {
-            smtp_421_means_mx_unavailable: profile.smtp_421_means_mx_unavailable,
-            smtp_553_means_invalid_mailbox: profile.smtp_553_means_invalid_mailbox,
-            bounce_upon_5xx_greeting: profile.bounce_upon_5xx_greeting,
-        }
+    pub(super) fn verdict_options(&mut self, key: u32) -> VerdictOptions {
+        let queue = self.connections.at(key).map(|c| c.queue);
+        queue.map_or_else(VerdictOptions::default, |queue| self.queues[queue].profile.verdict)
     }
 }
 
-fn disposition(verdict: &Verdict) -> Disposition {
+fn disposition(verdict: Verdict) -> Disposition {
     match verdict.class {
         Class::Accepted => Disposition::Delivered,
         Class::Permanent => Disposition::Bounced,

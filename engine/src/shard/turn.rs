@@ -2,10 +2,11 @@
 
 use super::Shard;
 use super::dispatch::Fed;
+use super::profile::Delivery;
 use super::settle::Fate;
 use crate::base::Now;
-use crate::queue::{Gate, List, QueueName};
-use crate::spool::record::{Disposition, Said};
+use crate::queue::{Gate, List};
+use crate::spool::record::{Attempt, Disposition, Said};
 use std::time::Duration;
 
 /// A connection whose queue must wait no longer than this for its rate is kept; beyond it the peer would tire first.
@@ -15,9 +16,12 @@ const SWEEP: u32 = 10_000;
 
 impl Shard {
     pub(super) fn turn(&mut self, now: Now, queue: u32) {
+        if self.queues[queue].profile.delivery == Delivery::Discard {
+            self.discard(now, queue);
+        }
         while let Some(key) = self.queues[queue].idle.pop_front() {
             match self.feed(now, key) {
-                Fed::Started => self.flush(now, key),
+                Fed::Started => self.pump(now, key),
                 Fed::Busy => {}
                 Fed::Nothing => {
                     self.queues[queue].idle.push_front(key);
@@ -68,19 +72,17 @@ impl Shard {
     }
 
     /// A queue failed as a whole: record it, and give up what has become too old while it could not be delivered.
-    pub(super) fn queue_failed(&mut self, now: Now, queue: u32, said: Said, dns: bool) {
-        let text = if said.diagnostic.is_empty() { said.status.clone() } else { said.diagnostic.clone() };
+    pub(super) fn queue_failed(&mut self, now: Now, queue: u32, attempt: Attempt, said: Said, text: &str, dns: bool) {
         let entry = &mut self.queues[queue];
         if dns {
-            entry.queue.dns_failed(now, &text);
+            entry.queue.dns_failed(now, text);
         } else {
-            entry.queue.failed(now, &text);
+            entry.queue.failed(now, text);
         }
         let submissions = &self.submissions;
         let accepted = |key| submissions.accepted_at(key);
         let expired = entry.queue.sweep(&mut self.slots, now, SWEEP, &self.expiry, accepted);
         let expired = self.keys_of(expired);
-        let attempt = self.bare_attempt(queue);
         self.outcomes.queue_failed(now, attempt, said);
         self.expire(now, queue, &expired);
     }
@@ -96,10 +98,11 @@ impl Shard {
     }
 
     /// Gives up everybody who waits in the queue.
-    pub(super) fn bounce_queue(&mut self, now: Now, queue: u32, said: Said) {
+    pub(super) fn bounce_queue(&mut self, now: Now, queue: u32, said: &Said) {
         let all = self.queues[queue].queue.drain(&mut self.slots);
         let all = self.keys_of(all);
-        self.settle_unattempted(now, queue, &all, &Fate { disposition: Disposition::Bounced, said, size: 0 });
+        let fate = Fate { disposition: Disposition::Bounced, said: said.clone(), size: 0 };
+        self.settle_unattempted(now, queue, &all, &fate);
     }
 
     pub(super) fn keys_of(&mut self, mut list: List) -> Vec<u32> {
