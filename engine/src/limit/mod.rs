@@ -2,6 +2,8 @@
 
 pub mod connections;
 pub mod gcra;
+pub mod shared;
 
 pub use connections::{ConnectionGrant, Connections};
 pub use gcra::{Gcra, Rate};
+pub use shared::SharedConnections;

@@ -3,6 +3,7 @@
 use super::ConnectionId;
 use super::outcomes::AttemptKey;
 use super::submissions::SubmissionKey;
+use super::targets::Next;
 use crate::base::Time;
 use crate::mail::content::Content;
 use crate::limit::ConnectionGrant;
@@ -56,6 +57,8 @@ pub struct Connection {
     /// The right to be open, of its queue; given back when it is gone.
     pub grant: ConnectionGrant,
     pub attempt: AttemptKey,
+    /// Where to go when it fails before it carried anything.
+    pub next: Option<Next>,
     /// In the order in which they were started; at most two.
     pub transactions: SmallVec<[Transaction; 2]>,
     /// Messages started over it (`max-msg-per-connection`).

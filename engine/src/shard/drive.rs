@@ -3,6 +3,7 @@
 use super::connection::{Connection, Phase, key};
 use super::dispatch::Fed;
 use super::outcomes::AttemptKey;
+use super::targets::Next;
 use super::{ConnectionId, Output, Shard};
 use crate::base::{Now, Time};
 use crate::smtp::client::{Client, Event, Failure, Stage};
@@ -59,6 +60,7 @@ impl Shard {
             phase: Phase::Connecting(deadline),
             grant,
             attempt,
+            next: Some(target.next),
             transactions: smallvec::SmallVec::new(),
             messages: 0,
             errors: 0,
@@ -136,13 +138,15 @@ impl Shard {
                     });
                     let queue = connection.queue;
                     self.queues[queue].connecting -= 1;
-                    self.queues[queue].targets.succeeded();
                 }
                 Event::WantTransaction => self.feed_or_idle(now, key),
                 Event::NeedBody { token } => self.give_body(now, key, token),
                 Event::Recipient { token, index, fate } => self.recipient_answered(now, key, token, index, fate),
                 Event::Finished { token, end } => self.transaction_ended(now, key, token, &end),
-                Event::Retreat(retreat) => self.note_retreat(now, key, retreat),
+                Event::Retreat(retreat) => {
+                    let to = self.connections.at(key).map(|c| c.to);
+                    to.inspect(|to| self.sites.retreat(*to, retreat, now.mono));
+                }
                 Event::Failed { stage, failure, retry_in_clear } => {
                     self.session_failed(now, key, stage, failure, retry_in_clear);
                 }
@@ -221,8 +225,9 @@ impl Shard {
         }
         let queue = connection.queue;
         if retry_in_clear {
-            let to = connection.to;
-            return self.sites.clear_only(to, now.mono);
+            self.sites.clear_only(connection.to, now.mono);
+            self.queues[queue].next = connection.next.take();
+            return;
         }
         let verdict = verdict::of_failure(stage, &failure, &options);
         let said = said::of_failure(&failure, verdict);
@@ -238,8 +243,12 @@ impl Shard {
     /// of the queue work, only the number of connections is held down.
     fn target_failed(&mut self, now: Now, key: u32, said: Said, text: &str) {
         let Some(connection) = self.connections.at(key) else { return };
-        let (queue, to) = (connection.queue, connection.to);
+        let queue = connection.queue;
         let attempt = connection.attempt.attempt().clone();
+        let mut next = connection.next.take();
+        if let (Some(next), Phase::Opening | Phase::Open) = (&mut next, connection.phase) {
+            next.rest.session_failed();
+        }
         let others = self.connections.iter().any(|c| c.queue == queue && c.phase == Phase::Open);
         let entry = &mut self.queues[queue];
         entry.queue.note_error(now, if said.diagnostic.is_empty() { text } else { &said.diagnostic });
@@ -248,11 +257,16 @@ impl Shard {
             self.outcomes.queue_failed(now, attempt, said);
             return;
         }
-        if entry.targets.failed(to) {
+        let next = next.and_then(|mut next| {
+            let endpoint = next.rest.next(&mut entry.sources)?;
+            Some(Next { endpoint, rest: next.rest })
+        });
+        if next.is_some() {
+            entry.next = next;
             self.outcomes.queue_failed(now, attempt, said);
-            return;
+        } else {
+            self.queue_failed(now, queue, attempt, said, text, false);
         }
-        self.queue_failed(now, queue, attempt, said, text, false);
     }
 
     /// Forgets a connection; recipients still in its hands go back untried.

@@ -23,7 +23,7 @@ mod targets;
 mod turn;
 
 pub use admit::{Admit, AdmitRow, owner};
-pub use profile::{Delivery, Profiles, QueueProfile, SourceHost, VmtaProfile};
+pub use profile::{Delivery, Profiles, QueueProfile, VmtaProfile};
 pub use request::{Found, JobState, QueuePattern, QueueState, Selection, ShardReply, ShardRequest, ShardStatus};
 
 use crate::base::{Now, Time, Wheel};
@@ -60,7 +60,7 @@ pub enum Input<'a> {
     Closed { connection: ConnectionId, cause: std::io::Error },
     Received { connection: ConnectionId, bytes: &'a [u8] },
     /// The answer to [`Output::Resolve`].
-    Answered(route::Answered),
+    Answered(route::Answer),
     /// The answer to [`Output::Load`]; `None` when it cannot be read.
     Content { at: Location, bytes: Option<Arc<[u8]>> },
     /// The configuration has changed.
@@ -86,16 +86,17 @@ pub enum Output {
     Settle(OutcomeBatch),
 }
 
+/// DNS questions a shard has out at once.
+const MOST_LOOKUPS: usize = 256;
+
 /// What a shard is made with.
 #[derive(Debug)]
 pub struct Settings {
     pub profiles: Box<dyn Profiles>,
     pub segments: Arc<Segments>,
-    pub routes: route::Settings,
+    pub routes: Arc<route::RoutePolicy>,
     /// `total-max-smtp-out`, shared by all shards.
     pub total: Arc<SharedConnections>,
-    /// For the choice among hosts of equal preference.
-    pub seed: u64,
     /// Queues the operator has paused.
     pub paused: Vec<QueuePattern>,
 }
@@ -105,9 +106,8 @@ pub struct Settings {
 pub struct Shard {
     profiles: Box<dyn Profiles>,
     segments: Arc<Segments>,
-    routes: route::Table,
+    routes: route::table::Table,
     total: Arc<SharedConnections>,
-    seed: u64,
     paused: Vec<QueuePattern>,
     slots: Slots,
     queues: Entries,
@@ -140,9 +140,8 @@ impl Shard {
         Shard {
             profiles: settings.profiles,
             segments: settings.segments,
-            routes: route::Table::new(settings.routes),
+            routes: route::table::Table::new(settings.routes, MOST_LOOKUPS),
             total: settings.total,
-            seed: settings.seed,
             paused: settings.paused,
             slots: Slots::new(),
             queues: Entries::default(),
@@ -293,9 +292,8 @@ impl Shard {
         for key in 0..self.queues.len() as u32 {
             let entry = &mut self.queues[key];
             let name = entry.queue.name().clone();
-            entry.profile = self.profiles.queue(&name.domain, &name.vmta);
-            entry.vmta = self.profiles.vmta(&name.vmta);
-            entry.queue.set_settings(entry.profile.scheduling.clone());
+            let profile = self.profiles.queue(&name.domain, &name.vmta);
+            entry.configure(profile, self.profiles.vmta(&name.vmta));
             self.turn(now, key);
         }
     }

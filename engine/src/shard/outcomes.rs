@@ -14,7 +14,7 @@ pub const HIGH_WATER: usize = 16 * MAX_COUNT;
 
 /// The circumstances of a connection's attempts; its index in the batch being gathered is remembered here, so
 /// that the strings are copied once per connection and batch.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct AttemptKey {
     attempt: Rc<Attempt>,
     generation: u64,

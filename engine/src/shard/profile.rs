@@ -3,10 +3,10 @@
 
 use crate::queue::QueueSettings;
 use crate::route::HostList;
+use crate::route::choose::SourceHost;
 use crate::smtp::client::{StartTls, Timeouts};
 use crate::smtp::tls::TlsClientConfig;
 use crate::smtp::verdict::VerdictOptions;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,14 +49,6 @@ pub struct QueueProfile {
     pub idle_timeout: Duration,
     pub verdict: VerdictOptions,
     pub max_errors_per_connection: Option<u32>,
-}
-
-/// A source address and the HELO name that goes with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceHost {
-    /// None: the system chooses.
-    pub address: Option<IpAddr>,
-    pub helo: Arc<str>,
 }
 
 #[derive(Clone, Debug)]

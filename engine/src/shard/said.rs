@@ -1,5 +1,6 @@
 //! What an attempt's answer reads like in accounting: status and diagnostic.
 
+use crate::route::dns::RouteError;
 use crate::smtp::client::{End, Failure, RecipientFate};
 use crate::smtp::status;
 use crate::smtp::verdict::Verdict;
@@ -34,4 +35,12 @@ pub fn of_failure(failure: &Failure, verdict: Verdict) -> Said {
         status: status::with_text(status::of_failure(failure, verdict)),
         diagnostic: status::diagnostic_of_failure(failure),
     }
+}
+
+/// `5.1.2 (bad destination system: no such domain)`.
+pub fn of_route(error: &RouteError) -> String {
+    let mut parts = error.status.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut part = || parts.next().unwrap_or(0);
+    let (class, subject, detail) = (part(), part(), part());
+    status::with_text((class as u8, subject, detail))
 }
