@@ -8,6 +8,7 @@ pub mod encoded_word;
 pub mod fault;
 pub mod header;
 pub mod lines;
+pub mod plain;
 
 mod compile;
 mod escape;
@@ -22,3 +23,4 @@ mod tags;
 pub use address::{Address, AddressError, AddressRef, check, normalise_domain};
 pub use content::{Content, Fixed, Row, Syntax, Template, TemplateSource};
 pub use fault::{ContentError, RenderError, TemplateError, TemplateProblem};
+pub use plain::{PlainError, PlainOptions, Received, prepare_plain};
