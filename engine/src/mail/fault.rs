@@ -56,7 +56,9 @@ pub enum TemplateProblem {
     BareCr(BareCr),
     #[error("the text is not valid in its charset{}", charset.as_deref().map(|c| format!(" ({c})")).unwrap_or_default())]
     Charset { charset: Option<String> },
-    #[error("the part cannot be decoded from its transfer encoding")]
+    #[error(
+        "the part cannot be decoded: its transfer encoding is broken, or the boundary that ends it is missing"
+    )]
     Undecodable,
     #[error("the MIME structure is broken: {0}")]
     Structure(&'static str),

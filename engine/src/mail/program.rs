@@ -186,7 +186,8 @@ impl<'p> Rendering<'p, '_> {
         let source = &sources[index as usize];
         let row = self.row;
         let values = self.values.get_or_insert_with(|| {
-            fields.iter().zip(row.values).map(|(name, value)| (name.as_str(), Value::from(*value))).collect()
+            let pairs = fields.iter().zip(row.values);
+            Value::from_pairs(pairs.map(|(name, value)| (name.as_str(), Value::from(*value))))
         });
         let rendered = match jinja {
             Some(jinja) => jinja.render(index.into(), source.html, values),
