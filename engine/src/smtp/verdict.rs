@@ -36,7 +36,7 @@ pub struct Verdict {
 }
 
 /// Directives that bear on verdicts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VerdictOptions {
     /// `smtp-421-means-mx-unavailable`: 421 speaks for the host, not for this connection.
     pub mx_unavailable_on_421: bool,
@@ -47,17 +47,6 @@ pub struct VerdictOptions {
     pub bounce_upon_transfer_failure: bool,
     /// `assume-delivery-upon-data-termination-timeout`.
     pub assume_delivery_upon_end_timeout: bool,
-}
-
-impl Default for VerdictOptions {
-    fn default() -> Self {
-        VerdictOptions {
-            mx_unavailable_on_421: false,
-            bounce_upon_5xx_greeting: false,
-            bounce_upon_transfer_failure: false,
-            assume_delivery_upon_end_timeout: false,
-        }
-    }
 }
 
 const fn verdict(scope: Scope, class: Class) -> Verdict {
