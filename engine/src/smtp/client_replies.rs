@@ -147,7 +147,7 @@ impl Client {
                 self.out().extend_from_slice(b".\r\n");
                 self.expect(Command::LoneDot, serial);
             }
-            (354, true) => self.fail_unexpected(code),
+            (354, true) => self.fail_at(Stage::Data, Failure::Protocol(ProtocolError::Unexpected(code))),
             (_, true) => {}
             (_, false) => {
                 self.rset = true;

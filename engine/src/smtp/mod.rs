@@ -13,4 +13,11 @@ mod client_time;
 pub mod dot;
 pub mod extensions;
 pub mod reply;
+pub mod status;
 pub mod tls;
+pub mod verdict;
+
+#[cfg(test)]
+mod client_tests;
+#[cfg(test)]
+mod tls_tests;

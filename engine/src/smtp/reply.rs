@@ -49,8 +49,7 @@ pub struct Reply {
 impl Reply {
     /// A reply from its code and the text of its lines.
     pub fn new(code: u16, lines: &[&str]) -> Reply {
-        let mut parser = ReplyParser::default();
-        parser.code = code;
+        let mut parser = ReplyParser { code, ..ReplyParser::default() };
         for line in lines {
             parser.text.extend_from_slice(line.as_bytes());
             parser.text.push(b'\n');

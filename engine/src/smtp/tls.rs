@@ -14,7 +14,7 @@ use rustls::time_provider::TimeProvider;
 use rustls::{
     CipherSuite, ClientConfig, ClientConnection, Connection, DigitallySignedStruct, ProtocolVersion,
 };
-use rustls::{RootCertStore, ServerConfig, ServerConnection, SignatureScheme};
+use rustls::{HandshakeKind, RootCertStore, ServerConfig, ServerConnection, SignatureScheme};
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -119,6 +119,11 @@ impl Tls {
 
     pub fn is_handshaking(&self) -> bool {
         self.connection.is_handshaking()
+    }
+
+    /// Whether the handshake resumed an earlier session.
+    pub fn is_resumed(&self) -> bool {
+        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// Takes bytes from the wire; appends what they say to `plain` and what has to be answered to `out`.
