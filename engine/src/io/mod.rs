@@ -1,1 +1,3 @@
-//! (module under construction)
+//! The shell: what touches sockets, files and clocks.
+
+pub mod resolver;

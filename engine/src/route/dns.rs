@@ -16,9 +16,12 @@ pub enum Destination {
 }
 
 impl Destination {
-    /// The destination of mail for `domain`, which may be an address literal (`[1.2.3.4]`).
+    /// The destination of mail for `domain`, which may be international or an address literal (`[1.2.3.4]`).
     pub fn domain(domain: &str) -> Destination {
-        Destination::Domain(domain.strip_suffix('.').unwrap_or(domain).to_ascii_lowercase().into())
+        let domain = domain.strip_suffix('.').unwrap_or(domain);
+        // What cannot be converted is no name and finds no route; that is said when it is looked up.
+        let ascii = if domain.is_ascii() { None } else { idna::domain_to_ascii(domain).ok() };
+        Destination::Domain(ascii.unwrap_or_else(|| domain.to_ascii_lowercase()).into())
     }
 
     /// Whether it takes no DNS to get there.
@@ -138,6 +141,10 @@ mod tests {
     #[test]
     fn destinations() {
         assert_eq!(Destination::domain("Example.COM."), Destination::Domain("example.com".into()));
+        assert_eq!(
+            Destination::domain("Bücher.example"),
+            Destination::Domain("xn--bcher-kva.example".into())
+        );
         assert!(!Destination::domain("example.com").is_literal());
         assert!(Destination::domain("[1.2.3.4]").is_literal());
         let hosts = |text: &str| Destination::Hosts(Arc::new(text.parse().expect(text)));
