@@ -48,13 +48,17 @@ pub enum AddressError {
     DomainTooLong(usize),
     #[error("{} at position {at} is not allowed in a domain", Shown(*byte))]
     DomainByte { at: usize, byte: u8 },
-    #[error("a label of the domain is empty at position {at} (a dot begins or ends it, or two follow each other)")]
+    #[error(
+        "a label of the domain is empty at position {at} (a dot begins or ends it, or two follow each other)"
+    )]
     EmptyLabel { at: usize },
     #[error("a label of the domain is longer than {MAX_LABEL} octets at position {at}")]
     LabelTooLong { at: usize },
     #[error("a label of the domain begins or ends with a hyphen at position {at}")]
     LabelHyphen { at: usize },
-    #[error("the last label of the domain is a number; an IP address is written in brackets, as user@[192.0.2.1]")]
+    #[error(
+        "the last label of the domain is a number; an IP address is written in brackets, as user@[192.0.2.1]"
+    )]
     NumericDomain,
     #[error("the domain is not a valid internationalised name (IDNA)")]
     NotIdna,
@@ -291,9 +295,7 @@ fn to_ascii(domain: &str) -> Result<Cow<'_, str>, AddressError> {
 
 /// Refuses characters that a reader cannot see or that reorder what he sees.
 fn visible(text: &str) -> Result<(), AddressError> {
-    let hidden = |c: char| {
-        matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
+    let hidden = |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     match text.chars().find(|&c| !c.is_ascii() && (c.is_control() || c.is_whitespace() || hidden(c))) {
         Some(c) => Err(AddressError::Invisible(c)),
         None => Ok(()),

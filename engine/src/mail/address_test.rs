@@ -65,8 +65,13 @@ fn every_fault_has_its_own_reason() {
 
 #[test]
 fn line_breaks_never_pass_quoted_or_not() {
-    for text in ["a\r\nb@example.com", "a@exam\nple.com", "\"a\r\nb\"@example.com", "\"a\\\nb\"@example.com", "a\0@x.y"]
-    {
+    for text in [
+        "a\r\nb@example.com",
+        "a@exam\nple.com",
+        "\"a\r\nb\"@example.com",
+        "\"a\\\nb\"@example.com",
+        "a\0@x.y",
+    ] {
         assert!(check(text.as_bytes()).is_err(), "{text:?}");
     }
 }
@@ -109,7 +114,8 @@ fn smtputf8_is_needed_for_the_local_part_only() {
 #[test]
 #[ignore = "prints a time; run with --release"]
 fn nanoseconds_per_check() {
-    let addresses: Vec<String> = (0..1000).map(|i| format!("first.last{i}@mail{}.example.com", i % 7)).collect();
+    let addresses: Vec<String> =
+        (0..1000).map(|i| format!("first.last{i}@mail{}.example.com", i % 7)).collect();
     let start = std::time::Instant::now();
     let mut octets = 0;
     for _ in 0..1000 {

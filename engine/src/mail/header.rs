@@ -139,9 +139,13 @@ pub fn remove(raw: &[u8], names: &[&str], out: &mut Vec<u8>) {
 /// A value that would break out of its field (A30).
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InjectionError {
-    #[error("header field {field}: the value contains {what}, which would end the field; write it on one line")]
+    #[error(
+        "header field {field}: the value contains {what}, which would end the field; write it on one line"
+    )]
     Value { field: String, what: &'static str },
-    #[error("{name:?} is not a header field name: printable ASCII without colon or blank, at most {MAX_NAME} characters")]
+    #[error(
+        "{name:?} is not a header field name: printable ASCII without colon or blank, at most {MAX_NAME} characters"
+    )]
     Name { name: String },
 }
 
