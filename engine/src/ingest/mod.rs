@@ -10,7 +10,6 @@ pub mod domains;
 pub mod fault;
 pub mod import;
 pub mod jsonl_rows;
-pub mod nearest;
 pub mod plan;
 pub mod progress;
 pub mod table;

@@ -1,6 +1,6 @@
 //! Which columns of the table an import stores, decided once before its first row.
 
-use super::nearest::nearest;
+use crate::mail::nearest;
 
 /// A merge field that the template uses.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -222,7 +222,7 @@ fn pmta_name(text: &str, from: usize) -> Option<(&str, usize)> {
 }
 
 /// The word in `words` nearest to `word`, when it is near enough to be what was meant.
-pub(super) fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let limit = word.len().div_ceil(3).max(1);
     words
         .filter(|w| w.len() <= 200 && w.len().abs_diff(word.len()) <= limit)
