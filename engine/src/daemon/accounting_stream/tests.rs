@@ -11,6 +11,10 @@ use std::time::Duration;
 
 const NOON: Wall = Wall(1_793_275_200_000); // 2026-10-29 12:00:00 UTC
 
+thread_local! {
+    static CATEGORIES: Categories = Categories::new::<&str>(&[]).unwrap();
+}
+
 /// Entry `n` of the log stands at `offset8 == n`; clones share everything, as processes share a disk.
 #[derive(Clone, Default)]
 struct MemoryLog {
@@ -114,7 +118,7 @@ impl Place {
         let options = StreamOptions {
             cursor_directory: self.path("spool"),
             files,
-            categories: Categories::new::<&str>(&[]).unwrap(),
+            categories: CATEGORIES.with(Categories::clone),
             stamp: Stamp::new(TimeZone::UTC),
         };
         let mut stream = Stream::new(options, self.log.clone());
@@ -418,4 +422,32 @@ fn the_log_is_kept_from_the_older_of_both_cursor_copies() {
     }
     stream.step(after(20), 10).unwrap();
     assert_eq!(place.log.consumed.get(), 3, "with nothing new both copies stand at the end");
+}
+
+/// What a delivery line costs, everything included: run with `--ignored --nocapture`, optimised.
+#[test]
+#[ignore = "a measurement"]
+fn cost_of_a_delivery_line() {
+    let place = Place::new();
+    for _ in 0..2_000 {
+        place.log.deliver(0..500);
+    }
+    for batch in place.log.entries.borrow_mut().iter_mut() {
+        let attempt = &mut batch.attempts[0];
+        attempt.delivery_type = "smtp".into();
+        attempt.source_ip = "192.0.2.10".into();
+        attempt.destination_ip = "198.51.100.25".into();
+        attempt.mta = "mx1.mail.a.example (198.51.100.25)".into();
+        attempt.esmtp = "PIPELINING,8BITMIME,SIZE,STARTTLS,ENHANCEDSTATUSCODES,CHUNKING,SMTPUTF8".into();
+    }
+    let mut stream = place.start(vec![place.file("acct.csv", &[])]);
+    let cpu = || {
+        let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        t.tv_sec as f64 * 1e9 + t.tv_nsec as f64
+    };
+    let before = cpu();
+    stream.finish(NOON).unwrap();
+    let each = (cpu() - before) / 1e6;
+    let bytes = fs::metadata(place.path(FIRST)).unwrap().len();
+    eprintln!("{each:.0} ns CPU a line of {} bytes", bytes / 1_000_000);
 }
