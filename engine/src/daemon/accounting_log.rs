@@ -9,7 +9,7 @@ pub enum Entry {
     /// Outcomes and queue failures: `d`, `b`, `t`, `tq`.
     Outcomes(OutcomeBatch),
     /// Accepted recipients: `r`. Only given when asked for.
-    Rows { at: Location, submission: Location, rows: u16 },
+    Rows { at: Location, submission: Location, rows: u32 },
 }
 
 /// The log as a stream, read up to its durable end (reliability R6).

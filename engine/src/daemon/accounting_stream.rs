@@ -331,12 +331,12 @@ impl Lines {
         &mut self,
         at: Location,
         submission: Location,
-        rows: u16,
+        rows: u32,
         log: &mut impl Log,
         files: &mut [AcctFile],
     ) {
         let known = self.submission(submission, log).unwrap_or_default();
-        for index in 0..rows {
+        for index in 0..u16::try_from(rows).unwrap_or(u16::MAX) {
             log.row(at, index, &mut self.address, &mut self.vmta);
             push_record(&Record::of_receipt(&known, &self.address, &self.vmta), &mut self.stamp, files);
         }
