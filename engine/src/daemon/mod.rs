@@ -5,3 +5,5 @@ mod accounting_cursor;
 pub mod accounting_file;
 pub mod accounting_log;
 mod accounting_stream;
+pub mod control;
+pub mod control_socket;
