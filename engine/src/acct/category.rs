@@ -37,12 +37,14 @@ pub enum PatternError {
 pub struct Category(u16);
 
 /// A pattern only a backtracking matcher understands, with its place in the list.
+#[derive(Clone)]
 struct Backtracking {
     place: usize,
     regex: fancy_regex::Regex,
 }
 
-/// The compiled list.
+/// The compiled list. Clones share the compiled patterns.
+#[derive(Clone)]
 pub struct Categories {
     names: Vec<String>,
     /// Category of each pattern.

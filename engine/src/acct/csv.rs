@@ -20,22 +20,26 @@ pub fn push_cell(out: &mut Vec<u8>, cell: &str) {
     }
 }
 
-#[cold]
 fn push_unusual(out: &mut Vec<u8>, bytes: &[u8]) {
     let quoted = bytes.iter().any(|b| matches!(b, b',' | b'"'));
     if quoted {
         out.push(b'"');
     }
-    for &b in bytes {
-        match b {
-            b'"' => out.extend_from_slice(b"\"\""),
-            0..b' ' | 0x7f => {
-                const HEX: &[u8; 16] = b"0123456789abcdef";
-                out.extend_from_slice(&[b'\\', b'x', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]);
-            }
-            _ => out.push(b),
+    let mut plain = 0;
+    for (at, &b) in bytes.iter().enumerate() {
+        if !matches!(b, b'"' | 0..b' ' | 0x7f) {
+            continue;
+        }
+        out.extend_from_slice(&bytes[plain..at]);
+        plain = at + 1;
+        if b == b'"' {
+            out.extend_from_slice(b"\"\"");
+        } else {
+            const HEX: &[u8; 16] = b"0123456789abcdef";
+            out.extend_from_slice(&[b'\\', b'x', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]);
         }
     }
+    out.extend_from_slice(&bytes[plain..]);
     if quoted {
         out.push(b'"');
     }

@@ -144,20 +144,13 @@ impl Layout {
     fn push_value(&self, field: Field, record: &Record<'_>, stamp: &mut Stamp, out: &mut Vec<u8>) {
         let submission = record.submission;
         let attempt = record.attempt;
+        let queued = submission.map(|s| Wall(s.accepted_at));
         let text = match field {
             Field::Type => record.kind.code(),
             Field::TimeLogged => return self.push_time(record.logged, stamp, out),
-            Field::TimeQueued => {
-                return match submission {
-                    Some(s) => self.push_time(Wall(s.accepted_at), stamp, out),
-                    None => (),
-                };
-            }
+            Field::TimeQueued => return queued.map_or((), |at| self.push_time(at, stamp, out)),
             Field::TotalSecondsQueued => {
-                return match submission {
-                    Some(s) => push_number(out, (record.logged.0 - s.accepted_at).max(0) / 1000),
-                    None => (),
-                };
+                return queued.map_or((), |at| push_number(out, (record.logged.0 - at.0).max(0) / 1000));
             }
             Field::DlvSize if record.kind == RecordType::Delivery => {
                 return push_number(out, i64::from(record.size));

@@ -98,7 +98,11 @@ impl<'a> Record<'a> {
             diagnostic: "",
             category: "",
             size: 0,
-            vmta: if submission.virtual_mta.is_empty() { vmta } else { &submission.virtual_mta },
+            vmta: match (submission.virtual_mta.as_str(), vmta) {
+                ("", "") => "{default}",
+                ("", given) => given,
+                (asked, _) => asked,
+            },
         }
     }
 
