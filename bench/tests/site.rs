@@ -156,7 +156,9 @@ fn the_rate_limit_lets_through_what_it_says_in_any_second() {
     assert_eq!(report.acked.len(), 120);
     assert!(report.deferrals > 0);
     let total = &site.stop().doors[0].total;
-    assert_eq!((total.messages, total.messages_max_per_second), (120, 50));
+    assert_eq!(total.messages, 120);
+    // A message whose MAIL was let in is seen through: at most one more for each other session.
+    assert!((50..=53).contains(&total.messages_max_per_second), "{}", total.messages_max_per_second);
     assert!(total.mails_max_per_second > 50, "the refused ones were seen as well");
 }
 
@@ -261,10 +263,14 @@ fn chunks_are_taken_where_chunking_is_offered() {
     let mut peer = Peer::greeted(site.addr("door"));
     peer.say("MAIL FROM:<>");
     peer.say("RCPT TO:<a@x.example>");
-    assert!(peer.say("BDAT 15\r\nSubject: x\r\n\r").starts_with("250"));
-    assert!(peer.say("BDAT 5 LAST\r\n\r\n.\r").starts_with("250"));
+    // The end mark of DATA means nothing in a chunk, nor does the command line that follows it.
+    assert!(peer.say("BDAT 14\r\nSubject: x\r\n").starts_with("250"));
+    assert!(peer.say("BDAT 14 LAST\r\na\r\n.\r\nQUIT\r\n").starts_with("250"));
     let ledger = site.ledger();
-    assert_eq!(ledger.deliveries[0].message.as_deref(), Some(&b"Subject: x\r\n\r\n\r\n\r\n.\r\n"[..]));
+    assert_eq!(
+        ledger.deliveries[0].message.as_deref(),
+        Some(&b"Subject: x\r\n\r\na\r\n.\r\nQUIT\r\n\r\n"[..])
+    );
 }
 
 #[test]

@@ -212,7 +212,7 @@ impl SiteHandle {
     }
 
     /// Gives a door another behaviour, for connections that come from now on. Its memory and its counts stay.
-    pub fn behave(&self, name: &str, behaviour: Behaviour) {
+    pub fn behave(&self, name: &str, behaviour: &Behaviour) {
         for door in &self.doors {
             let mut door = link::lock(door);
             if door.name == name {
