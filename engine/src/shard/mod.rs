@@ -102,7 +102,6 @@ pub struct Settings {
 }
 
 /// See the module's text.
-#[derive(Debug)]
 pub struct Shard {
     profiles: Box<dyn Profiles>,
     segments: Arc<Segments>,
@@ -133,6 +132,12 @@ pub struct Shard {
     taken: Taken,
     bodies: Vec<Vec<u8>>,
     due: Vec<u32>,
+}
+
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard").field("status", &self.status).field("draining", &self.draining).finish_non_exhaustive()
+    }
 }
 
 impl Shard {

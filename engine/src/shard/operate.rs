@@ -139,11 +139,12 @@ impl Shard {
                 continue;
             }
             let waiting: Vec<u32> = self.queues[key].queue.iter(&self.slots).collect();
-            let chosen: hashbrown::HashSet<_> = waiting
-                .into_iter()
-                .filter(|&slot| self.is_selected(slot, selection))
-                .map(|slot| self.slots[slot].row())
-                .collect();
+            let mut chosen = hashbrown::HashSet::new();
+            for slot in waiting {
+                if self.is_selected(slot, selection) {
+                    chosen.insert(self.slots[slot].row());
+                }
+            }
             if chosen.is_empty() {
                 continue;
             }
@@ -158,7 +159,7 @@ impl Shard {
         deleted
     }
 
-    fn is_selected(&mut self, slot: u32, selection: &Selection) -> bool {
+    fn is_selected(&self, slot: u32, selection: &Selection) -> bool {
         let submission = self.slots[slot].submission;
         if selection.job.as_ref().is_some_and(|job| **job != **self.submissions.job(submission)) {
             return false;
