@@ -7,3 +7,5 @@ pub mod accounting_log;
 mod accounting_stream;
 pub mod control;
 pub mod control_socket;
+pub mod directory;
+pub mod profiles;
