@@ -8,4 +8,5 @@ mod accounting_stream;
 pub mod control;
 pub mod control_socket;
 pub mod directory;
+pub mod owners;
 pub mod profiles;

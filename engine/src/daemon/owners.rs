@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// The reactors, by shard number.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Owners {
     inboxes: Vec<mpsc::Sender<Message>>,
 }

@@ -13,14 +13,14 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 /// What other threads say to a reactor. Everything crosses in batches.
-#[derive(Debug)]
 pub enum Message {
     Admit(Vec<Admit>),
-    Answer(crate::route::Answered),
+    Answer(crate::route::Answer),
     Content(Location, Option<Arc<[u8]>>),
     Request(ShardRequest, oneshot::Sender<ShardReply>),
     /// Finish what is in flight, take nothing new; answered when no connection is left.
@@ -31,9 +31,11 @@ pub enum Message {
 const TURN: usize = 64;
 /// Enough for the replies to a whole pipeline; shared by all sockets of the thread.
 const READ_BUFFER: usize = 16 << 10;
+/// When a batch of outcomes that storage had no room for is offered again.
+const RETRY_SETTLE: Duration = Duration::from_millis(5);
 
 /// The services a reactor asks for what it may not do itself.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Services {
     pub clock: Clock,
     pub storage: Storage,
@@ -43,7 +45,6 @@ pub struct Services {
     pub inbox: mpsc::WeakSender<Message>,
 }
 
-#[derive(Debug)]
 pub struct Reactor {
     shard: RefCell<Shard>,
     sockets: RefCell<HashMap<ConnectionId, Rc<SocketCell>>>,
@@ -74,7 +75,10 @@ impl Reactor {
     pub async fn run(self: Rc<Reactor>, mut inbox: mpsc::Receiver<Message>) {
         let mut messages = Vec::with_capacity(TURN);
         loop {
-            let wake = self.shard.borrow().next_wake().unwrap_or(Time::NEVER);
+            let mut wake = self.shard.borrow().next_wake().unwrap_or(Time::NEVER);
+            if self.unsettled.borrow().is_some() {
+                wake = wake.min(self.services.clock.mono() + RETRY_SETTLE);
+            }
             self.armed.set(wake);
             let sleep = async {
                 if wake == Time::NEVER {
@@ -92,7 +96,10 @@ impl Reactor {
                         self.take(message);
                     }
                 }
-                () = sleep => self.input(Input::Wake),
+                () = sleep => {
+                    self.offer_unsettled();
+                    self.input(Input::Wake);
+                }
                 () = self.rearm.notified() => {}
             }
         }
@@ -188,15 +195,12 @@ impl Reactor {
         }
     }
 
-    /// Offers the batch storage had no room for once more; true when the shard may hand over the next.
-    fn settle_again(&self) -> bool {
-        let Some(batch) = self.unsettled.borrow_mut().take() else { return true };
+    /// Offers the batch storage had no room for once more.
+    fn offer_unsettled(&self) {
+        let Some(batch) = self.unsettled.borrow_mut().take() else { return };
         match self.services.storage.settle(batch) {
-            Ok(()) => true,
-            Err(batch) => {
-                *self.unsettled.borrow_mut() = Some(batch);
-                false
-            }
+            Ok(()) => self.shard.borrow_mut().hold_outcomes(false),
+            Err(batch) => *self.unsettled.borrow_mut() = Some(batch),
         }
     }
 
@@ -225,13 +229,6 @@ impl Reactor {
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(e) => Err(e),
-        }
-    }
-
-    /// Called on every timer turn while storage is full.
-    pub fn retry_settle(&self) {
-        if self.settle_again() {
-            self.shard.borrow_mut().hold_outcomes(false);
         }
     }
 }
