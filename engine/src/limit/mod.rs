@@ -1,5 +1,4 @@
-//! Limits: rates ([`Gcra`]) and connections ([`Connections`]) as plain cells owned by one thread, and connections that
-//! all owners share ([`SharedConnections`]).
+//! Limits as plain cells owned by one thread: rates ([`Gcra`]) and connections ([`Connections`]).
 
 pub mod connections;
 pub mod gcra;
@@ -7,4 +6,4 @@ pub mod shared;
 
 pub use connections::{ConnectionGrant, Connections};
 pub use gcra::{Gcra, Rate};
-pub use shared::{SharedConnections, SharedGrant};
+pub use shared::SharedConnections;

@@ -1,19 +1,20 @@
 //! The name of a queue, `domain/vmta`, and the patterns an operator names queues by.
 
 use std::fmt;
+use std::sync::Arc;
 
-/// `domain/vmta`, both in lower case. What mail is scheduled, limited, paused and shown by.
+/// `domain/vmta`: the domain in lower case, the VMTA as the configuration writes it. What mail is scheduled, limited, paused and shown by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueName {
-    pub domain: Box<str>,
-    pub vmta: Box<str>,
+    pub domain: Arc<str>,
+    pub vmta: Arc<str>,
 }
 
 impl QueueName {
     pub fn new(domain: &str, vmta: &str) -> QueueName {
         QueueName {
-            domain: domain.to_ascii_lowercase().into_boxed_str(),
-            vmta: vmta.to_ascii_lowercase().into_boxed_str(),
+            domain: domain.to_ascii_lowercase().into(),
+            vmta: vmta.into(),
         }
     }
 
@@ -21,13 +22,13 @@ impl QueueName {
     /// a slash it is a domain with any VMTA. Case does not matter.
     pub fn matches(&self, pattern: &str) -> bool {
         let (domain, vmta) = pattern.split_once('/').unwrap_or((pattern, "*"));
-        part_matches(&self.domain, domain) && part_matches(&self.vmta, vmta)
+        part_matches(&self.domain, domain) && part_matches(&self.vmta.to_ascii_lowercase(), vmta)
     }
 }
 
 fn part_matches(part: &str, pattern: &str) -> bool {
     let pattern = pattern.to_ascii_lowercase();
-    if pattern == "*" {
+    if pattern.is_empty() || pattern == "*" {
         true
     } else if let Some(end) = pattern.strip_prefix('*') {
         part.ends_with(end)
@@ -51,7 +52,7 @@ mod tests {
     #[test]
     fn patterns_name_queues() {
         let queue = QueueName::new("Mail.Example.com", "VMTA-1");
-        assert_eq!(queue.to_string(), "mail.example.com/vmta-1");
+        assert_eq!(queue.to_string(), "mail.example.com/VMTA-1");
         for pattern in [
             "mail.example.com/vmta-1",
             "MAIL.EXAMPLE.COM",

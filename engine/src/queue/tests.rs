@@ -312,7 +312,7 @@ fn a_queue_on_the_wheel_uses_its_rate_and_no_more() {
                 wheel.set(0, wait.until.expect("a time"));
                 let next = wheel.next().expect("a timer");
                 // The loop wakes 0.7 ms late, now and then 2 ms.
-                let late = if sent.len() % 7 == 0 { 2_000 } else { 700 };
+                let late = if sent.len().is_multiple_of(7) { 2_000 } else { 700 };
                 site.pass(Time(next.0 + late).since(site.now.mono));
                 wheel.expire(site.now.mono, |key| assert_eq!(key, 0));
             }
