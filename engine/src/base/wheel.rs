@@ -6,32 +6,34 @@
 //! When the wheel reaches a bucket of a higher level, the timers in it move down.
 
 use super::Time;
-use super::slab::NONE;
 
 const LEVELS: usize = 4;
 const BUCKETS: usize = 256;
 /// The bucket of timers beyond the reach of the levels.
 const FAR: usize = LEVELS * BUCKETS;
-/// Marks a `prev` that is the number of a bucket, not a key. Keys are below it.
-const BUCKET: u32 = 1 << 31;
 /// The tick of a key without a timer.
 const UNSET: u64 = u64::MAX;
+/// Room for keys that an emptied bucket keeps. A moment at which a million timers fell due is not to cost memory after.
+const KEPT: usize = 1024;
 
 #[derive(Clone, Copy)]
 struct Entry {
-    next: u32,
-    /// The key before this one in the bucket's list, or `BUCKET | bucket` for the first.
-    prev: u32,
     /// Milliseconds since the engine started.
     tick: u64,
+    /// Where the key lies in its bucket.
+    position: u32,
+    bucket: u16,
 }
 
-const IDLE: Entry = Entry { next: NONE, prev: NONE, tick: UNSET };
+const IDLE: Entry = Entry { tick: UNSET, position: 0, bucket: 0 };
 
-/// Timers under keys below 2^31 that the caller owns (they index an array: keep them dense). 16 bytes a key.
+/// Timers under `u32` keys that the caller owns (they index an array: keep them dense). 16 bytes a key, and 4 to 8 a timer.
+///
+/// A bucket is an array of keys, not a list through the entries: walking it, the processor fetches many entries at
+/// once, where a list would make it wait for each in turn.
 pub struct Wheel {
     entries: Vec<Entry>,
-    heads: Box<[u32; FAR + 1]>,
+    buckets: Box<[Vec<u32>]>,
     /// One bit per bucket that is not empty.
     occupied: [[u64; BUCKETS / 64]; LEVELS],
     /// All ticks before this one have been expired.
@@ -43,7 +45,7 @@ impl Default for Wheel {
     fn default() -> Self {
         Wheel {
             entries: Vec::new(),
-            heads: Box::new([NONE; FAR + 1]),
+            buckets: vec![Vec::new(); FAR + 1].into_boxed_slice(),
             occupied: [[0; BUCKETS / 64]; LEVELS],
             current: 0,
             len: 0,
@@ -67,11 +69,7 @@ impl Wheel {
 
     /// Sets the timer of `key`, in place of the one it may have. A time that has passed expires at the next
     /// [`Wheel::expire`]; no timer expires before its time, and none more than 1 ms after it for the wheel's sake.
-    ///
-    /// # Panics
-    /// With a key of 2^31 or more.
     pub fn set(&mut self, key: u32, at: Time) {
-        assert!(key < BUCKET, "timer key {key} is not below 2^31");
         if key as usize >= self.entries.len() {
             self.entries.resize(key as usize + 1, IDLE);
         }
@@ -112,17 +110,23 @@ impl Wheel {
                 break;
             }
             self.current = tick;
-            let mut key = self.take(bucket);
-            while key != NONE {
-                let Entry { next, tick, .. } = self.entries[key as usize];
+            let mut keys = std::mem::take(&mut self.buckets[bucket]);
+            self.vacate(bucket);
+            for &key in &keys {
                 if bucket < BUCKETS {
                     self.entries[key as usize] = IDLE;
-                    self.len -= 1;
                     expired(key);
                 } else {
-                    self.link(key, tick);
+                    self.link(key, self.entries[key as usize].tick);
                 }
-                key = next;
+            }
+            if bucket < BUCKETS {
+                self.len -= keys.len();
+            }
+            // The far bucket may have been filled again from itself.
+            if keys.capacity() <= KEPT && self.buckets[bucket].is_empty() {
+                keys.clear();
+                self.buckets[bucket] = keys;
             }
         }
         self.current = self.current.max(end);
@@ -138,7 +142,7 @@ impl Wheel {
             let above = (self.current >> shift >> 8) << 8 << shift;
             return Some((above | (slot as u64) << shift, level * BUCKETS + slot));
         }
-        (self.heads[FAR] != NONE).then(|| (((self.current >> 32) + 1) << 32, FAR))
+        (!self.buckets[FAR].is_empty()).then(|| (((self.current >> 32) + 1) << 32, FAR))
     }
 
     fn bucket_of(&self, tick: u64) -> usize {
@@ -152,12 +156,9 @@ impl Wheel {
 
     fn link(&mut self, key: u32, tick: u64) {
         let bucket = self.bucket_of(tick);
-        let next = self.heads[bucket];
-        if next != NONE {
-            self.entries[next as usize].prev = key;
-        }
-        self.heads[bucket] = key;
-        self.entries[key as usize] = Entry { next, prev: BUCKET | bucket as u32, tick };
+        let keys = &mut self.buckets[bucket];
+        self.entries[key as usize] = Entry { tick, position: keys.len() as u32, bucket: bucket as u16 };
+        keys.push(key);
         if bucket < FAR {
             let slot = bucket % BUCKETS;
             self.occupied[bucket / BUCKETS][slot / 64] |= 1 << (slot % 64);
@@ -165,25 +166,15 @@ impl Wheel {
     }
 
     fn unlink(&mut self, key: u32) {
-        let Entry { next, prev, .. } = self.entries[key as usize];
-        if next != NONE {
-            self.entries[next as usize].prev = prev;
+        let Entry { position, bucket, .. } = self.entries[key as usize];
+        let (keys, position) = (&mut self.buckets[usize::from(bucket)], position as usize);
+        keys.swap_remove(position);
+        if let Some(&moved) = keys.get(position) {
+            self.entries[moved as usize].position = position as u32;
         }
-        if prev & BUCKET == 0 {
-            self.entries[prev as usize].next = next;
-            return;
+        if keys.is_empty() {
+            self.vacate(usize::from(bucket));
         }
-        let bucket = (prev & !BUCKET) as usize;
-        self.heads[bucket] = next;
-        if next == NONE {
-            self.vacate(bucket);
-        }
-    }
-
-    /// Empties a bucket and returns the first key of what was its list.
-    fn take(&mut self, bucket: usize) -> u32 {
-        self.vacate(bucket);
-        std::mem::replace(&mut self.heads[bucket], NONE)
     }
 
     fn vacate(&mut self, bucket: usize) {

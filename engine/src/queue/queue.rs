@@ -316,7 +316,8 @@ impl Queue {
 
     /// The queue as a whole failed (no host could be reached, or its reply was about the queue): all of it waits by
     /// `retry-after`. Returns until when. Failures that come in while it waits already lengthen nothing: several
-    /// connections that fail together are one failure.
+    /// connections that fail together are one failure. While another connection of the queue delivers, one that cannot
+    /// be opened is no failure of the queue.
     pub fn failed(&mut self, now: Now, text: &str) -> Time {
         let wait = self.settings.retry_wait(self.failures);
         self.fail(now, text, wait)
