@@ -7,7 +7,8 @@ use crate::base::Wall;
 use thiserror::Error;
 
 /// Headers that speak to the engine (reference 6.2) and leave with no message.
-pub const CONTROL_HEADERS: [&str; 5] = ["x-virtual-mta", "x-job", "x-envid", "x-schedule", "x-sender-override"];
+pub const CONTROL_HEADERS: [&str; 5] =
+    ["x-virtual-mta", "x-job", "x-envid", "x-schedule", "x-sender-override"];
 
 /// What [`prepare_plain`] does to a message.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,7 +51,9 @@ pub enum PlainError {
     BareLf { line: usize },
     #[error("line {line}: a NUL stands there; messages are text")]
     Nul { line: usize },
-    #[error("line {line} is {octets} octets long; at most {MAX_LINE} are allowed (encode the part as quoted-printable or base64)")]
+    #[error(
+        "line {line} is {octets} octets long; at most {MAX_LINE} are allowed (encode the part as quoted-printable or base64)"
+    )]
     LongLine { line: usize, octets: usize },
     #[error(transparent)]
     Injection(#[from] InjectionError),
@@ -189,14 +192,17 @@ mod test {
 
     #[test]
     fn what_may_not_leave_is_refused_with_its_line() {
-        let refused = |raw: &[u8], lf| prepare_plain(raw, &PlainOptions { lf_ends_lines: lf, ..PlainOptions::default() });
+        let refused = |raw: &[u8], lf| {
+            prepare_plain(raw, &PlainOptions { lf_ends_lines: lf, ..PlainOptions::default() })
+        };
         assert_eq!(refused(b"a: b\nc: d\r\n", false), Err(PlainError::BareLf { line: 1 }));
         assert_eq!(refused(b"a: b\r\n\r\nx\ry\r\n", false), Err(BareCr { line: 3 }.into()));
         assert_eq!(refused(b"a: b\n\nx\ry\n", true), Err(BareCr { line: 3 }.into()));
         assert_eq!(refused(b"a: b\r\n\0", false), Err(PlainError::Nul { line: 2 }));
         let long = format!("a: b\r\n\r\n{}\r\n", "x".repeat(999));
         assert_eq!(refused(long.as_bytes(), false), Err(PlainError::LongLine { line: 3, octets: 999 }));
-        let options = PlainOptions { message_id: Some("<a>\r\nBcc: x@example.com"), ..PlainOptions::default() };
+        let options =
+            PlainOptions { message_id: Some("<a>\r\nBcc: x@example.com"), ..PlainOptions::default() };
         assert!(matches!(prepare_plain(b"a: b\r\n", &options), Err(PlainError::Injection(_))));
     }
 
