@@ -1,1 +1,3 @@
-//! (module under construction)
+//! The shell: sockets, storage back ends, resolvers. Decides nothing.
+
+pub mod smtp_listener;

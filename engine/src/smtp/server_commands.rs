@@ -185,9 +185,7 @@ impl Session {
         let Relay::Closed { local_domains } = &self.options.relay else { return true };
         let mut domain = String::new();
         let routed = address.local().contains(['%', '!', '@', ':', ',']);
-        !routed
-            && normalise_domain(address.domain(), &mut domain).is_ok()
-            && local_domains.iter().any(|local| *local == domain)
+        !routed && normalise_domain(address.domain(), &mut domain).is_ok() && local_domains.contains(&domain)
     }
 
     fn data(&mut self, now: Now, argument: &str) {
