@@ -7,6 +7,7 @@ pub mod disk_blocking;
 pub mod disk_uring;
 pub mod reactor;
 pub mod resolver;
+pub mod smtp_listener;
 pub mod socket;
 pub mod storage;
 mod storage_commit;

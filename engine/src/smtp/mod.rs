@@ -13,11 +13,19 @@ mod client_time;
 pub mod dot;
 pub mod extensions;
 pub mod reply;
+pub mod server;
+mod server_commands;
+mod server_data;
+mod server_options;
+mod server_path;
 pub mod status;
 pub mod tls;
+pub mod undot;
 pub mod verdict;
 
 #[cfg(test)]
 mod client_tests;
+#[cfg(test)]
+mod server_tests;
 #[cfg(test)]
 mod tls_tests;
