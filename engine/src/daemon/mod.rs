@@ -8,5 +8,7 @@ mod accounting_stream;
 pub mod control;
 pub mod control_socket;
 pub mod directory;
+pub mod intake;
 pub mod owners;
+pub mod submission;
 pub mod profiles;
