@@ -8,3 +8,6 @@ pub mod accounting_spool;
 mod accounting_stream;
 pub mod control;
 pub mod control_socket;
+pub mod directory;
+pub mod owners;
+pub mod profiles;
