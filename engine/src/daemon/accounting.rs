@@ -5,6 +5,7 @@
 
 pub use super::accounting_file::{FileError, FileOptions};
 pub use super::accounting_log::{Entry, Log};
+pub use super::accounting_spool::SpoolLog;
 pub use super::accounting_stream::StreamOptions;
 
 use super::accounting_stream::Stream;
@@ -46,7 +47,7 @@ enum Order {
 /// What status shows.
 #[derive(Debug, Default)]
 struct Shown {
-    segment_offset8: AtomicU64,
+    position: AtomicU64,
     stalled: AtomicBool,
     trouble: Mutex<String>,
 }
@@ -97,8 +98,7 @@ impl Accounting {
     }
 
     pub fn status(&self) -> AccountingStatus {
-        let place = self.shown.segment_offset8.load(Ordering::Relaxed);
-        let position = Location { segment: (place >> 32) as u32, offset8: place as u32 };
+        let position = Location::from_u64(self.shown.position.load(Ordering::Relaxed));
         let trouble = self
             .shown
             .stalled
@@ -163,8 +163,7 @@ fn run<L: Log>(mut stream: Stream<L>, orders: &Receiver<Order>, shown: &Shown) {
 
 /// Keeps status up to date and raises the alarm once for each stretch of trouble.
 fn show<L: Log>(shown: &Shown, stream: &Stream<L>, trouble: Option<FileError>) {
-    let at = stream.position();
-    shown.segment_offset8.store(u64::from(at.segment) << 32 | u64::from(at.offset8), Ordering::Relaxed);
+    shown.position.store(stream.position().to_u64(), Ordering::Relaxed);
     let stalled = trouble.is_some();
     if let Some(e) = trouble {
         let text = e.to_string();
@@ -179,3 +178,6 @@ fn show<L: Log>(shown: &Shown, stream: &Stream<L>, trouble: Option<FileError>) {
     }
     shown.stalled.store(stalled, Ordering::Relaxed);
 }
+
+#[cfg(test)]
+mod tests;

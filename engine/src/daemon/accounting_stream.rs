@@ -10,6 +10,7 @@ use crate::acct::{Categories, Category, Record, RecordType, Stamp};
 use crate::base::Wall;
 use crate::spool::record::{Attempt, Location, Outcome, OutcomeBatch, Submission};
 use hashbrown::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -123,7 +124,9 @@ impl<L: Log> Stream<L> {
     pub fn step(&mut self, now: Wall, entries: usize) -> Result<bool, FileError> {
         let mut more = true;
         for _ in 0..entries {
-            let Some(entry) = self.log.next(self.wants_rows) else {
+            let entry = self.log.next(self.wants_rows);
+            let unread = |e| failed(&self.cursor_directory, "read the log")(io::Error::other(e));
+            let Some(entry) = entry.map_err(unread)? else {
                 more = false;
                 break;
             };

@@ -4,6 +4,7 @@ pub mod accounting;
 mod accounting_cursor;
 pub mod accounting_file;
 pub mod accounting_log;
+pub mod accounting_spool;
 mod accounting_stream;
 pub mod control;
 pub mod control_socket;

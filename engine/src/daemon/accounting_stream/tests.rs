@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::acct::{Layout, QueueFilter};
+use crate::spool::SpoolError;
 use crate::spool::record::{Disposition, QueueFailure, RowRef, Said};
 use jiff::tz::TimeZone;
 use std::cell::{Cell, RefCell};
@@ -60,14 +61,15 @@ impl Log for MemoryLog {
     fn position(&self) -> Location {
         Location { segment: 0, offset8: self.at as u32 }
     }
-    fn next(&mut self, rows: bool) -> Option<Entry> {
+    fn next(&mut self, rows: bool) -> Result<Option<Entry>, SpoolError> {
         let entries = self.entries.borrow();
-        let batch = entries.get(self.at)?.clone();
+        let Some(batch) = entries.get(self.at).cloned() else { return Ok(None) };
         self.at += 1;
         if rows {
-            return Some(Entry::Rows { at: Location::default(), submission: Location::default(), rows: 2 });
+            let at = Location::default();
+            return Ok(Some(Entry::Rows { at, submission: at, rows: 2 }));
         }
-        Some(Entry::Outcomes(batch))
+        Ok(Some(Entry::Outcomes(batch)))
     }
     fn submission(&mut self, _: Location) -> Option<Arc<Submission>> {
         Some(Arc::new(Submission { job: "JOB1".into(), accepted_at: NOON.0, ..Submission::default() }))
