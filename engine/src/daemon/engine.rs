@@ -22,6 +22,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -74,7 +75,8 @@ pub struct Engine {
     owners: Owners,
     reactors: Vec<JoinHandle<()>>,
     storage: Storage,
-    accounting: Accounting,
+    accounting: Arc<Accounting>,
+    intake: Arc<Intake>,
     answerer: Arc<Answerer>,
     listening: Vec<SocketAddr>,
 }
@@ -91,7 +93,7 @@ impl Engine {
             tracing::warn!("{note}");
         }
         let (storage, recovered) = Storage::open(&spool, &storage_options(&config))?;
-        let accounting = Accounting::start(accounting, SpoolLog::new(storage.clone()))?;
+        let accounting = Arc::new(Accounting::start(accounting, SpoolLog::new(storage.clone()))?);
         let control = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(CONTROL_THREADS)
             .thread_name("control")
@@ -110,10 +112,10 @@ impl Engine {
         let (stop, stopping) = watch::channel(false);
         let clients = submission::clients(&configured.load());
         let (serving, listening) = listen(&control, &config, &intake, &clients, &stopping)?;
-        let accounting_handle = accounting.handle();
-        let answerer = Arc::new(Answerer::new(intake, total, clients, accounting_handle, clock, stop.clone()));
+        let answerer =
+            Arc::new(Answerer::new(intake.clone(), total, clients, accounting.clone(), clock, stop.clone()));
         serve_control(&control, &config, overrides, &answerer)?;
-        Ok(Engine { control, stop, serving, pickup, owners, reactors, storage, accounting, answerer, listening })
+        Ok(Engine { control, stop, serving, pickup, owners, reactors, storage, accounting, intake, answerer, listening })
     }
 
     /// Addresses that SMTP is served on.
@@ -151,8 +153,9 @@ impl Engine {
 
     /// Stops in order: intake, deliveries in flight, log, accounting (F03).
     pub fn stop(self) {
-        let Engine { control, stop, serving, pickup, owners, reactors, storage, accounting, answerer, .. } = self;
+        let Engine { control, stop, serving, pickup, owners, reactors, storage, accounting, intake, answerer, .. } = self;
         stop.send_replace(true);
+        intake.stopping.store(true, Ordering::Relaxed);
         if let Some(pickup) = pickup {
             pickup.stop();
         }
@@ -165,16 +168,14 @@ impl Engine {
                 tracing::warn!("transactions in flight did not end in time; they will be repeated");
             }
         });
-        drop(answerer);
-        drop(owners);
+        drop((answerer, intake, owners));
         // The last senders are gone with the runtime's tasks, and with them the reactors' reason to run.
         control.shutdown_timeout(Duration::from_secs(5));
         for reactor in reactors {
             let _ = reactor.join();
         }
-        storage.clone().flush();
-        accounting.stop();
         storage.stop();
+        accounting.stop();
     }
 }
 
