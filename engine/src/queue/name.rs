@@ -12,10 +12,7 @@ pub struct QueueName {
 
 impl QueueName {
     pub fn new(domain: &str, vmta: &str) -> QueueName {
-        QueueName {
-            domain: domain.to_ascii_lowercase().into(),
-            vmta: vmta.into(),
-        }
+        QueueName { domain: domain.to_ascii_lowercase().into(), vmta: vmta.into() }
     }
 
     /// Whether `pattern` names this queue: `domain/vmta`, either half with a `*` at its beginning or end; a half that is
