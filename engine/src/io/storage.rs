@@ -400,3 +400,7 @@ fn report(recovery: &Recovery) {
 #[cfg(test)]
 #[path = "storage_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "storage_measure.rs"]
+mod measure;
