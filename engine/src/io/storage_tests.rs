@@ -12,15 +12,15 @@ use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use tempfile::TempDir;
 
-pub(super) const BACK_ENDS: [BackEnd; 2] = [BackEnd::Blocking, BackEnd::Uring];
+pub(in crate::io) const BACK_ENDS: [BackEnd; 2] = [BackEnd::Blocking, BackEnd::Uring];
 
-pub(super) fn spool() -> TempDir {
+pub(in crate::io) fn spool() -> TempDir {
     let dir = tempfile::tempdir().expect("a temporary directory");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).expect("its mode");
     dir
 }
 
-pub(super) fn options(back_end: BackEnd) -> StorageOptions {
+pub(in crate::io) fn options(back_end: BackEnd) -> StorageOptions {
     StorageOptions {
         segment_size: SEGMENT_MIN,
         back_end,
@@ -51,7 +51,7 @@ fn rows(addresses: &[&str]) -> RowsDraft {
     draft
 }
 
-pub(super) fn message(content: &[u8], addresses: &[&str]) -> Group {
+pub(in crate::io) fn message(content: &[u8], addresses: &[&str]) -> Group {
     let submission = Submission { id: 1, sender: "news@sender.example".into(), ..Submission::default() };
     Group {
         drafts: vec![
@@ -62,7 +62,7 @@ pub(super) fn message(content: &[u8], addresses: &[&str]) -> Group {
     }
 }
 
-pub(super) fn outcomes(submission: Location, place: Place, rows: &[(u16, Disposition)]) -> OutcomeBatch {
+pub(in crate::io) fn outcomes(submission: Location, place: Place, rows: &[(u16, Disposition)]) -> OutcomeBatch {
     let outcome = |&(index, disposition): &(u16, Disposition)| Outcome {
         row: RowRef { record: place.at, ordinal: place.first_ordinal + u32::from(index), index },
         submission,
