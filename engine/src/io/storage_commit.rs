@@ -47,7 +47,6 @@ pub(super) struct Committer<D: Disk> {
 }
 
 impl<D: Disk> Committer<D> {
-    #[allow(clippy::too_many_arguments)]
     pub fn new(
         disk: D,
         log: Log,

@@ -111,7 +111,7 @@ fn a_million_rows() {
         let opened = begun.elapsed();
         let mut seen = 0u64;
         recovered.each_live(|rows| {
-            seen += rows.live().filter(|(row, _)| rows.rows.row(row.index.into()).is_some()).count() as u64
+            seen += rows.live().filter(|(row, _)| rows.rows.row(row.index.into()).is_some()).count() as u64;
         });
         println!(
             "{:?}: recovered {seen} rows in {:?}, handed out after {:?}, {:.0} CPU ms",

@@ -62,7 +62,11 @@ pub(in crate::io) fn message(content: &[u8], addresses: &[&str]) -> Group {
     }
 }
 
-pub(in crate::io) fn outcomes(submission: Location, place: Place, rows: &[(u16, Disposition)]) -> OutcomeBatch {
+pub(in crate::io) fn outcomes(
+    submission: Location,
+    place: Place,
+    rows: &[(u16, Disposition)],
+) -> OutcomeBatch {
     let outcome = |&(index, disposition): &(u16, Disposition)| Outcome {
         row: RowRef { record: place.at, ordinal: place.first_ordinal + u32::from(index), index },
         submission,

@@ -169,7 +169,7 @@ impl Log {
     /// Appends outcomes for which there is [`Room::Here`].
     pub fn append_outcomes(&mut self, batch: &OutcomeBatch) -> Result<Location, SpoolError> {
         self.ready(Log::outcomes_bound(batch))?;
-        let bytes = codec::encode_outcomes(batch).map_err(encoding)?;
+        let bytes = codec::encode_outcomes(batch).map_err(|why| encoding(&why))?;
         let at = self.put(Kind::Outcomes, true, 0, |out| out.push(&bytes));
         self.ledger.outcomes(at, &batch.outcomes);
         Ok(at)
@@ -296,7 +296,7 @@ impl Log {
                 Draft::Content(bytes) => self.put(Kind::Content, ends, 0, |out| out.push(&bytes)),
                 Draft::Accepted { mut submission, content } => {
                     submission.content = place(content);
-                    let bytes = codec::encode_submission(&submission).map_err(encoding)?;
+                    let bytes = codec::encode_submission(&submission).map_err(|why| encoding(&why))?;
                     let at = self.put(Kind::Accepted, ends, 0, |out| out.push(&bytes));
                     effects.push(Effect::Accepted { at, content: submission.content });
                     at
@@ -317,7 +317,7 @@ impl Log {
                     {
                         *submission = place(Ref::Here(submission.offset8 as usize));
                     }
-                    let bytes = codec::encode_control(&control).map_err(encoding)?;
+                    let bytes = codec::encode_control(&control).map_err(|why| encoding(&why))?;
                     let at = self.put(Kind::Control, ends, 0, |out| out.push(&bytes));
                     effects.push(Effect::Control { at, control });
                     at
@@ -399,7 +399,7 @@ fn check(group: &Group) -> Result<(), SpoolError> {
     Ok(())
 }
 
-fn encoding(why: String) -> SpoolError {
+fn encoding(why: &str) -> SpoolError {
     SpoolError::Failed { why: format!("a record could not be serialised: {why}") }
 }
 

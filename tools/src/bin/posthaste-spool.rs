@@ -249,7 +249,7 @@ fn verify(spool: &Spool) -> Result<ExitCode, Failure> {
 }
 
 fn submission(spool: &Spool, at: Location) -> Result<Submission, SpoolError> {
-    codec::decode_submission(at, &*spool.segments.record(at)?)
+    codec::decode_submission(at, &spool.segments.record(at)?)
 }
 
 fn export(spool: &Spool, what: What, all: bool) -> Result<ExitCode, Failure> {
