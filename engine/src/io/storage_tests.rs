@@ -177,6 +177,27 @@ fn the_log_is_followed_in_order_over_segments_and_restarts() {
 }
 
 #[test]
+fn the_segment_being_written_is_read_through_its_mapping() {
+    for back_end in BACK_ENDS {
+        let dir = spool();
+        let narrow = StorageOptions { window: 0, ..options(back_end) };
+        let Ok((storage, _)) = Storage::open(dir.path(), &narrow) else { continue };
+        let mut places = Vec::new();
+        for n in 0..300usize {
+            let body = n.to_string().into_bytes().repeat(300);
+            places.push(
+                storage.submit(message(&body, &["a@x.example"])).wait().expect("committed").places[0].at,
+            );
+            let back = n * 7 % places.len();
+            let record = storage.segments().record(places[back]).expect("readable");
+            assert_eq!(&record[..], back.to_string().into_bytes().repeat(300));
+        }
+        assert_eq!(storage.status().failed, None);
+        storage.stop();
+    }
+}
+
+#[test]
 fn settled_segments_are_recycled_and_nothing_comes_back() {
     for back_end in BACK_ENDS {
         let dir = spool();
@@ -355,6 +376,10 @@ fn a_missing_segment_is_named_and_strict_refuses() {
     assert!(matches!(Storage::open(dir.path(), &strict), Err(SpoolError::Foreign { .. })));
     let (storage, recovered) = open(&dir, BackEnd::Blocking).expect("opens");
     assert!(matches!(recovered.damage(), [Damage::Missing { segment, .. }] if *segment == at.segment));
+    assert!((1..8).contains(&recovered.live_rows()));
+    storage.stop();
+    let (storage, recovered) = Storage::open(dir.path(), &strict).expect("once named, it is forgotten");
+    assert_eq!(recovered.damage(), []);
     storage.stop();
 }
 

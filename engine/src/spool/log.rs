@@ -152,6 +152,7 @@ impl Log {
     pub fn append(&mut self, group: Group) -> Result<Committed, SpoolError> {
         self.ready(Log::group_bound(&group))?;
         check(&group)?;
+        self.check_references(&group)?;
         let before = (self.building.len(), self.frames, self.next_ordinal);
         match self.put_group(group) {
             Ok((places, effects)) => {
@@ -267,6 +268,27 @@ impl Log {
             return Err(SpoolError::TooBig { size: bound as u64, limit: self.limit() as u64 });
         }
         self.expect(bound);
+        Ok(())
+    }
+
+    /// Refuses references into segments that are no longer in use: what they name may be gone.
+    fn check_references(&self, group: &Group) -> Result<(), SpoolError> {
+        for (index, draft) in group.drafts.iter().enumerate() {
+            let named = match draft {
+                Draft::Accepted { content: Ref::At(at), .. }
+                | Draft::Rows { submission: Ref::At(at), .. } => *at,
+                Draft::Control(Control::ImportProgress { submission, .. }) if submission.segment != 0 => {
+                    *submission
+                }
+                _ => continue,
+            };
+            if !self.ledger.knows(named.segment) {
+                return Err(SpoolError::Draft {
+                    index,
+                    why: "it names a record in a segment that is no longer in use",
+                });
+            }
+        }
         Ok(())
     }
 

@@ -323,26 +323,35 @@ fn run(steps: &[Step]) {
     assert!(model.log.ledger().segment_count() <= 3, "{:?}", model.log.ledger().ends());
 }
 
+/// `PROPTEST_CASES` for long runs.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(80)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
     #[test]
     fn crashes_lose_nothing_acknowledged_and_revive_nothing_settled(steps in prop::collection::vec(step(), 1..60)) {
         run(&steps);
     }
 
     #[test]
-    fn a_flip_costs_its_record_and_is_reported(groups in 1usize..30, at in any::<usize>(), bit in 0u8..8) {
+    fn a_flip_costs_its_record_and_is_reported(groups in 1usize..30, at in any::<usize>(), bit in 0u8..8, rolled in any::<bool>()) {
         let mut model = Model::new();
         for n in 0..groups {
             model.append(3, n * 700);
+            model.sync();
+        }
+        let segment = model.log.segment();
+        let end = model.log.end().byte_offset() as usize;
+        if rolled {
+            model.roll();
             model.sync();
         }
         if model.log.vouch() {
             model.sync();
         }
         let before = model.live.clone();
-        let end = model.log.end().byte_offset() as usize;
-        let segment = model.log.segment();
         let at = DATA_START + at % (end - DATA_START);
         let file = model.disk.files.get_mut(&segment).expect("in use");
         file.current[at] ^= 1 << bit;
