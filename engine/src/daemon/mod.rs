@@ -11,5 +11,7 @@ pub mod campaign_directory;
 pub mod control;
 pub mod control_socket;
 pub mod directory;
+pub mod intake;
 pub mod owners;
+pub mod submission;
 pub mod profiles;
