@@ -1,11 +1,13 @@
 //! The daemon: boot, threads, and everything at the edge of the engine.
 
 pub mod accounting;
+pub mod accounting_config;
 mod accounting_cursor;
 pub mod accounting_file;
 pub mod accounting_log;
 pub mod accounting_spool;
 mod accounting_stream;
+pub mod campaign_directory;
 pub mod control;
 pub mod control_socket;
 pub mod directory;
