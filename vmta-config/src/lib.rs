@@ -1,1 +1,48 @@
+//! The configuration language of PowerMTA, read as it is documented: a lexer, one table of every directive, scopes
+//! with their inheritance, and errors that say what to write instead. Imports nothing of the engine.
+//!
+//! ```
+//! use vmta_config::{MemoryFiles, load};
+//! let files = MemoryFiles::new([("config", "log-file /var/log/p.log\n<spool /var/spool/p>\n</spool>\n\
+//!     <domain *>\n max-smtp-out 3\n</domain>\n")]);
+//! let config = load("config", &files, false).config.expect("the text above is right");
+//! assert_eq!(config.queue("example.com", "{default}").max_smtp_out, 3);
+//! ```
 
+mod build;
+mod check;
+mod config;
+mod diagnostic;
+mod domains;
+mod explain;
+mod files;
+mod lex;
+mod lines;
+mod load;
+mod macros;
+mod nearest;
+mod patterns;
+mod scope;
+mod settings;
+mod slots;
+mod source;
+mod table;
+mod tree;
+mod value;
+
+pub use config::{AcctFile, AcctTarget, Config, Pool, Resolved, SmtpListener, Spool, VirtualMta};
+pub use diagnostic::{Diagnostic, Origin, Severity};
+pub use explain::{Explained, Note};
+pub use files::{Files, MemoryFiles, OsFiles};
+pub use load::{Loaded, load};
+pub use patterns::{BouncePattern, SmtpPattern, SmtpPatternList};
+pub use scope::{Scope, Scopes};
+pub use settings::{
+    AcctSettings, AddDate, DeleteAfter, DeliveryType, DomainSettings, Global, NoMx, RuntimeChoice,
+    SourceSettings, SpoolSettings,
+};
+pub use table::{Directive, Status, directives};
+pub use value::{
+    DailyLimit, DomainPattern, FieldSelection, HeaderField, HostAndPort, MailHost, ParseError, Pattern,
+    Named, QueueFilter, Rate, RecordType, Route, SmtpAction, SourceHost, Syntax, Value, VolumeRate,
+};

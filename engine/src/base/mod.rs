@@ -1,5 +1,9 @@
-//! What everything else stands on: time as a value.
+//! What everything else stands on: time as a value, timers, and slots for millions of small things.
 
+pub mod slab;
 pub mod time;
+pub mod wheel;
 
+pub use slab::{ChunkedSlab, NONE};
 pub use time::{Now, Time, Wall};
+pub use wheel::Wheel;

@@ -1,1 +1,82 @@
-//! (module under construction)
+//! The command line: `posthaste COMMAND`. Commands about a running engine go over its control socket.
+
+pub mod args;
+pub mod demo;
+pub mod number;
+pub mod show;
+pub mod status;
+pub mod table;
+pub mod why;
+
+use args::Cli;
+use clap::Parser;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::daemon::control::{Reply, Request};
+use crate::daemon::control_socket::{ControlError, ask};
+
+/// Where the control socket is unless the configuration says otherwise.
+pub const CONTROL_SOCKET: &str = "/run/posthaste/control.sock";
+
+/// Exit status of a command that was refused or failed.
+const FAILED: u8 = 1;
+/// Exit status when nothing could be asked: no engine, no such file, wrong use.
+const UNUSABLE: u8 = 2;
+
+/// Runs the command line of this process. Commands that need more than the control socket are given to `start`.
+pub fn main(start: impl FnOnce(Cli) -> ExitCode) -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command.request() {
+        Some(request) => {
+            let socket = cli.control.clone().unwrap_or_else(|| PathBuf::from(CONTROL_SOCKET));
+            converse(&cli, &socket, &request)
+        }
+        None => start(cli),
+    }
+}
+
+/// Asks the engine and prints its answer.
+fn converse(cli: &Cli, socket: &Path, request: &Request) -> ExitCode {
+    match ask(socket, request) {
+        Ok(reply) => print_reply(cli, &reply),
+        Err(e) => {
+            complain(cli.json, &e.to_string());
+            let unusable = matches!(e, ControlError::NotRunning { .. });
+            ExitCode::from(if unusable { UNUSABLE } else { FAILED })
+        }
+    }
+}
+
+fn print_reply(cli: &Cli, reply: &Reply) -> ExitCode {
+    if cli.json {
+        print(&(serde_json::to_string_pretty(reply).unwrap_or_default() + "\n"));
+    } else if let Reply::Error { message } = reply {
+        complain(false, message);
+    } else {
+        print(&show::text(reply, &show::View::of_terminal()));
+    }
+    match reply {
+        Reply::Error { .. } => ExitCode::from(FAILED),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Says on standard error what went wrong; with `--json` on standard output, as an answer.
+pub fn complain(json: bool, message: &str) {
+    if json {
+        let reply = Reply::Error { message: message.to_owned() };
+        print(&(serde_json::to_string_pretty(&reply).unwrap_or_default() + "\n"));
+    } else {
+        let _ = writeln!(std::io::stderr(), "posthaste: {message}");
+    }
+}
+
+/// Prints; a reader that has gone away (`| head`) is no error.
+pub fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests;

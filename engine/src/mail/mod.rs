@@ -1,1 +1,29 @@
-//! (module under construction)
+//! Mail as text: addresses, header blocks, transfer encodings, and message content that is merged with the values
+//! of each recipient. Pure: bytes in, bytes out.
+
+pub mod address;
+pub mod content;
+pub mod encode;
+pub mod encoded_word;
+pub mod fault;
+pub mod header;
+pub mod lines;
+pub mod plain;
+pub mod row;
+
+mod compile;
+mod escape;
+mod header_fields;
+mod header_use;
+mod jinja;
+mod mailbox_list;
+mod parts;
+mod program;
+mod stored;
+mod tags;
+
+pub use address::{Address, AddressError, AddressRef, check, normalise_domain};
+pub use content::{Content, Fixed, Row, Syntax, Template, TemplateSource};
+pub use fault::{ContentError, RenderError, TemplateError, TemplateProblem};
+pub use plain::{PlainError, PlainOptions, Received, prepare_plain};
+pub use tags::nearest;

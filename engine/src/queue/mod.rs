@@ -1,1 +1,24 @@
-//! (module under construction)
+//! Queues (`domain/vmta`): who waits, who may go, and why not.
+
+pub mod expiry;
+pub mod gate;
+pub mod list;
+pub mod name;
+mod rates;
+pub mod retry;
+pub mod settings;
+pub mod slot;
+
+#[cfg(test)]
+mod tests;
+
+#[allow(clippy::module_inception)] // The noun of this directory.
+pub mod queue;
+
+pub use expiry::Expiry;
+pub use gate::{Gate, Wait, WaitReason};
+pub use list::List;
+pub use name::QueueName;
+pub use queue::{Counters, LastError, Queue, Taken};
+pub use settings::QueueSettings;
+pub use slot::{Slot, Slots};

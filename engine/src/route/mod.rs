@@ -1,1 +1,18 @@
-//! (module under construction)
+//! Routing: which hosts and addresses mail for a domain goes to, and which of them is next.
+
+pub mod address_policy;
+pub mod choose;
+pub mod dns;
+pub mod hosts;
+pub mod mx;
+pub mod table;
+
+#[cfg(test)]
+mod mx_tests;
+
+pub use address_policy::AddressPolicy;
+pub use choose::{Attempts, Endpoint, SourceHost, Sources};
+pub use dns::{Answer, Destination, Found, Lookup, MxRecord, NoAnswer, Query, RouteError};
+pub use hosts::{Host, HostList, HostSpec, HostsError};
+pub use mx::{Candidates, Route, RouteHost, RoutePolicy};
+pub use table::{Answered, Looked, Table};

@@ -1,1 +1,321 @@
-//! (module under construction)
+//! A shard: queues, their limits, timers and connections, composed into one machine without I/O.
+//!
+//! [`Shard::handle`] takes what has happened and the time; [`Shard::poll_output`] is drained afterwards, always to the
+//! end; [`Shard::next_wake`] says when to give it [`Input::Wake`]. Bytes to send are fetched with
+//! [`Shard::outgoing`] and acknowledged with [`Shard::sent`]. The same machine runs under sockets (`io::reactor`) and in a
+//! simulation.
+
+mod admit;
+mod connection;
+mod contents;
+mod dispatch;
+mod drive;
+mod entries;
+mod outcomes;
+mod operate;
+mod profile;
+mod request;
+mod said;
+mod settle;
+mod sites;
+mod submissions;
+mod targets;
+mod turn;
+
+pub use admit::{Admit, AdmitRow, owner};
+pub use profile::{Delivery, Profiles, QueueProfile, VmtaProfile};
+pub use request::{Found, JobState, QueuePattern, QueueState, Selection, ShardReply, ShardRequest, ShardStatus};
+
+use crate::base::{Now, Time, Wheel};
+use crate::limit::SharedConnections;
+use crate::mail::content::Content;
+use crate::queue::{Expiry, Queue, QueueName, Slot, Slots, Taken};
+use crate::route;
+use crate::spool::record::RowRef;
+use crate::spool::record::{Location, OutcomeBatch};
+use crate::spool::segments::Segments;
+use connection::Connections;
+use contents::Contents;
+use entries::{Entries, Entry};
+use hashbrown::HashMap;
+use outcomes::OutcomeBuffer;
+use sites::Sites;
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use submissions::Submissions;
+
+/// Names one connection over the life of the shard; numbers are never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// What has happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Recipients became durable and wait here from now on.
+    Admit(Admit),
+    /// The TCP connection stands; `local` is its source address.
+    Connected { connection: ConnectionId, local: IpAddr },
+    /// The TCP connection could not be made, or is gone.
+    Closed { connection: ConnectionId, cause: std::io::Error },
+    Received { connection: ConnectionId, bytes: &'a [u8] },
+    /// The answer to [`Output::Resolve`].
+    Answered(route::Answer),
+    /// The answer to [`Output::Load`]; `None` when it cannot be read.
+    Content { at: Location, bytes: Option<Arc<[u8]>> },
+    /// The configuration has changed.
+    Profiles(Box<dyn Profiles>),
+    /// Finish the transactions in flight and start no new ones.
+    Drain,
+    /// It is [`Shard::next_wake`] or later.
+    Wake,
+}
+
+/// What the shard wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Connect to `to`, from `from` if given.
+    Connect { connection: ConnectionId, from: Option<IpAddr>, to: SocketAddr },
+    /// There are bytes to send.
+    Send { connection: ConnectionId },
+    Close { connection: ConnectionId },
+    Resolve(route::Query),
+    /// Read the content at this location.
+    Load(Location),
+    /// Store these outcomes.
+    Settle(OutcomeBatch),
+}
+
+/// DNS questions a shard has out at once.
+const MOST_LOOKUPS: usize = 256;
+
+/// What a shard is made with.
+#[derive(Debug)]
+pub struct Settings {
+    pub profiles: Box<dyn Profiles>,
+    pub segments: Arc<Segments>,
+    pub routes: Arc<route::RoutePolicy>,
+    /// `total-max-smtp-out`, shared by all shards.
+    pub total: Arc<SharedConnections>,
+    /// Queues the operator has paused.
+    pub paused: Vec<QueuePattern>,
+}
+
+/// See the module's text.
+pub struct Shard {
+    profiles: Box<dyn Profiles>,
+    segments: Arc<Segments>,
+    routes: route::table::Table,
+    total: Arc<SharedConnections>,
+    paused: Vec<QueuePattern>,
+    slots: Slots,
+    queues: Entries,
+    by_name: HashMap<QueueName, u32>,
+    submissions: Submissions,
+    contents: Contents,
+    connections: Connections,
+    sites: Sites,
+    expiry: Expiry,
+    /// Queue timers under even keys, connection timers under odd ones.
+    wheel: Wheel,
+    outcomes: OutcomeBuffer,
+    /// Storage has no room for outcomes: nothing new is started.
+    outcomes_held: bool,
+    outputs: VecDeque<Output>,
+    status: ShardStatus,
+    draining: bool,
+    /// Numbers transactions.
+    tokens: u64,
+    /// Queues that could not connect because of `total-max-smtp-out`.
+    short_of_connections: Vec<u32>,
+    /// Buffers that are used again.
+    taken: Taken,
+    bodies: Vec<Vec<u8>>,
+    due: Vec<u32>,
+}
+
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard").field("status", &self.status).field("draining", &self.draining).finish_non_exhaustive()
+    }
+}
+
+impl Shard {
+    pub fn new(now: Now, settings: Settings) -> Shard {
+        Shard {
+            profiles: settings.profiles,
+            segments: settings.segments,
+            routes: route::table::Table::new(settings.routes, MOST_LOOKUPS),
+            total: settings.total,
+            paused: settings.paused,
+            slots: Slots::new(),
+            queues: Entries::default(),
+            by_name: HashMap::new(),
+            submissions: Submissions::default(),
+            contents: Contents::default(),
+            connections: Connections::default(),
+            sites: Sites::default(),
+            expiry: Expiry::new(now),
+            wheel: Wheel::new(),
+            outcomes: OutcomeBuffer::default(),
+            outcomes_held: false,
+            outputs: VecDeque::new(),
+            status: ShardStatus::default(),
+            draining: false,
+            tokens: 0,
+            short_of_connections: Vec::new(),
+            taken: Taken::default(),
+            bodies: Vec::new(),
+            due: Vec::new(),
+        }
+    }
+
+    pub fn handle(&mut self, now: Now, input: Input<'_>) {
+        match input {
+            Input::Received { connection, bytes } => self.received(now, connection, bytes),
+            Input::Admit(admit) => self.admit(now, admit),
+            Input::Connected { connection, local } => self.connected(now, connection, local),
+            Input::Closed { connection, cause } => self.socket_closed(now, connection, &cause),
+            Input::Answered(answered) => self.answered(now, answered),
+            Input::Content { at, bytes } => self.content(now, at, bytes.as_deref()),
+            Input::Profiles(profiles) => self.set_profiles(now, profiles),
+            Input::Drain => self.drain(now),
+            Input::Wake => {}
+        }
+        self.expiry.observe(now);
+        if self.wheel.next().is_some_and(|at| at <= now.mono) {
+            self.expire_timers(now);
+        }
+        if !self.outcomes_held && self.outcomes.due().is_some_and(|at| at <= now.mono) {
+            self.outputs.push_back(Output::Settle(self.outcomes.take()));
+        }
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to give [`Input::Wake`].
+    pub fn next_wake(&self) -> Option<Time> {
+        let outcomes = self.outcomes.due().filter(|_| !self.outcomes_held);
+        self.wheel.next().into_iter().chain(outcomes).min()
+    }
+
+    /// The bytes a connection has to send; what is sent is to be taken from the front and told by [`Shard::sent`].
+    pub fn outgoing(&mut self, id: ConnectionId) -> Option<&mut Vec<u8>> {
+        self.connections.get(id).map(|c| c.client.output())
+    }
+
+    pub fn sent(&mut self, now: Now, id: ConnectionId, bytes: usize) {
+        if let Some(connection) = self.connections.get(id) {
+            connection.client.sent(now, bytes);
+        }
+    }
+
+    /// Storage has no room for outcomes (`true`), or has again.
+    pub fn hold_outcomes(&mut self, held: bool) {
+        self.outcomes_held = held;
+    }
+
+    /// After [`Input::Drain`]: no connection is left and every outcome is handed over.
+    pub fn is_drained(&self) -> bool {
+        self.draining && self.connections.len() == 0 && self.outcomes.is_empty() && self.outputs.is_empty()
+    }
+
+    fn admit(&mut self, now: Now, admit: Admit) {
+        let rows = admit.rows.len() as u32;
+        let submission = self.submissions.admit(
+            admit.submission,
+            admit.accepted_at,
+            admit.start_at,
+            &admit.job,
+            rows,
+        );
+        if let Some((at, bytes)) = admit.content {
+            self.keep_content(now, at, &bytes);
+        }
+        let start = u64::try_from(admit.start_at.0 - now.wall.0).unwrap_or(0);
+        let mut queues: Vec<u32> = Vec::with_capacity(admit.queues.len());
+        for name in admit.queues {
+            queues.push(self.queue_key(name));
+        }
+        for row in admit.rows {
+            let place = RowRef {
+                record: admit.record,
+                ordinal: admit.first_ordinal + u32::from(row.index),
+                index: row.index,
+            };
+            let mut slot = Slot::new(place, submission);
+            slot.attempts = row.attempts;
+            if start > 0 {
+                slot.set_due(now.mono + std::time::Duration::from_millis(start));
+            }
+            let slot = self.slots.insert(slot);
+            self.queues[queues[row.queue as usize]].queue.push(&mut self.slots, slot, now.mono);
+        }
+        for queue in queues {
+            self.turn(now, queue);
+        }
+    }
+
+    /// Keeps a content that has just been accepted, if there is room for it.
+    fn keep_content(&mut self, now: Now, at: Location, bytes: &[u8]) {
+        if !self.contents.has_room(bytes.len()) || self.contents.get(at, now.mono).is_some() {
+            return;
+        }
+        if let Ok(content) = Content::decode(bytes) {
+            self.contents.insert(at, content, bytes.len(), now.mono);
+        }
+    }
+
+    fn content(&mut self, now: Now, at: Location, bytes: Option<&[u8]>) {
+        match bytes.map(Content::decode) {
+            Some(Ok(content)) => {
+                self.contents.insert(at, content, bytes.map_or(0, <[u8]>::len), now.mono);
+            }
+            Some(Err(_)) | None => self.contents.set_unreadable(at),
+        }
+        let waiting = self.contents.arrived(at);
+        self.content_loaded(now, waiting);
+    }
+
+    fn queue_key(&mut self, name: QueueName) -> u32 {
+        if let Some(&key) = self.by_name.get(&name) {
+            return key;
+        }
+        let profile = self.profiles.queue(&name.domain, &name.vmta);
+        let vmta = self.profiles.vmta(&name.vmta);
+        let mut queue = Queue::new(name.clone(), profile.scheduling.clone());
+        queue.set_paused(self.paused.iter().any(|p| p.matches(&name)));
+        let key = self.queues.push(Entry::new(queue, profile, vmta));
+        self.by_name.insert(name, key);
+        key
+    }
+
+    fn set_profiles(&mut self, now: Now, profiles: Box<dyn Profiles>) {
+        self.profiles = profiles;
+        for key in 0..self.queues.len() as u32 {
+            let entry = &mut self.queues[key];
+            let name = entry.queue.name().clone();
+            let profile = self.profiles.queue(&name.domain, &name.vmta);
+            entry.configure(profile, self.profiles.vmta(&name.vmta));
+            self.turn(now, key);
+        }
+    }
+
+    fn drain(&mut self, now: Now) {
+        self.draining = true;
+        for key in self.connections.keys() {
+            let Some(connection) = self.connections.at(key) else { continue };
+            if matches!(connection.phase, connection::Phase::Connecting(_)) {
+                self.remove_connection(now, key);
+            } else {
+                connection.client.quit(now);
+                self.pump(now, key);
+            }
+        }
+        if !self.outcomes.is_empty() {
+            self.outputs.push_back(Output::Settle(self.outcomes.take()));
+        }
+    }
+}

@@ -1,1 +1,31 @@
-//! (module under construction)
+//! SMTP without I/O: the client and the server as state machines that take bytes and time and give bytes and
+//! events, what replies mean ([`verdict`]), and TLS as bytes in and bytes out.
+
+pub mod client;
+mod client_commands;
+mod client_envelope;
+mod client_event;
+mod client_failure;
+mod client_opening;
+mod client_options;
+mod client_replies;
+mod client_time;
+pub mod dot;
+pub mod extensions;
+pub mod reply;
+pub mod server;
+mod server_commands;
+mod server_data;
+mod server_options;
+mod server_path;
+pub mod status;
+pub mod tls;
+pub mod undot;
+pub mod verdict;
+
+#[cfg(test)]
+mod client_tests;
+#[cfg(test)]
+mod server_tests;
+#[cfg(test)]
+mod tls_tests;

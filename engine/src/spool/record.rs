@@ -6,6 +6,7 @@
 //! submission do not already say.
 
 use rkyv::{Archive, Deserialize, Serialize};
+use std::fmt;
 use std::sync::Arc;
 
 /// Where a record lies: segment number, and offset of its frame in units of 8 bytes. Segment numbers only grow
@@ -16,6 +17,32 @@ use std::sync::Arc;
 pub struct Location {
     pub segment: u32,
     pub offset8: u32,
+}
+
+impl Location {
+    /// Before every record.
+    pub const START: Location = Location { segment: 0, offset8: 0 };
+
+    /// The location as one number, ordered alike (for atomics and cursor files).
+    pub const fn to_u64(self) -> u64 {
+        (self.segment as u64) << 32 | self.offset8 as u64
+    }
+
+    pub const fn from_u64(n: u64) -> Location {
+        Location { segment: (n >> 32) as u32, offset8: n as u32 }
+    }
+
+    /// Offset in the segment file, in bytes.
+    pub const fn byte_offset(self) -> u64 {
+        self.offset8 as u64 * 8
+    }
+}
+
+/// `segment:byte offset`, as `posthaste-spool` prints and accepts it.
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.segment, self.byte_offset())
+    }
 }
 
 /// One recipient: the `Rows` record it stands in, its index there, and its ordinal among all rows of that segment
@@ -125,7 +152,9 @@ pub struct Place {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum Control {
     /// A campaign import has durably stored all rows before `next_row` of the submission at `submission`
-    /// (same group as those rows). `state` is the importer's own (counters for the report).
+    /// (same group as those rows). In a draft, `submission` with segment 0 names the `Accepted` draft of the same
+    /// group whose index is `offset8`; segment numbers begin at 1. It keeps the submission's records from being
+    /// recycled until `PickupDone` for the same identity. `state` is the importer's own (counters for the report).
     ImportProgress { identity: String, submission: Location, next_row: u64, state: Vec<u8> },
     /// The pickup file or campaign with this identity is wholly stored; it may be removed and must never be
     /// injected again while this record is known (F26).
@@ -136,7 +165,23 @@ pub enum Control {
     QueuePaused { queue: String, paused: bool },
     /// Written by reclaim: the rows of `segment` that are settled, one bit per ordinal. Replaces the
     /// outcome records about that segment in segments that are about to be recycled.
+    /// Bits are least significant first; bits already set by other records stay set.
     SettledRows { segment: u32, bits: Vec<u8> },
+    /// First record of every segment: the segments in use before it, and where each one ends. Any older segment
+    /// that is not listed is free (its file may still carry its old name).
+    Segments { live: Vec<SegmentEnd> },
+    /// Nothing in this segment is needed any longer; its file is about to be recycled.
+    Retired { segment: u32 },
+    /// The records of a group whose submitter was told "not accepted" although the group reached the log (R10):
+    /// its rows are not to be delivered.
+    Aborted { records: Vec<Location> },
+}
+
+/// A segment and the end of what is valid in it, in units of 8 bytes.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentEnd {
+    pub segment: u32,
+    pub end8: u32,
 }
 
 /// The circumstances of an attempt, shared by many outcomes.

@@ -1,0 +1,288 @@
+//! The words of the command line, and the requests they stand for. Names of options are PowerMTA's (reference 7.1).
+
+use crate::daemon::control::{DeleteQuery, ListQuery, Mode, QueueQuery, Request, Sort};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Where the configuration is unless told otherwise.
+pub const CONFIG: &str = "/etc/posthaste/config";
+
+/// An open bulk mailing engine.
+#[derive(Debug, Parser)]
+#[command(name = "posthaste", version, propagate_version = true)]
+pub struct Cli {
+    /// Print JSON instead of tables.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Configuration file.
+    #[arg(long, global = true, value_name = "FILE", default_value = CONFIG)]
+    pub config: PathBuf,
+    /// Control socket of the running engine.
+    #[arg(long, global = true, value_name = "SOCKET")]
+    pub control: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the engine.
+    Run,
+    /// Check a configuration: exit status 0 when it loads, 1 when it does not, 2 when it cannot be read.
+    CheckConfig {
+        /// Treat unknown directives as warnings.
+        #[arg(long)]
+        lenient: bool,
+        /// The file to check instead of --config.
+        file: Option<PathBuf>,
+    },
+    /// Send a made-up campaign through the engine to simulated mailbox providers.
+    Demo(Demo),
+    /// Check a campaign directory and hand it to the engine.
+    Send {
+        /// The directory: campaign.toml, a template, recipients.
+        campaign: PathBuf,
+        /// Check only.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Show what the engine is doing.
+    #[command(subcommand)]
+    Show(Show),
+    /// Stop deliveries.
+    #[command(subcommand)]
+    Pause(QueueWord),
+    /// Go on with deliveries.
+    #[command(subcommand)]
+    Resume(QueueWord),
+    /// Delete waiting recipients; --queue or --jobId is needed.
+    Delete(Delete),
+    /// Say why mail to an address or a queue (domain/vmta) is not being delivered.
+    Why {
+        #[arg(value_name = "ADDRESS|QUEUE")]
+        what: String,
+    },
+    /// Begin a new file.
+    #[command(subcommand)]
+    Rotate(Rotate),
+    /// Stop the engine.
+    Stop,
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Recipients of the campaign.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=50_000_000))]
+    pub recipients: u32,
+    /// Directory for spool, campaign and accounting files; by default a temporary one.
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Show {
+    /// Traffic, connections, queues, spool.
+    Status,
+    /// Queues by name.
+    Queues(QueueOptions),
+    /// Queues with the most recipients first.
+    Topqueues(QueueOptions),
+    /// Domains by name.
+    Domains(DomainOptions),
+    /// Domains with the most recipients first.
+    Topdomains(DomainOptions),
+    /// Virtual MTAs.
+    Vmtas(ListOptions),
+    /// Jobs.
+    Jobs(ListOptions),
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum SortWord {
+    Name,
+    Rcpt,
+    Size,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ModeWord {
+    Normal,
+    Backoff,
+}
+
+fn yes_or_no(word: &str) -> Result<bool, String> {
+    match word {
+        "yes" | "true" => Ok(true),
+        "no" | "false" => Ok(false),
+        _ => Err("write yes or no".into()),
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct QueueOptions {
+    /// Only queues with open connections (or, =no, without).
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", value_parser = yes_or_no, action = ArgAction::Set)]
+    pub connected: Option<bool>,
+    /// Only paused queues (or, =no, others).
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", value_parser = yes_or_no, action = ArgAction::Set)]
+    pub paused: Option<bool>,
+    #[arg(long)]
+    pub mode: Option<ModeWord>,
+    /// Show the errors below each queue.
+    #[arg(long)]
+    pub errors: bool,
+    #[arg(long)]
+    pub sort: Option<SortWord>,
+    /// Rows at most; 0 shows all.
+    #[arg(long, default_value_t = 20)]
+    pub maxitems: u32,
+    /// domain[/vmta], * for any.
+    #[arg(default_value = "")]
+    pub queue: String,
+}
+
+#[derive(Debug, Args)]
+pub struct DomainOptions {
+    /// Only what this virtual MTA has for the domains.
+    #[arg(long)]
+    pub vmta: Option<String>,
+    /// Only domains with open connections (or, =no, without).
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", value_parser = yes_or_no, action = ArgAction::Set)]
+    pub connected: Option<bool>,
+    /// Show the errors below each domain.
+    #[arg(long)]
+    pub errors: bool,
+    #[arg(long)]
+    pub sort: Option<SortWord>,
+    /// Rows at most; 0 shows all.
+    #[arg(long, default_value_t = 20)]
+    pub maxitems: u32,
+    /// Name, * for any.
+    #[arg(default_value = "")]
+    pub domain: String,
+}
+
+#[derive(Debug, Args)]
+pub struct ListOptions {
+    #[arg(long)]
+    pub sort: Option<SortWord>,
+    /// Rows at most; 0 shows all.
+    #[arg(long, default_value_t = 0)]
+    pub maxitems: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum QueueWord {
+    /// The queues that fit.
+    Queue {
+        /// domain[/vmta], * for any.
+        queue: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("subject").args(["queue", "job"]).required(true).multiple(true))]
+pub struct Delete {
+    /// domain[/vmta], * for any.
+    #[arg(long)]
+    pub queue: Option<String>,
+    /// Envelope sender.
+    #[arg(long)]
+    pub orig: Option<String>,
+    /// Recipient.
+    #[arg(long)]
+    pub rcpt: Option<String>,
+    #[arg(long = "jobId", alias = "job-id", value_name = "JOB")]
+    pub job: Option<String>,
+    #[arg(long = "envId", alias = "env-id", value_name = "ID")]
+    pub envid: Option<String>,
+    /// Write no accounting records about it.
+    #[arg(long)]
+    pub no_accounting: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Rotate {
+    /// Begin new accounting files.
+    Acct {
+        /// As configured, such as /var/log/posthaste/acct.csv; by default all.
+        file: Option<PathBuf>,
+    },
+}
+
+impl Command {
+    /// The question to the running engine, if the command is one.
+    pub fn request(&self) -> Option<Request> {
+        Some(match self {
+            Command::Run | Command::CheckConfig { .. } | Command::Demo(_) | Command::Send { .. } => {
+                return None;
+            }
+            Command::Show(what) => what.request(),
+            Command::Pause(QueueWord::Queue { queue }) => Request::PauseQueue { queue: queue.clone() },
+            Command::Resume(QueueWord::Queue { queue }) => Request::ResumeQueue { queue: queue.clone() },
+            Command::Delete(delete) => Request::Delete(DeleteQuery {
+                queue: delete.queue.clone(),
+                orig: delete.orig.clone(),
+                rcpt: delete.rcpt.clone(),
+                job: delete.job.clone(),
+                envid: delete.envid.clone(),
+                quiet: delete.no_accounting,
+            }),
+            Command::Why { what } => Request::Why { what: what.clone() },
+            Command::Rotate(Rotate::Acct { file }) => {
+                Request::RotateAcct { file: file.as_ref().map(|f| f.to_string_lossy().into_owned()) }
+            }
+            Command::Stop => Request::Stop,
+        })
+    }
+}
+
+fn sort(word: Option<SortWord>, otherwise: Sort) -> Sort {
+    match word {
+        None => otherwise,
+        Some(SortWord::Name) => Sort::Name,
+        Some(SortWord::Rcpt) => Sort::Rcpt,
+        Some(SortWord::Size) => Sort::Size,
+    }
+}
+
+impl Show {
+    fn request(&self) -> Request {
+        let queues = |o: &QueueOptions, otherwise| {
+            Request::Queues(QueueQuery {
+                pattern: o.queue.clone(),
+                vmta: None,
+                connected: o.connected,
+                paused: o.paused,
+                mode: o.mode.map(|m| match m {
+                    ModeWord::Normal => Mode::Normal,
+                    ModeWord::Backoff => Mode::Backoff,
+                }),
+                sort: sort(o.sort, otherwise),
+                max_items: o.maxitems,
+                errors: o.errors,
+            })
+        };
+        let domains = |o: &DomainOptions, otherwise| {
+            Request::Domains(QueueQuery {
+                pattern: o.domain.clone(),
+                vmta: o.vmta.clone(),
+                connected: o.connected,
+                sort: sort(o.sort, otherwise),
+                max_items: o.maxitems,
+                errors: o.errors,
+                ..QueueQuery::default()
+            })
+        };
+        let list = |o: &ListOptions| ListQuery { sort: sort(o.sort, Sort::Name), max_items: o.maxitems };
+        match self {
+            Show::Status => Request::Status,
+            Show::Queues(o) => queues(o, Sort::Name),
+            Show::Topqueues(o) => queues(o, Sort::Rcpt),
+            Show::Domains(o) => domains(o, Sort::Name),
+            Show::Topdomains(o) => domains(o, Sort::Rcpt),
+            Show::Vmtas(o) => Request::Vmtas(list(o)),
+            Show::Jobs(o) => Request::Jobs(list(o)),
+        }
+    }
+}

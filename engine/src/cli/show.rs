@@ -1,0 +1,163 @@
+//! Answers of the engine as text.
+
+use super::number::{date_time, grouped, kbytes, near};
+use super::table::{Side, table};
+use super::{status, why};
+use crate::daemon::control::{DomainRow, JobRow, LastError, Listing, Mode, QueueRow, Reply, VmtaRow};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::fmt::Write;
+
+use Side::{Left, Right};
+
+/// Who looks: the width of the screen, the time, the time zone.
+pub struct View {
+    /// Characters a line may have; `None` for any number, as in a pipe.
+    pub width: Option<u16>,
+    /// Unix milliseconds.
+    pub now: i64,
+    pub zone: TimeZone,
+}
+
+impl View {
+    /// The terminal on standard output, now.
+    pub fn of_terminal() -> View {
+        View {
+            width: comfy_table::Table::new().width(),
+            now: Timestamp::now().as_millisecond(),
+            zone: TimeZone::system(),
+        }
+    }
+}
+
+/// The answer as text, ending in a newline.
+pub fn text(reply: &Reply, view: &View) -> String {
+    match reply {
+        Reply::Status(s) => status::text(s, view),
+        Reply::Queues(list) => queues(list, view),
+        Reply::Domains(list) => domains(list, view),
+        Reply::Vmtas(list) => vmtas(list, view),
+        Reply::Jobs(list) => jobs(list, view),
+        Reply::Why(report) => why::text(report, view),
+        Reply::Done { message, .. } | Reply::Error { message } => format!("{message}\n"),
+    }
+}
+
+fn queues(list: &Listing<QueueRow>, view: &View) -> String {
+    let columns = [
+        ("queue", Left),
+        ("#rcpt", Right),
+        ("kbytes", Right),
+        ("conn", Right),
+        ("mode", Left),
+        ("retry", Right),
+        ("last error", Left),
+    ];
+    let mut table = table(&columns, view.width);
+    for row in &list.rows {
+        table.add_row([
+            row.name.clone(),
+            grouped(row.rcpts),
+            kbytes(row.bytes),
+            row.connections.to_string(),
+            mode(row).to_owned(),
+            row.retry_at.map(|at| near(at, view.now, &view.zone)).unwrap_or_default(),
+            reason(row),
+        ]);
+    }
+    let errors = list.rows.iter().map(|row| (row.name.as_str(), &row.errors[..]));
+    let shown = format!("{} of {} matching queues.", list.rows.len(), list.total);
+    finish(&table.trim_fmt(), &shown, errors, view)
+}
+
+/// One word: paused says more than the mode it will resume in.
+fn mode(row: &QueueRow) -> &'static str {
+    match (row.paused, row.mode) {
+        (true, _) => "paused",
+        (false, Mode::Backoff) => "backoff",
+        (false, Mode::Normal) => "normal",
+    }
+}
+
+/// The last error, or why nothing is sent.
+fn reason(row: &QueueRow) -> String {
+    match &row.last_error {
+        Some(error) => error.text.clone(),
+        None => row.waiting_for.clone(),
+    }
+}
+
+fn domains(list: &Listing<DomainRow>, view: &View) -> String {
+    let columns =
+        [("domain", Left), ("#rcpt", Right), ("kbytes", Right), ("conn", Right), ("last error", Left)];
+    let mut table = table(&columns, view.width);
+    for row in &list.rows {
+        table.add_row([
+            row.name.clone(),
+            grouped(row.rcpts),
+            kbytes(row.bytes),
+            row.connections.to_string(),
+            row.last_error.as_ref().map(|e| e.text.clone()).unwrap_or_default(),
+        ]);
+    }
+    let errors = list.rows.iter().map(|row| (row.name.as_str(), &row.errors[..]));
+    let shown = format!("{} of {} domains shown.", list.rows.len(), list.total);
+    finish(&table.trim_fmt(), &shown, errors, view)
+}
+
+fn vmtas(list: &Listing<VmtaRow>, view: &View) -> String {
+    let columns = [
+        ("name", Left),
+        ("domains", Right),
+        ("#rcpt", Right),
+        ("% total", Right),
+        ("kbytes", Right),
+        ("conn", Right),
+    ];
+    let mut table = table(&columns, view.width);
+    let all: u64 = list.rows.iter().map(|row| row.rcpts).sum();
+    for row in &list.rows {
+        let share = (row.rcpts as f64 * 100.0 / all.max(1) as f64).round();
+        table.add_row([
+            row.name.clone(),
+            grouped(row.domains),
+            grouped(row.rcpts),
+            format!("{share}"),
+            kbytes(row.bytes),
+            row.connections.to_string(),
+        ]);
+    }
+    let shown = format!("{} of {} virtual MTAs.", list.rows.len(), list.total);
+    finish(&table.trim_fmt(), &shown, std::iter::empty(), view)
+}
+
+fn jobs(list: &Listing<JobRow>, view: &View) -> String {
+    let mut table = table(&[("job-id", Left), ("#rcpt", Right), ("kbytes", Right)], view.width);
+    for row in &list.rows {
+        table.add_row([row.name.clone(), grouped(row.rcpts), kbytes(row.bytes)]);
+    }
+    let shown = if list.total == list.rows.len() as u64 {
+        format!("Total of {} job(s).", list.total)
+    } else {
+        format!("{} of {} jobs shown.", list.rows.len(), list.total)
+    };
+    finish(&table.trim_fmt(), &shown, std::iter::empty(), view)
+}
+
+/// The table, the errors asked for below it, and how much of all it shows.
+fn finish<'a>(
+    table: &str,
+    shown: &str,
+    errors: impl Iterator<Item = (&'a str, &'a [LastError])>,
+    view: &View,
+) -> String {
+    let mut text = format!("{table}\n");
+    for (name, errors) in errors.filter(|(_, errors)| !errors.is_empty()) {
+        let _ = writeln!(text, "\n{name}");
+        for error in errors {
+            let _ = writeln!(text, "  {} {}", date_time(error.at, &view.zone), error.text);
+        }
+    }
+    let _ = writeln!(text, "\n{shown}");
+    text
+}

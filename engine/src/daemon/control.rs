@@ -1,0 +1,329 @@
+//! What the command line asks a running engine, and what it answers: one line of JSON each way.
+//!
+//! The types are the protocol. Times are Unix milliseconds, sizes bytes; a field that is missing has its default, so
+//! that an older command line understands a newer engine.
+
+use serde::{Deserialize, Serialize};
+
+/// A question or an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    Status,
+    Queues(QueueQuery),
+    Domains(QueueQuery),
+    Vmtas(ListQuery),
+    Jobs(ListQuery),
+    /// Stops deliveries of the queues that fit `domain[/vmta]`, wildcards allowed.
+    PauseQueue {
+        queue: String,
+    },
+    ResumeQueue {
+        queue: String,
+    },
+    Delete(DeleteQuery),
+    /// Why an address, or a queue (`domain/vmta`), is not being delivered to.
+    Why {
+        what: String,
+    },
+    /// Begins new accounting files: the one configured with this path, or all.
+    RotateAcct {
+        file: Option<String>,
+    },
+    Stop,
+}
+
+/// Order of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sort {
+    #[default]
+    Name,
+    /// Most recipients first.
+    Rcpt,
+    /// Most bytes first.
+    Size,
+}
+
+/// Mode of a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    #[default]
+    Normal,
+    Backoff,
+}
+
+/// Which queues or domains to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueQuery {
+    /// `domain[/vmta]`, wildcards allowed; empty means all.
+    pub pattern: String,
+    /// Only queues of this VMTA (`show domains --vmta`).
+    pub vmta: Option<String>,
+    /// Only queues with connections open, or only those without.
+    pub connected: Option<bool>,
+    pub paused: Option<bool>,
+    pub mode: Option<Mode>,
+    pub sort: Sort,
+    /// Rows at most; 0 means all.
+    pub max_items: u32,
+    /// Whether `errors` of each row is wanted, not just the last one.
+    pub errors: bool,
+}
+
+/// How to list VMTAs or jobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListQuery {
+    pub sort: Sort,
+    /// Rows at most; 0 means all.
+    pub max_items: u32,
+}
+
+/// Which recipients to delete: those that fit everything given. A queue or a job must be given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeleteQuery {
+    pub queue: Option<String>,
+    /// Envelope sender.
+    pub orig: Option<String>,
+    pub rcpt: Option<String>,
+    pub job: Option<String>,
+    pub envid: Option<String>,
+    /// Write no accounting lines about it.
+    pub quiet: bool,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum Reply {
+    Status(Box<Status>),
+    Queues(Listing<QueueRow>),
+    Domains(Listing<DomainRow>),
+    Vmtas(Listing<VmtaRow>),
+    Jobs(Listing<JobRow>),
+    /// The order was carried out; `count` is the number of queues, recipients or files it was about.
+    Done {
+        message: String,
+        #[serde(default)]
+        count: u64,
+    },
+    Why(WhyReport),
+    /// It was not; `message` says why and what would be right.
+    Error {
+        message: String,
+    },
+}
+
+/// Rows of a list, and how many there would be without `max_items`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing<R> {
+    pub rows: Vec<R>,
+    pub total: u64,
+}
+
+/// An error met in delivering.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LastError {
+    pub at: i64,
+    pub text: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueRow {
+    /// `domain/vmta`.
+    pub name: String,
+    pub rcpts: u64,
+    pub bytes: u64,
+    pub connections: u32,
+    pub paused: bool,
+    pub mode: Mode,
+    /// When the queue, waiting after a failure, tries again.
+    pub retry_at: Option<i64>,
+    /// Why nothing is sent at present, in a few words; empty when something is.
+    pub waiting_for: String,
+    pub last_error: Option<LastError>,
+    /// Latest first; only when asked for.
+    pub errors: Vec<LastError>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DomainRow {
+    pub name: String,
+    pub rcpts: u64,
+    pub bytes: u64,
+    pub connections: u32,
+    pub last_error: Option<LastError>,
+    pub errors: Vec<LastError>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VmtaRow {
+    pub name: String,
+    pub domains: u64,
+    pub rcpts: u64,
+    pub bytes: u64,
+    pub connections: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobRow {
+    pub name: String,
+    pub rcpts: u64,
+    pub bytes: u64,
+}
+
+/// An amount of mail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Traffic {
+    pub rcpts: u64,
+    pub msgs: u64,
+    pub bytes: u64,
+}
+
+/// Mail in one direction since the start, and in the last and the busiest hour and minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Flow {
+    pub total: Traffic,
+    pub last_hour: Traffic,
+    pub top_hour: Traffic,
+    pub last_minute: Traffic,
+    pub top_minute: Traffic,
+}
+
+/// Connections in one direction: now, the most at any time, the most allowed (0: no limit).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Connections {
+    pub active: u64,
+    pub top: u64,
+    pub maximum: u64,
+}
+
+/// Mail waiting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Waiting {
+    pub rcpts: u64,
+    pub domains: u64,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SpoolStatus {
+    /// `uring` or `blocking`.
+    pub back_end: String,
+    pub segments_used: u64,
+    pub segments_free: u64,
+    /// Recipients whose message was sent and never answered; each may arrive twice (R11).
+    pub in_doubt: u64,
+    /// Whether the queues are rebuilt from the spool.
+    pub recovered: bool,
+}
+
+/// The answer to [`Request::Status`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    pub version: String,
+    pub host: String,
+    /// `starting`, `running`, `stopping`.
+    pub state: String,
+    pub now: i64,
+    pub started_at: i64,
+    pub shards: u32,
+    pub inbound: Flow,
+    pub outbound: Flow,
+    pub connections_in: Connections,
+    pub connections_out: Connections,
+    pub names_cached: u64,
+    pub names_pending: u64,
+    pub smtp_queues: Waiting,
+    pub other_queues: Waiting,
+    pub spool: SpoolStatus,
+    /// What an operator should look at: accounting stalled, disk nearly full …
+    pub alarms: Vec<String>,
+}
+
+/// A directive in force and where it came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Setting {
+    pub directive: String,
+    pub value: String,
+    /// `file:line`, or `default`.
+    pub origin: String,
+}
+
+/// One queue of a [`WhyReport`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WhyQueue {
+    pub row: QueueRow,
+    /// The settings that matter to it, with their origins.
+    pub settings: Vec<Setting>,
+}
+
+/// One recipient of a [`WhyReport`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WhyRecipient {
+    pub address: String,
+    pub job: String,
+    pub queue: String,
+    /// In words: `waiting for its next attempt`, `being sent`, …
+    pub state: String,
+    pub accepted_at: i64,
+    pub attempts: u32,
+    pub next_attempt_at: Option<i64>,
+    pub last_reply: String,
+}
+
+/// The answer to [`Request::Why`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WhyReport {
+    pub subject: String,
+    /// The conclusion, a sentence or two.
+    pub summary: String,
+    pub recipients: Vec<WhyRecipient>,
+    pub queues: Vec<WhyQueue>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_protocol_reads_as_documented() {
+        let json = |r: &Request| serde_json::to_string(r).unwrap();
+        assert_eq!(json(&Request::Status), r#"{"request":"status"}"#);
+        assert_eq!(
+            json(&Request::PauseQueue { queue: "a.example/*".into() }),
+            r#"{"request":"pause-queue","queue":"a.example/*"}"#
+        );
+        let queues: Request =
+            serde_json::from_str(r#"{"request":"queues","paused":true,"sort":"rcpt"}"#).unwrap();
+        assert_eq!(
+            queues,
+            Request::Queues(QueueQuery { paused: Some(true), sort: Sort::Rcpt, ..QueueQuery::default() })
+        );
+        let reply: Reply = serde_json::from_str(
+            r#"{"reply":"queues","rows":[{"name":"a/b","rcpts":3,"later":1}],"total":9}"#,
+        )
+        .unwrap();
+        let row = QueueRow { name: "a/b".into(), rcpts: 3, ..QueueRow::default() };
+        assert_eq!(reply, Reply::Queues(Listing { rows: vec![row], total: 9 }));
+    }
+}

@@ -1,0 +1,229 @@
+//! From the configuration to the profiles the shards work with.
+
+use crate::limit::Rate;
+use crate::queue::QueueSettings;
+use crate::route::choose::SourceHost;
+use crate::route::{AddressPolicy, Host, HostList, HostSpec, RoutePolicy};
+use crate::shard::{Delivery, Profiles, QueueProfile, VmtaProfile};
+use crate::smtp::client::{StartTls, Timeouts};
+use crate::smtp::tls::{TlsClientConfig, TlsError};
+use crate::smtp::verdict::VerdictOptions;
+use hashbrown::HashMap;
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::sync::Arc;
+use vmta_config::{Config, DeliveryType, DomainSettings, MailHost, Resolved};
+
+/// What all shards' profiles are made from.
+#[derive(Debug)]
+pub struct Configured {
+    pub config: Arc<Config>,
+    /// The main host name.
+    pub host: Arc<str>,
+    vmtas: HashMap<String, Arc<VmtaProfile>>,
+}
+
+/// Why a configuration cannot be put into effect on this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    #[error("the addresses of this machine cannot be listed: {0}")]
+    Interfaces(std::io::Error),
+    #[error(
+        "{origin}: no address of this machine is inside {network}; give smtp-source-host an address that is \
+         configured on an interface"
+    )]
+    NoAddress { origin: String, network: String },
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] TlsError),
+}
+
+impl Configured {
+    pub fn new(config: Arc<Config>, host: &str) -> Result<Configured, ProfileError> {
+        let host: Arc<str> = host.into();
+        let mut vmtas = HashMap::new();
+        let default = config.global().source_hosts.clone();
+        let mut add = |name: &str, helo: Option<&str>, hosts: &[vmta_config::SourceHost], origin: String| {
+            let sources = source_hosts(hosts, helo, &host, &origin)?;
+            let tls = Some(Arc::new(TlsClientConfig::new(trusted_roots())?));
+            vmtas.insert(name.to_owned(), Arc::new(VmtaProfile { name: name.into(), sources, tls }));
+            Ok::<_, ProfileError>(())
+        };
+        add("{default}", None, &default, "smtp-source-host".to_owned())?;
+        for vmta in config.virtual_mtas() {
+            add(&vmta.name, vmta.host_name.as_deref(), &vmta.source_hosts, vmta.origin.to_string())?;
+        }
+        Ok(Configured { config, host, vmtas })
+    }
+
+    /// The rules for what a stranger's DNS may lead to.
+    pub fn route_policy(&self, seed: u64) -> RoutePolicy {
+        let global = self.config.global();
+        let addresses = self.vmtas.values().flat_map(|v| v.sources.iter().map(|s| s.address));
+        let sources: Vec<Option<IpAddr>> = addresses.collect();
+        let any = |wanted: fn(&IpAddr) -> bool| sources.iter().any(|s| s.as_ref().is_none_or(wanted));
+        RoutePolicy {
+            addresses: AddressPolicy::new(global.allow_destinations.clone()),
+            own_names: global.host_names.iter().map(|n| n.to_ascii_lowercase()).collect(),
+            own_addresses: Vec::new(),
+            ipv4: any(IpAddr::is_ipv4),
+            ipv6: any(IpAddr::is_ipv6),
+            seed,
+            ..RoutePolicy::default()
+        }
+    }
+
+    /// The VMTAs a name stands for: itself, or the members of a pool.
+    pub fn members(&self, name: &str) -> Option<Vec<String>> {
+        match self.config.resolve_vmta(if name.is_empty() { "{default}" } else { name }) {
+            Resolved::Default => Some(vec!["{default}".to_owned()]),
+            Resolved::Vmta(vmta) => Some(vec![vmta.name.clone()]),
+            Resolved::Pool(pool) => Some(pool.members.clone()),
+            Resolved::Unknown => None,
+        }
+    }
+}
+
+fn trusted_roots() -> rustls::RootCertStore {
+    rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
+}
+
+fn source_hosts(
+    hosts: &[vmta_config::SourceHost],
+    helo: Option<&str>,
+    main: &Arc<str>,
+    origin: &str,
+) -> Result<Vec<SourceHost>, ProfileError> {
+    let mut sources = Vec::new();
+    for host in hosts {
+        let name: Arc<str> = helo.unwrap_or(&host.host_name).into();
+        if let Some(address) = host.address() {
+            sources.push(SourceHost { address: Some(address), helo: name });
+            continue;
+        }
+        let before = sources.len();
+        for interface in if_addrs::get_if_addrs().map_err(ProfileError::Interfaces)? {
+            let address = interface.ip();
+            // Reference 2.1: never 127.0.0.1.
+            if host.network.contains(&address) && address != IpAddr::from([127, 0, 0, 1]) {
+                sources.push(SourceHost { address: Some(address), helo: name.clone() });
+            }
+        }
+        if sources.len() == before {
+            let network = host.network.to_string();
+            return Err(ProfileError::NoAddress { origin: origin.to_owned(), network });
+        }
+    }
+    if sources.is_empty() {
+        sources.push(SourceHost { address: None, helo: helo.map_or_else(|| main.clone(), Arc::from) });
+    }
+    Ok(sources)
+}
+
+/// The profiles of one shard. Queues with the same settings share one.
+#[derive(Debug)]
+pub struct ConfigProfiles {
+    configured: Arc<Configured>,
+    made: RefCell<HashMap<usize, (Arc<DomainSettings>, Arc<QueueProfile>)>>,
+}
+
+impl ConfigProfiles {
+    pub fn new(configured: Arc<Configured>) -> ConfigProfiles {
+        ConfigProfiles { configured, made: RefCell::default() }
+    }
+}
+
+impl Profiles for ConfigProfiles {
+    fn queue(&self, domain: &str, vmta: &str) -> Arc<QueueProfile> {
+        let settings = self.configured.config.queue(domain, vmta);
+        let mut made = self.made.borrow_mut();
+        // The settings are kept with the profile, so their address is theirs alone.
+        let (_, profile) = made.entry(Arc::as_ptr(&settings) as usize).or_insert_with(|| {
+            let profile = Arc::new(queue_profile(&settings));
+            (settings, profile)
+        });
+        profile.clone()
+    }
+
+    fn vmta(&self, name: &str) -> Option<Arc<VmtaProfile>> {
+        self.configured.vmtas.get(name).cloned()
+    }
+
+    fn pool_of(&self, vmta: &str) -> String {
+        let vmta = self.configured.config.virtual_mta(vmta);
+        vmta.and_then(|v| v.pools.first().cloned()).unwrap_or_default()
+    }
+}
+
+fn queue_profile(settings: &DomainSettings) -> QueueProfile {
+    let scheduling = QueueSettings {
+        max_smtp_out: settings.max_smtp_out,
+        max_msg_rate: rate(settings.max_msg_rate),
+        max_connect_rate: rate(settings.max_connect_rate),
+        max_msg_per_connection: settings.max_msg_per_connection.unwrap_or(0),
+        max_rcpt_per_message: settings.max_rcpt_per_message.unwrap_or(0),
+        retry_after: settings.retry_after.clone(),
+        retry_recipients_after: settings.retry_recipients_after,
+        bounce_after: settings.bounce_after,
+        ..QueueSettings::default()
+    };
+    let timeouts = Timeouts {
+        greeting: settings.smtp_greeting_timeout,
+        block: settings.data_send_timeout,
+        end: settings.smtp_data_termination_timeout,
+        idle: settings.connection_idle_timeout.max(KEEP_FOR_RATE),
+        ..Timeouts::default()
+    };
+    QueueProfile {
+        scheduling: Arc::new(scheduling),
+        delivery: match settings.delivery {
+            DeliveryType::Discard => Delivery::Discard,
+            _ => Delivery::Smtp,
+        },
+        hosts: settings.smtp_hosts.as_ref().map(|route| Arc::new(host_list(route))),
+        port: settings.default_smtp_port,
+        connect_timeout: settings.connect_timeout,
+        timeouts,
+        starttls: match (settings.require_starttls, settings.use_starttls) {
+            (true, _) => StartTls::Required,
+            (false, true) => StartTls::Opportunistic,
+            (false, false) => StartTls::Off,
+        },
+        ignore_8bitmime: settings.ignore_8bitmime,
+        ignore_chunking: settings.ignore_chunking,
+        ignore_pipelining: settings.ignore_pipelining,
+        pipeline_across_data: settings.pipeline_across_data,
+        prefer_chunking: settings.prefer_chunking,
+        idle_timeout: settings.connection_idle_timeout,
+        verdict: VerdictOptions {
+            mx_unavailable_on_421: settings.smtp_421_means_mx_unavailable,
+            bounce_upon_5xx_greeting: settings.bounce_upon_5xx_greeting,
+            ..VerdictOptions::default()
+        },
+        max_errors_per_connection: settings.max_errors_per_connection,
+    }
+}
+
+/// A connection that waits for its queue's rate is idle for up to half a minute.
+const KEEP_FOR_RATE: std::time::Duration = std::time::Duration::from_secs(40);
+
+fn rate(rate: vmta_config::Rate) -> Option<Rate> {
+    match rate {
+        vmta_config::Rate::Unlimited => None,
+        vmta_config::Rate::Per { count, per } => Some(Rate { count, per }),
+    }
+}
+
+fn host_list(route: &vmta_config::Route) -> HostList {
+    let hosts = route.groups.iter().enumerate().flat_map(|(preference, group)| {
+        group.iter().map(move |host| Host {
+            preference: preference as u16,
+            host: match &host.host {
+                MailHost::Address(address) => HostSpec::Address(*address),
+                MailHost::Name(name) => HostSpec::Name(name.to_ascii_lowercase().into()),
+                MailHost::LookupMx(domain) => HostSpec::LookupMx(domain.to_ascii_lowercase().into()),
+            },
+            port: host.port,
+        })
+    });
+    HostList { hosts: hosts.collect() }
+}

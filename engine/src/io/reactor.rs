@@ -1,0 +1,234 @@
+//! A reactor: one thread, one tokio current-thread runtime, one [`Shard`] with its sockets. It feeds the shard with
+//! what happens and carries out what the shard asks for; it never touches a file and never waits for a lock.
+
+use super::clock::Clock;
+use super::resolver::Resolver;
+use super::socket::{self, SocketCell};
+use super::storage::Storage;
+use crate::base::Time;
+use crate::shard::{Admit, ConnectionId, Input, Output, Shard, ShardReply, ShardRequest};
+use crate::spool::record::{Location, OutcomeBatch};
+use hashbrown::HashMap;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// What other threads say to a reactor. Everything crosses in batches.
+pub enum Message {
+    Admit(Vec<Admit>),
+    Answer(crate::route::Answer),
+    Content(Location, Option<Arc<[u8]>>),
+    Request(ShardRequest, oneshot::Sender<ShardReply>),
+    /// Finish what is in flight, take nothing new; answered when no connection is left.
+    Drain(oneshot::Sender<()>),
+}
+
+/// Messages taken from the channel in one turn.
+const TURN: usize = 64;
+/// Enough for the replies to a whole pipeline; shared by all sockets of the thread.
+const READ_BUFFER: usize = 16 << 10;
+/// When a batch of outcomes that storage had no room for is offered again.
+const RETRY_SETTLE: Duration = Duration::from_millis(5);
+
+/// The services a reactor asks for what it may not do itself.
+#[derive(Clone)]
+pub struct Services {
+    pub clock: Clock,
+    pub storage: Storage,
+    pub resolver: Arc<Resolver>,
+    /// The control runtime: resolving and cold reads run there and come back as messages.
+    pub control: tokio::runtime::Handle,
+    pub inbox: mpsc::WeakSender<Message>,
+}
+
+pub struct Reactor {
+    shard: RefCell<Shard>,
+    sockets: RefCell<HashMap<ConnectionId, Rc<SocketCell>>>,
+    services: Services,
+    /// A batch that storage had no room for; offered again before the next one.
+    unsettled: RefCell<Option<OutcomeBatch>>,
+    buffer: RefCell<Box<[u8]>>,
+    armed: Cell<Time>,
+    rearm: Notify,
+    drained: RefCell<Option<oneshot::Sender<()>>>,
+}
+
+impl Reactor {
+    pub fn new(shard: Shard, services: Services) -> Rc<Reactor> {
+        Rc::new(Reactor {
+            shard: RefCell::new(shard),
+            sockets: RefCell::default(),
+            services,
+            unsettled: RefCell::default(),
+            buffer: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()),
+            armed: Cell::new(Time::NEVER),
+            rearm: Notify::new(),
+            drained: RefCell::default(),
+        })
+    }
+
+    /// Runs until every sender to `inbox` is gone. To be called inside a `LocalSet`.
+    pub async fn run(self: Rc<Reactor>, mut inbox: mpsc::Receiver<Message>) {
+        let mut messages = Vec::with_capacity(TURN);
+        loop {
+            let mut wake = self.shard.borrow().next_wake().unwrap_or(Time::NEVER);
+            if self.unsettled.borrow().is_some() {
+                wake = wake.min(self.services.clock.mono() + RETRY_SETTLE);
+            }
+            self.armed.set(wake);
+            let sleep = async {
+                if wake == Time::NEVER {
+                    std::future::pending::<()>().await;
+                }
+                tokio::time::sleep_until(self.services.clock.instant(wake).into()).await;
+            };
+            tokio::select! {
+                biased;
+                taken = inbox.recv_many(&mut messages, TURN) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    for message in messages.drain(..) {
+                        self.take(message);
+                    }
+                }
+                () = sleep => {
+                    self.offer_unsettled();
+                    self.input(Input::Wake);
+                }
+                () = self.rearm.notified() => {}
+            }
+        }
+    }
+
+    fn take(self: &Rc<Reactor>, message: Message) {
+        match message {
+            Message::Admit(batch) => batch.into_iter().for_each(|admit| self.input(Input::Admit(admit))),
+            Message::Answer(answered) => self.input(Input::Answered(answered)),
+            Message::Content(at, bytes) => self.input(Input::Content { at, bytes }),
+            Message::Request(request, reply) => {
+                let answer = self.shard.borrow_mut().request(self.services.clock.now(), request);
+                // Whoever asked may have gone away; then nobody misses the answer.
+                let _ = reply.send(answer);
+                self.drain_outputs();
+            }
+            Message::Drain(done) => {
+                *self.drained.borrow_mut() = Some(done);
+                self.input(Input::Drain);
+            }
+        }
+    }
+
+    /// Gives one input to the shard and carries out what follows from it.
+    pub fn input(self: &Rc<Reactor>, input: Input<'_>) {
+        self.shard.borrow_mut().handle(self.services.clock.now(), input);
+        self.drain_outputs();
+    }
+
+    fn drain_outputs(self: &Rc<Reactor>) {
+        loop {
+            let output = self.shard.borrow_mut().poll_output();
+            let Some(output) = output else { break };
+            self.carry_out(output);
+        }
+        let shard = self.shard.borrow();
+        if shard.next_wake().is_some_and(|wake| wake < self.armed.get()) {
+            self.rearm.notify_one();
+        }
+        if shard.is_drained() && self.unsettled.borrow().is_none() {
+            if let Some(done) = self.drained.borrow_mut().take() {
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn carry_out(self: &Rc<Reactor>, output: Output) {
+        match output {
+            Output::Connect { connection, from, to } => {
+                let cell = Rc::new(SocketCell::default());
+                self.sockets.borrow_mut().insert(connection, cell.clone());
+                tokio::task::spawn_local(socket::run(self.clone(), connection, cell, from, to));
+            }
+            Output::Send { connection } => {
+                if let Some(cell) = self.sockets.borrow().get(&connection) {
+                    cell.kick.notify_one();
+                }
+            }
+            Output::Close { connection } => {
+                if let Some(cell) = self.sockets.borrow_mut().remove(&connection) {
+                    cell.closing.set(true);
+                    cell.kick.notify_one();
+                }
+            }
+            Output::Resolve(query) => {
+                let (resolver, inbox) = (self.services.resolver.clone(), self.services.inbox.clone());
+                self.services.control.spawn(async move {
+                    let answered = resolver.resolve(query).await;
+                    if let Some(inbox) = inbox.upgrade() {
+                        let _ = inbox.send(Message::Answer(answered)).await;
+                    }
+                });
+            }
+            Output::Load(at) => {
+                let (storage, inbox) = (self.services.storage.clone(), self.services.inbox.clone());
+                self.services.control.spawn(async move {
+                    let bytes = storage.read(at).await.inspect_err(|e| {
+                        tracing::error!(segment = at.segment, offset = at.offset8, error = %e, "content unreadable");
+                    });
+                    if let Some(inbox) = inbox.upgrade() {
+                        let _ = inbox.send(Message::Content(at, bytes.ok())).await;
+                    }
+                });
+            }
+            Output::Settle(batch) => self.settle(batch),
+        }
+    }
+
+    fn settle(&self, batch: OutcomeBatch) {
+        if let Err(batch) = self.services.storage.settle(batch) {
+            *self.unsettled.borrow_mut() = Some(batch);
+            self.shard.borrow_mut().hold_outcomes(true);
+        }
+    }
+
+    /// Offers the batch storage had no room for once more.
+    fn offer_unsettled(&self) {
+        let Some(batch) = self.unsettled.borrow_mut().take() else { return };
+        match self.services.storage.settle(batch) {
+            Ok(()) => self.shard.borrow_mut().hold_outcomes(false),
+            Err(batch) => *self.unsettled.borrow_mut() = Some(batch),
+        }
+    }
+
+    /// Writes what the shard has for this connection. `Ok(false)`: the socket is full.
+    pub fn write(&self, id: ConnectionId, stream: &TcpStream) -> io::Result<bool> {
+        let mut shard = self.shard.borrow_mut();
+        loop {
+            let Some(bytes) = shard.outgoing(id).filter(|b| !b.is_empty()) else { return Ok(true) };
+            match stream.try_write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => shard.sent(self.services.clock.now(), id, n),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Reads what is there and gives it to the shard.
+    pub fn read(self: &Rc<Reactor>, id: ConnectionId, stream: &TcpStream) -> io::Result<()> {
+        let mut buffer = self.buffer.borrow_mut();
+        match stream.try_read(&mut buffer) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
+                self.input(Input::Received { connection: id, bytes: &buffer[..n] });
+                Ok(())
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+}

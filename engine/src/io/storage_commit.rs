@@ -1,0 +1,358 @@
+//! The loop of the storage thread: take everything that is queued, one write, one sync, acknowledge (R1).
+//!
+//! Outcomes alone are written when 512 wait or the oldest is 10 ms old, and synced at most every 50 ms; a
+//! submission's commit carries them along. There is no other timer: the batch grows with the disk's latency.
+
+use super::disk::Disk;
+use super::storage_counters::Counters;
+use super::storage_inbox::{Inbox, Receipt, Submit, Taken};
+use super::storage_prepare::{Prepared, Supply, Wish};
+use crate::spool::SpoolError;
+use crate::spool::log::{Log, Room};
+use crate::spool::record::{Committed, Control, Disposition, Draft, Group, Location, OutcomeBatch};
+use crate::spool::rows::RowsView;
+use crate::spool::segments::Segments;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// Bytes taken into one commit.
+const BATCH: usize = 1 << 20;
+const OUTCOME_AGE: Duration = Duration::from_millis(10);
+const SYNC_AGE: Duration = Duration::from_millis(50);
+/// Idle this long, the log vouches for its last commit.
+const IDLE: Duration = Duration::from_secs(1);
+/// How often mappings of retired segments are looked at while there are any.
+const RECYCLE_LOOK: Duration = Duration::from_millis(250);
+
+pub(super) struct Committer<D: Disk> {
+    disk: D,
+    file: D::File,
+    log: Log,
+    inbox: Arc<Inbox>,
+    segments: Arc<Segments>,
+    counters: Arc<Counters>,
+    supply: Supply,
+    /// Acknowledged when the present commit is durable.
+    waiting: Vec<(Arc<Receipt>, Committed)>,
+    /// Durable, but their submitters were told otherwise meanwhile (R10).
+    aborts: Vec<Committed>,
+    /// Set while something written is not synced: when that was written.
+    dirty: Option<Instant>,
+    /// What accounting has read.
+    cursor: Location,
+    reclaim_due: bool,
+    retiring: bool,
+}
+
+impl<D: Disk> Committer<D> {
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        disk: D,
+        log: Log,
+        first: Prepared,
+        inbox: Arc<Inbox>,
+        segments: Arc<Segments>,
+        counters: Arc<Counters>,
+        supply: Supply,
+    ) -> Committer<D> {
+        let file = disk.adopt(first.file);
+        segments.add(first.header, None);
+        Committer {
+            disk,
+            file,
+            log,
+            inbox,
+            segments,
+            counters,
+            supply,
+            waiting: Vec::new(),
+            aborts: Vec::new(),
+            dirty: None,
+            cursor: Location::START,
+            reclaim_due: false,
+            retiring: false,
+        }
+    }
+
+    /// Makes the first commit (the list of segments) durable, which ends recovery.
+    pub async fn begin(&mut self) -> Result<(), SpoolError> {
+        self.flush(true).await
+    }
+
+    /// Runs until it is told to stop or the log fails.
+    pub async fn run(mut self) -> Result<(), SpoolError> {
+        let result = self.serve().await;
+        let closed = result.as_ref().err().cloned().unwrap_or(SpoolError::Stopped);
+        if let Err(error) = &result {
+            self.log.fail(error.to_string());
+            tracing::error!(%error, "the spool has failed; it must be recovered by a restart");
+        }
+        for (receipt, _) in self.waiting.drain(..) {
+            receipt.refuse(closed.clone());
+        }
+        self.inbox.close(&closed);
+        // Whoever waits for the log to move must look again.
+        self.segments.set_durable(self.log.durable());
+        result
+    }
+
+    async fn serve(&mut self) -> Result<(), SpoolError> {
+        let mut idle_since = Instant::now();
+        loop {
+            self.sleep(idle_since).await;
+            let now = Instant::now();
+            let aged =
+                |since: Option<Instant>, age| since.is_some_and(|since| now.duration_since(since) >= age);
+            let (oldest, _) = self.inbox.outcomes();
+            let taken = self.inbox.take(BATCH, aged(oldest, OUTCOME_AGE));
+            let stop = taken.stop;
+            if !taken.submissions.is_empty() || !taken.outcomes.is_empty() {
+                idle_since = now;
+            }
+            if let Some(cursor) = taken.cursor {
+                (self.cursor, self.reclaim_due) = (self.cursor.max(cursor), true);
+            }
+            self.place(taken).await?;
+            let sync = !self.waiting.is_empty() || aged(self.dirty, SYNC_AGE);
+            self.flush(sync).await?;
+            self.abort().await?;
+            self.reclaim().await?;
+            if stop && self.drained().await? {
+                return Ok(());
+            }
+            if now.duration_since(idle_since) >= IDLE && self.log.vouch() {
+                self.flush(true).await?;
+            }
+        }
+    }
+
+    /// Waits for something to do.
+    async fn sleep(&self, idle_since: Instant) {
+        let (oldest, due) = self.inbox.outcomes();
+        if due {
+            return;
+        }
+        let outcomes = oldest.map(|since| since + OUTCOME_AGE);
+        let sync = self.dirty.map(|since| since + SYNC_AGE);
+        let vouch = self.log.wants_vouching().then(|| idle_since + IDLE);
+        let look = self.retiring.then(|| Instant::now() + RECYCLE_LOOK);
+        let attention = poll_fn(|cx| self.inbox.poll_attention(cx));
+        match [outcomes, sync, vouch, look].into_iter().flatten().min() {
+            None => attention.await,
+            Some(at) => drop(tokio::time::timeout_at(at.into(), attention).await),
+        }
+    }
+
+    /// Appends what was taken, moving to further segments as needed.
+    async fn place(&mut self, taken: Taken) -> Result<(), SpoolError> {
+        let outcomes: usize = taken.outcomes.iter().map(Log::outcomes_bound).sum();
+        let submissions: usize = taken.submissions.iter().map(|submit| submit.bound).sum();
+        if outcomes + submissions > 0 {
+            self.log.expect(outcomes + submissions);
+        }
+        for batch in taken.outcomes {
+            self.place_outcomes(&batch).await?;
+        }
+        for submit in taken.submissions {
+            self.place_submission(submit).await?;
+        }
+        Ok(())
+    }
+
+    async fn place_outcomes(&mut self, batch: &OutcomeBatch) -> Result<(), SpoolError> {
+        match self.log.room(Log::outcomes_bound(batch)) {
+            Room::Here => {}
+            Room::AfterRoll => self.roll().await?,
+            Room::Never => {
+                // Halves fit or are halved again; a single outcome always fits.
+                let (first, second) = halves(batch);
+                Box::pin(self.place_outcomes(&first)).await?;
+                return Box::pin(self.place_outcomes(&second)).await;
+            }
+        }
+        self.log.append_outcomes(batch)?;
+        let in_doubt = batch.outcomes.iter().filter(|o| o.disposition == Disposition::InDoubt).count();
+        self.counters.add(|c| &c.outcomes, batch.outcomes.len() as u64);
+        self.counters.add(|c| &c.in_doubt, in_doubt as u64);
+        Ok(())
+    }
+
+    async fn place_submission(&mut self, submit: Submit) -> Result<(), SpoolError> {
+        if submit.receipt.is_abandoned() {
+            return Ok(());
+        }
+        let refusal = match self.log.room(submit.bound) {
+            _ if self.is_full() => {
+                let free_segments = self.counters.segments_free.load(Relaxed);
+                Some(SpoolError::Full { free_segments })
+            }
+            Room::Never => {
+                Some(SpoolError::TooBig { size: submit.bound as u64, limit: self.log.limit() as u64 })
+            }
+            Room::AfterRoll => {
+                self.roll().await?;
+                None
+            }
+            Room::Here => None,
+        };
+        if let Some(refusal) = refusal {
+            submit.receipt.refuse(refusal);
+            return Ok(());
+        }
+        match self.log.append(submit.group) {
+            Ok(committed) => self.waiting.push((submit.receipt, committed)),
+            Err(error) => submit.receipt.refuse(error),
+        }
+        Ok(())
+    }
+
+    /// Whether what space is left is reserved for outcomes (R7).
+    fn is_full(&self) -> bool {
+        self.counters.space_low.load(Relaxed) && self.counters.segments_free.load(Relaxed) <= 2
+    }
+
+    /// Writes what was appended; with `sync` makes everything durable and acknowledges.
+    async fn flush(&mut self, sync: bool) -> Result<(), SpoolError> {
+        let begun = Instant::now();
+        if let Some(write) = self.log.take_write() {
+            let blocks = Arc::new(write.blocks);
+            let written = self.disk.write(&self.file, write.offset, &blocks).await;
+            written.map_err(|e| self.broken(write.segment, "write", &e))?;
+            self.log.written(write.end);
+            self.dirty.get_or_insert(begun);
+            self.counters.add(|c| &c.writes, 1);
+            self.counters.add(|c| &c.bytes_written, blocks.len() as u64);
+            let at = Location { segment: write.segment, offset8: (write.offset / 8) as u32 };
+            self.segments.push(at, blocks);
+        }
+        if !sync || self.dirty.is_none() {
+            return Ok(());
+        }
+        let synced = self.disk.sync(&self.file).await;
+        synced.map_err(|e| self.broken(self.log.segment(), "sync", &e))?;
+        self.log.synced();
+        self.dirty = None;
+        self.segments.set_durable(self.log.durable());
+        self.counters.add(|c| &c.syncs, 1);
+        self.counters.latency(begun.elapsed());
+        self.counters.live_rows.store(self.log.ledger().live_rows(), Relaxed);
+        self.counters.segments_used.store(self.log.ledger().segment_count() as u32, Relaxed);
+        self.acknowledge();
+        Ok(())
+    }
+
+    fn acknowledge(&mut self) {
+        self.counters.add(|c| &c.groups, self.waiting.len() as u64);
+        for (receipt, committed) in self.waiting.drain(..) {
+            if let Err(Ok(committed)) = receipt.give(Ok(committed)) {
+                self.aborts.push(committed);
+            }
+        }
+    }
+
+    fn broken(&self, segment: u32, operation: &'static str, error: &std::io::Error) -> SpoolError {
+        let why = format!("{operation} on segment {segment}: {error}");
+        SpoolError::Failed { why }
+    }
+
+    /// Makes everything durable and goes on in the next segment.
+    async fn roll(&mut self) -> Result<(), SpoolError> {
+        self.flush(true).await?;
+        let fresh = match self.supply.ready.recv().await {
+            Some(fresh) => fresh?,
+            None => return Err(SpoolError::Failed { why: "the preparation of segments has ended".into() }),
+        };
+        // Nobody is left to take the wish only when the preparation has failed; the next roll says so.
+        let _ = self.supply.wishes.send(Wish::Prepare);
+        self.segments.seal(self.log.segment(), self.log.end().offset8);
+        self.segments.add(fresh.header, None);
+        self.log.roll(fresh.header);
+        self.file = self.disk.adopt(fresh.file);
+        self.reclaim_due = true;
+        Ok(())
+    }
+
+    /// Records the groups whose submitters have given up while they were being committed.
+    async fn abort(&mut self) -> Result<(), SpoolError> {
+        for committed in std::mem::take(&mut self.aborts) {
+            if self.log.room(4096 + committed.places.len() * 8) == Room::AfterRoll {
+                self.roll().await?;
+            }
+            let count = |at| match self.segments.record(at) {
+                Ok(record) if record.kind == crate::spool::frame::Kind::Rows => {
+                    RowsView::new(&record).map_or(0, |rows| rows.len() as u32)
+                }
+                _ => 0,
+            };
+            let counts: Vec<u32> = committed.places.iter().map(|place| count(place.at)).collect();
+            self.log.abort(&committed, &counts)?;
+            self.counters.add(|c| &c.aborted, 1);
+        }
+        self.flush(self.log.building() > 0 || self.dirty_is_old()).await
+    }
+
+    fn dirty_is_old(&self) -> bool {
+        self.dirty.is_some_and(|since| since.elapsed() >= SYNC_AGE)
+    }
+
+    /// Retires segments that nothing needs, and hands those that nobody reads any longer back for recycling.
+    async fn reclaim(&mut self) -> Result<(), SpoolError> {
+        while self.reclaim_due {
+            let cursor = self.cursor.min(self.log.durable());
+            let Some(reclaim) = self.log.ledger().reclaimable(cursor) else {
+                self.reclaim_due = false;
+                break;
+            };
+            for control in reclaim.controls {
+                let group = Group { drafts: vec![Draft::Control(control)] };
+                if self.log.room(Log::group_bound(&group)) == Room::AfterRoll {
+                    self.roll().await?;
+                }
+                self.log.append(group)?;
+            }
+            self.flush(true).await?;
+            self.log.retire(reclaim.segment);
+            self.segments.retire(reclaim.segment);
+            self.retiring = true;
+            tracing::debug!(segment = reclaim.segment, "spool segment retired");
+        }
+        if self.retiring {
+            for number in self.segments.released() {
+                let _ = self.supply.wishes.send(Wish::Recycle(number));
+            }
+            self.retiring = self.segments.is_retiring();
+        }
+        Ok(())
+    }
+
+    /// The end of the log: true once everything is durable and vouched for.
+    async fn drained(&mut self) -> Result<bool, SpoolError> {
+        let taken = self.inbox.take(BATCH, true);
+        if !taken.submissions.is_empty() || !taken.outcomes.is_empty() {
+            self.place(taken).await?;
+            self.flush(true).await?;
+            return Ok(false);
+        }
+        self.flush(true).await?;
+        if self.log.vouch() {
+            self.flush(true).await?;
+        }
+        Ok(true)
+    }
+}
+
+fn halves(batch: &OutcomeBatch) -> (OutcomeBatch, OutcomeBatch) {
+    let (mut first, mut second) = (batch.clone(), batch.clone());
+    second.outcomes = first.outcomes.split_off(batch.outcomes.len() / 2);
+    second.queue_failures = first.queue_failures.split_off(batch.queue_failures.len() / 2);
+    (first, second)
+}
+
+/// The group an outcome-free control record travels in.
+pub(super) fn has_control(group: &Group) -> bool {
+    group.drafts.iter().any(
+        |draft| matches!(draft, Draft::Control(control) if !matches!(control, Control::QueuePaused { .. })),
+    )
+}

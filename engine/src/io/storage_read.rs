@@ -1,0 +1,135 @@
+//! Cold reads: content that is no longer in RAM, read by the back end so that no reactor waits in a page fault.
+
+use super::storage_counters::Counters;
+use crate::spool::SpoolError;
+use crate::spool::record::Location;
+use crate::spool::segments::{ColdRead, Segments};
+use crossbeam_channel::Receiver;
+use rustix::fs::{Advice, fadvise};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{Semaphore, oneshot};
+
+/// Threads that read for the blocking back end.
+pub(super) const READERS: usize = 4;
+/// Reads in flight on io_uring.
+const DEPTH: usize = 64;
+/// Segment files kept open by each reader.
+const OPEN_FILES: usize = 32;
+
+/// A record wanted, and where to send it.
+pub(super) struct Wanted {
+    pub at: Location,
+    pub answer: oneshot::Sender<Result<Arc<[u8]>, SpoolError>>,
+}
+
+/// Where reads go.
+#[derive(Clone)]
+pub(super) enum Reads {
+    Threads(crossbeam_channel::Sender<Wanted>),
+    Ring(tokio::sync::mpsc::UnboundedSender<Wanted>),
+}
+
+impl Reads {
+    pub fn send(&self, wanted: Wanted) -> bool {
+        match self {
+            Reads::Threads(channel) => channel.send(wanted).is_ok(),
+            Reads::Ring(channel) => channel.send(wanted).is_ok(),
+        }
+    }
+}
+
+/// A reader thread of the blocking back end.
+pub(super) fn serve_blocking(segments: &Segments, counters: &Counters, wanted: &Receiver<Wanted>) {
+    let mut files: HashMap<u32, File> = HashMap::new();
+    for wanted in wanted {
+        counters.add(|c| &c.reads, 1);
+        let _ = wanted.answer.send(read_blocking(segments, &mut files, wanted.at));
+    }
+}
+
+fn read_blocking(
+    segments: &Segments,
+    files: &mut HashMap<u32, File>,
+    at: Location,
+) -> Result<Arc<[u8]>, SpoolError> {
+    let mut read = segments.cold_read(at)?;
+    loop {
+        let (from, len) = match read.next()? {
+            Ok(payload) => return Ok(payload),
+            Err(range) => range,
+        };
+        let file = cached(files, &read, |file| file)?;
+        let mut bytes = vec![0; len];
+        file.read_exact_at(&mut bytes, from).map_err(|e| read.failed(&e))?;
+        read.bytes(bytes);
+    }
+}
+
+/// The reading task of the io_uring back end.
+pub(super) async fn serve_ring(
+    segments: Arc<Segments>,
+    counters: Arc<Counters>,
+    mut wanted: UnboundedReceiver<Wanted>,
+) {
+    let depth = Arc::new(Semaphore::new(DEPTH));
+    let mut files = HashMap::new();
+    while let Some(wanted) = wanted.recv().await {
+        counters.add(|c| &c.reads, 1);
+        let read = segments.cold_read(wanted.at).and_then(|read| {
+            let file = cached(&mut files, &read, |file| Rc::new(tokio_uring::fs::File::from_std(file)))?;
+            Ok((read, Rc::clone(file)))
+        });
+        match read {
+            Err(error) => drop(wanted.answer.send(Err(error))),
+            Ok((read, file)) => {
+                let Ok(permit) = Arc::clone(&depth).acquire_owned().await else { return };
+                tokio_uring::spawn(async move {
+                    let _ = wanted.answer.send(read_ring(read, &file).await);
+                    drop(permit);
+                });
+            }
+        }
+    }
+}
+
+async fn read_ring(mut read: ColdRead, file: &tokio_uring::fs::File) -> Result<Arc<[u8]>, SpoolError> {
+    loop {
+        let (from, len) = match read.next()? {
+            Ok(payload) => return Ok(payload),
+            Err(range) => range,
+        };
+        let (result, bytes) = file.read_exact_at(vec![0; len], from).await;
+        result.map_err(|e| read.failed(&e))?;
+        read.bytes(bytes);
+    }
+}
+
+/// The open file of the segment that `read` reads.
+fn cached<'a, F>(
+    files: &'a mut HashMap<u32, F>,
+    read: &ColdRead,
+    adopt: impl FnOnce(File) -> F,
+) -> Result<&'a F, SpoolError> {
+    let segment = read.at().segment;
+    if !files.contains_key(&segment) {
+        if files.len() >= OPEN_FILES {
+            files.clear();
+        }
+        let file = open(read).map_err(|e| read.failed(&e))?;
+        files.insert(segment, adopt(file));
+    }
+    Ok(&files[&segment])
+}
+
+fn open(read: &ColdRead) -> io::Result<File> {
+    let file = File::open(read.path())?;
+    // No reading ahead into blocks that are still to be written (see `spool::map`).
+    fadvise(&file, 0, None, Advice::Random)?;
+    Ok(file)
+}

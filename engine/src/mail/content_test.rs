@@ -1,0 +1,539 @@
+//! Templates become messages: what is merged, what is kept, what is refused.
+
+use super::*;
+use mail_parser::{MessageParser, MimeHeaders};
+use proptest::prelude::*;
+
+fn fixed() -> Fixed {
+    Fixed {
+        date: "Mon, 23 Nov 2026 03:00:00 +0000".into(),
+        submission_id: 0xabc,
+        host: "mail.example".into(),
+        sender: "bounce@news.example".into(),
+    }
+}
+
+fn names(fields: &[&str]) -> Vec<String> {
+    fields.iter().map(|f| f.to_string()).collect()
+}
+
+fn headers(list: &[(&str, &str)]) -> Vec<(String, String)> {
+    list.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect()
+}
+
+fn compile_with(
+    source: TemplateSource<'_>,
+    list: &[(&str, &str)],
+    syntax: Syntax,
+    fields: &[&str],
+) -> Result<Content, Vec<TemplateError>> {
+    let (headers, fields) = (headers(list), names(fields));
+    Content::compile(&Template { source, headers: &headers, syntax, fields: &fields }, &fixed())
+}
+
+fn eml(raw: &str, fields: &[&str]) -> Result<Content, Vec<TemplateError>> {
+    compile_with(TemplateSource::Eml(raw.as_bytes()), &[], Syntax::Minijinja, fields)
+}
+
+fn render(content: &Content, values: &[&str]) -> Result<String, RenderError> {
+    let mut out = Vec::new();
+    content.render(&Row { to: "ann@example.com", number: 255, values }, &mut out)?;
+    let found = survey(&out);
+    assert!(!found.unclean, "bare line ends in {out:?}");
+    assert!(found.longest_line <= 998);
+    Ok(String::from_utf8(out).expect("utf-8"))
+}
+
+fn problems(result: Result<Content, Vec<TemplateError>>) -> Vec<String> {
+    result.expect_err("must be refused").iter().map(ToString::to_string).collect()
+}
+
+const SIMPLE: &str = "From: News <news@news.example>\nSubject: Hello {{ name }}\n\nDear {{ name }},\n\nbye\n";
+
+#[test]
+fn a_small_template_becomes_a_whole_message() {
+    let content = eml(SIMPLE, &["id", "name"]).expect("compiles");
+    assert_eq!(content.fields(), ["name"]);
+    assert_eq!(
+        render(&content, &["Ann"]).expect("renders"),
+        "From: News <news@news.example>\r\n\
+        Subject: Hello Ann\r\n\
+        Date: Mon, 23 Nov 2026 03:00:00 +0000\r\n\
+        Message-ID: <abc.ff@mail.example>\r\n\
+        To: ann@example.com\r\n\
+        MIME-Version: 1.0\r\n\
+        Content-Type: text/plain; charset=utf-8\r\n\
+        Content-Transfer-Encoding: quoted-printable\r\n\
+        \r\n\
+        Dear Ann,\r\n\r\nbye\r\n"
+    );
+    assert!(!content.needs_8bit() && !content.needs_smtputf8() && !content.is_plain());
+}
+
+#[test]
+fn a_plain_message_leaves_byte_for_byte() {
+    let raw = "From: a@example.com\r\n\r\n.\r\n{{ not a field }} \u{e9}\r\n";
+    let content = Content::plain(raw.as_bytes().to_vec());
+    assert_eq!(render(&content, &[]).expect("renders"), raw);
+    assert!(content.is_plain() && content.needs_8bit() && content.fields().is_empty());
+    assert_eq!(content.size_estimate(), raw.len());
+}
+
+#[test]
+fn values_come_back_from_a_parser_whatever_the_templates_encoding() {
+    let html = "<p>Dear {{ name }},</p><p>100% off \u{2014} see =3D</p>";
+    let qp = html.replace('=', "=3D").replace('\u{2014}', "=E2=80=94").replace("{{ n", "{{=\n n");
+    let b64 = data_encoding::BASE64_MIME.encode(html.as_bytes());
+    let latin = "<p>Dear {{ name }},</p><p>100% off \u{2014} see =3D</p>";
+    for (encoding, charset, body) in
+        [("quoted-printable", "utf-8", qp.as_str()), ("base64", "utf-8", &b64), ("8bit", "utf-8", latin)]
+    {
+        let raw = format!(
+            "From: a@example.com\nSubject: s\nMIME-Version: 1.0\nContent-Type: text/html; charset={charset}; x=y\n\
+             Content-Transfer-Encoding: {encoding}\n\n{body}"
+        );
+        let content = eml(&raw, &["name"]).expect("compiles");
+        let message = render(&content, &["J\u{fc}rgen <&> \"O'Neil\""]).expect("renders");
+        assert!(message.is_ascii());
+        let parsed = MessageParser::default().parse(message.as_bytes()).expect("parses");
+        assert_eq!(parsed.content_type().and_then(|t| t.attribute("charset")), Some("utf-8"));
+        assert_eq!(parsed.content_type().and_then(|t| t.attribute("x")), Some("y"));
+        assert_eq!(
+            parsed.body_html(0).expect("html").trim_end(),
+            "<p>Dear J\u{fc}rgen &lt;&amp;&gt; &quot;O&#39;Neil&quot;,</p><p>100% off \u{2014} see =3D</p>",
+            "{encoding}"
+        );
+    }
+}
+
+#[test]
+fn a_latin1_part_becomes_utf8() {
+    let mut raw = b"From: a@example.com\nContent-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: 8bit\n\n".to_vec();
+    raw.extend_from_slice(b"caf\xe9 {{ x }}\n");
+    let content = compile_with(TemplateSource::Eml(&raw), &[], Syntax::Minijinja, &["x"]).expect("compiles");
+    let message = render(&content, &["\u{4f8b}"]).expect("renders");
+    assert!(message.contains("caf=C3=A9 =E4=BE=8B\r\n"), "{message}");
+    let bad = compile_with(
+        TemplateSource::Eml(b"From: a@b.example\n\ncaf\xe9 {{ x }}\n"),
+        &[],
+        Syntax::Minijinja,
+        &["x"],
+    );
+    assert_eq!(problems(bad), ["text part, line 1: the text is not valid in its charset"]);
+}
+
+const MULTIPART: &str = "From: a@example.com\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=out\n\n\
+preamble\n--out\nContent-Type: multipart/alternative; boundary=in\n\n--in\nContent-Type: text/plain\n\nHi {{ name }}\n\
+--in\nContent-Type: text/html; charset=us-ascii\nContent-ID: <h@x>\n\n<b>{{ name }}</b>\n\n--in--\n\n\
+--out\nContent-Type: application/pdf; name=\"{{ a }}.pdf\"\nContent-Transfer-Encoding: base64\n\n\
+aGVsbG8g\nd29ybGQ=\n--out\nContent-Type: text/plain\nContent-Disposition: attachment\n\nno fields here\n--out\n\
+Content-Type: message/rfc822\n\nFrom: x@y.example\nSubject: {{ untouched }}\n\ninner\n--out--\nepilogue\n";
+
+#[test]
+fn the_structure_of_a_multipart_template_is_kept() {
+    let content = eml(MULTIPART, &["name"]).expect("compiles");
+    let message = render(&content, &["<Ann>"]).expect("renders");
+    let kept = MULTIPART.replace('\n', "\r\n");
+    let tail = &kept[kept.find("\r\n--in--").expect("there")..];
+    assert!(message.ends_with(tail), "{message}");
+    assert!(
+        message.contains(
+            "preamble\r\n--out\r\nContent-Type: multipart/alternative; boundary=in\r\n\r\n--in\r\n"
+        )
+    );
+    let parsed = MessageParser::default().parse(message.as_bytes()).expect("parses");
+    assert_eq!(parsed.body_text(0).as_deref(), Some("Hi <Ann>"));
+    assert_eq!(parsed.body_html(0).as_deref(), Some("<b>&lt;Ann&gt;</b>\r\n"));
+    assert_eq!(parsed.attachments().count(), 3);
+    assert_eq!(parsed.attachment(0).map(|a| a.contents()), Some(&b"hello world"[..]));
+}
+
+#[test]
+fn html_and_text_bodies_become_an_alternative() {
+    let source = TemplateSource::Parts { html: Some("<p>{{ n }}</p>"), text: Some("Hi {{ n }}\n") };
+    let list = [("From", "N\u{e9}ws <a@example.com>"), ("Subject", "{{ n }}!"), ("To", "{{ n }} <{{ e }}>")];
+    let content = compile_with(source, &list, Syntax::Minijinja, &["n", "e"]).expect("compiles");
+    let message = render(&content, &["A & \u{e9}", "ann@example.com"]).expect("renders");
+    let parsed = MessageParser::default().parse(message.as_bytes()).expect("parses");
+    assert_eq!(parsed.subject(), Some("A & \u{e9}!"));
+    assert_eq!(parsed.from().and_then(|f| f.first()).and_then(|f| f.name()), Some("N\u{e9}ws"));
+    let to = parsed.to().and_then(|f| f.first()).expect("to");
+    assert_eq!((to.name(), to.address()), (Some("A & \u{e9}"), Some("ann@example.com")));
+    assert_eq!(parsed.body_text(0).as_deref(), Some("Hi A & \u{e9}\r\n"));
+    assert_eq!(parsed.body_html(0).as_deref(), Some("<p>A &amp; \u{e9}</p>\r\n"));
+    assert!(message.contains("boundary=\"=_0000000000000abc\""));
+    assert_eq!(
+        render(&content, &["A & \u{e9}", "ann@example.com"]).expect("renders"),
+        message,
+        "the same row, the same bytes"
+    );
+    let long = "z".repeat(2000);
+    let one = compile_with(
+        TemplateSource::Parts { html: None, text: Some(&long) },
+        &list[..1],
+        Syntax::Minijinja,
+        &[],
+    );
+    let message = render(&one.expect("compiles"), &[]).expect("renders");
+    assert!(message.lines().all(|l| l.len() <= 76) && message.contains("quoted-printable"));
+}
+
+#[test]
+fn an_address_header_keeps_its_structure_whatever_the_values() {
+    let raw = "From: \"{{ a }}\" <news@example.com>, {{ b }} <{{ c }}>\n\nx\n";
+    let content = eml(raw, &["a", "b", "c"]).expect("compiles");
+    let from = |values: &[&str]| {
+        let message = render(&content, values)?;
+        let parsed = MessageParser::default().parse(message.as_bytes()).expect("parses");
+        let list: Vec<(String, String)> = parsed.from().map_or(Vec::new(), |f| {
+            f.iter()
+                .map(|a| (a.name().unwrap_or_default().into(), a.address().unwrap_or_default().into()))
+                .collect()
+        });
+        Ok::<_, RenderError>(list)
+    };
+    let evil = "x\" <evil@example.com>, \"y";
+    assert_eq!(
+        from(&[evil, "B, C", "b@example.com"]).expect("renders"),
+        [
+            (evil.to_string(), "news@example.com".to_string()),
+            ("B, C".to_string(), "b@example.com".to_string())
+        ]
+    );
+    assert!(matches!(
+        from(&["a", "b", "b@example.com>, <evil@example.com"]),
+        Err(RenderError::Address { .. })
+    ));
+    assert!(matches!(from(&["a", "b", ""]), Err(RenderError::Address { .. })));
+    assert!(matches!(from(&["a", "b", "j\u{fc}rgen@example.com"]), Err(RenderError::NeedsSmtpUtf8 { .. })));
+    let message = render(&content, &["a", "b", "ann@b\u{fc}cher.example"]).expect("renders");
+    assert!(message.contains("<ann@xn--bcher-kva.example>"));
+}
+
+#[test]
+fn a_line_end_in_a_header_value_is_refused_and_the_field_named() {
+    let content =
+        eml("From: a@example.com\nSubject: Hi {{ n }}\nX-Tag: {{ t|upper }}\n\n{{ n }}\n", &["n", "t"])
+            .expect("compiles");
+    for (bad, what) in
+        [("x\r\nBcc: y@example.com", "a carriage return"), ("x\ny", "a line feed"), ("x\0", "a NUL")]
+    {
+        let error = RenderError::Injection { header: "Subject".into(), field: "n".into(), what };
+        assert_eq!(render(&content, &[bad, "t"]), Err(error));
+        assert!(matches!(render(&content, &["n", bad]), Err(RenderError::Injection { .. })));
+    }
+    // In a body it is a line end.
+    let body = eml("From: a@example.com\n\n[{{ n }}]\n", &["n"]).expect("compiles");
+    assert!(render(&body, &["x\ny\rz\0"]).expect("renders").ends_with("[x\r\ny\r\nz=00]\r\n"));
+}
+
+#[test]
+fn structured_headers_take_ascii_only_and_urls_can_be_encoded() {
+    let raw = "From: a@example.com\nList-Unsubscribe: <https://x.example/?u={{ e|urlencode }}>\nX-Id: {{ i }}\n\nx\n";
+    let content = eml(raw, &["e", "i"]).expect("compiles");
+    let message = render(&content, &["a+b@\u{e9}.example", "1"]).expect("renders");
+    assert!(message.contains("List-Unsubscribe: <https://x.example/?u=a%2Bb%40%C3%A9.example>\r\n"));
+    let bare = eml("From: a@example.com\nMessage-ID: <{{ i }}@x>\n\nx\n", &["i"]).expect("compiles");
+    assert!(render(&bare, &["42"]).expect("renders").contains("Message-ID: <42@x>\r\n"));
+    assert!(matches!(render(&bare, &["\u{e9}"]), Err(RenderError::NotAscii { .. })));
+    assert!(matches!(render(&bare, &[&"x".repeat(990)]), Err(RenderError::WordTooLong { .. })));
+}
+
+#[test]
+fn filters_and_blocks() {
+    let source = TemplateSource::Parts {
+        html: Some("{{ n|default('friend') }} {{ n|safe }} {{ n|e }}"),
+        text: Some(
+            "{% if n %}Hi {{ n|upper }}{% else %}Hello {{ n|default(\"you\") }}{% endif %}\n{{ n }}\n",
+        ),
+    };
+    let content = compile_with(
+        source,
+        &[("From", "a@example.com"), ("Subject", "{% if n %}{{ n }}{% else %}-{% endif %}")],
+        Syntax::Minijinja,
+        &["n", "m"],
+    );
+    let content = content.expect("compiles");
+    assert_eq!(content.fields(), ["n"]);
+    let both = |value: &str| {
+        let message = render(&content, &[value]).expect("renders");
+        let parsed = MessageParser::default().parse(message.as_bytes()).expect("parses");
+        let body = |b: Option<std::borrow::Cow<'_, str>>| b.expect("a body").into_owned();
+        (
+            parsed.subject().unwrap_or_default().to_string(),
+            body(parsed.body_html(0)),
+            body(parsed.body_text(0)),
+        )
+    };
+    assert_eq!(both(""), ("-".into(), "friend  \r\n".into(), "Hello you\r\n\r\n".into()));
+    assert_eq!(both("<b>"), ("<b>".into(), "&lt;b&gt; <b> &lt;b&gt;\r\n".into(), "Hi <B>\r\n<b>\r\n".into()));
+}
+
+#[test]
+fn a_full_html_template_escapes_as_the_simple_path_does() {
+    let value = "<a href=\"x/y\">'&</a> \u{e9}";
+    let render_html = |html: &str| {
+        let content = compile_with(
+            TemplateSource::Parts { html: Some(html), text: None },
+            &[("From", "a@example.com")],
+            Syntax::Minijinja,
+            &["n"],
+        );
+        render(&content.expect("compiles"), &[value]).expect("renders")
+    };
+    for tag in ["{{ n }}", "{{ n|safe }}", "{{ n|e }}", "{{ n|urlencode }}", "{{ n|default('x') }}"] {
+        assert_eq!(render_html(tag), render_html(&format!("{{% if 1 %}}{tag}{{% endif %}}")), "{tag}");
+    }
+}
+
+#[test]
+fn a_template_that_loops_is_found_at_import() {
+    let text = "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}";
+    let found = problems(eml(&format!("From: a@example.com\n\n{text}\n"), &[]));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("runs too long"), "{found:?}");
+    for text in
+        ["{% include 'x' %}", "{% extends 'x' %}", "{%- import 'x' as y %}", "{% block a %}{% endblock %}"]
+    {
+        let found = problems(eml(&format!("From: a@example.com\n\n{text}\n"), &[]));
+        assert!(found[0].contains("a template stands alone"), "{found:?}");
+    }
+}
+
+#[test]
+fn all_faults_are_told_at_once_with_their_lines() {
+    let raw = "From: Ann <ann@\nSubject: {{ nme }}\nSubject: again\nnonsense\nContent-Type: text/{{ x }}\n\nline\n{{ frist_name }}\n{{ y }}\n";
+    let found = problems(eml(raw, &["name", "first_name"]));
+    for part in [
+        "header From, line 1: an address list is",
+        "header Subject, line 2: there is no field `nme` (did you mean `name`?); the fields are: name, first_name",
+        "header, line 4: this is not a header field",
+        "header Subject, line 1: the header stands there 2 times",
+        "text part, line 2: there is no field `frist_name` (did you mean `first_name`?)",
+        "text part, line 3: there is no field `y`;",
+    ] {
+        assert!(found.iter().any(|f| f.contains(part)), "{part} in {found:#?}");
+    }
+    let found = problems(eml("Subject: x\n\n{{ open\n", &[]));
+    assert!(found.iter().any(|f| f.contains("header From, line 1: the header is missing")), "{found:#?}");
+    assert!(found.iter().any(|f| f.contains("text part, line 1: `{{` is not closed")), "{found:#?}");
+    let found = problems(eml("From: a@example.com\n\n{% if x %}\n{{ zzz.a }}{% endif %}{% for %}\n", &["x"]));
+    assert!(found[0].contains("text part, line 2: syntax error"), "{found:#?}");
+    assert!(
+        problems(eml("From: a@example.com\n\n{% if x %}\n{{ zzz }}{% endif %}\n", &["x"]))[0]
+            .contains("text part, line 2: there is no field `zzz`")
+    );
+}
+
+#[test]
+fn headers_given_beside_the_template_replace_its_own() {
+    let list = [("from", "B <b@example.com>"), ("X-Campaign", "{{ c }}")];
+    let raw = b"From: a@example.com\nX-Job: away\nBcc: away@example.com\nSubject: s\n\nx\n";
+    let content = compile_with(TemplateSource::Eml(raw), &list, Syntax::Minijinja, &["c"]).expect("compiles");
+    let message = render(&content, &["7"]).expect("renders");
+    assert!(message.starts_with("from: B <b@example.com>\r\nSubject: s\r\nX-Campaign: 7\r\n"), "{message}");
+    assert!(!message.contains("away"));
+    for (name, value, part) in [
+        ("X-A", "x\r\nBcc: y", "would end the field"),
+        ("X A", "x", "not a header field name"),
+        ("Content-Type", "text/html", "cannot be set here"),
+        ("Reply-To", "not an address", "is not an address"),
+        ("Message-ID", "<\u{e9}@x>", "not ASCII"),
+    ] {
+        let found =
+            problems(compile_with(TemplateSource::Eml(raw), &[(name, value)], Syntax::Minijinja, &[]));
+        assert!(found.iter().any(|f| f.contains(part)), "{part}: {found:?}");
+    }
+}
+
+#[test]
+fn pmta_syntax() {
+    let raw = "From: \"Service\" [*from]\nTo: \"[FName]\" [*to]\nDate: [*date]\nSubject: [[[subject]]\n\n<!--[if mso]> Hi [fname], [*TO] [[x]\n";
+    let content = compile_with(TemplateSource::Eml(raw.as_bytes()), &[], Syntax::Pmta, &["fname", "Subject"])
+        .expect("compiles");
+    let message = render(&content, &["Jim, Jr.", "S"]).expect("renders");
+    assert!(message.starts_with(
+        "From: Service <bounce@news.example>\r\nTo: \"Jim, Jr.\" <ann@example.com>\r\nDate: Mon, 23 Nov 2026 03:00:00 +0000\r\n\
+         Subject: [S]\r\n"
+    ), "{message}");
+    assert!(message.ends_with("<!--[if mso]> Hi Jim, Jr., ann@example.com [x]\r\n"), "{message}");
+    let found = problems(compile_with(
+        TemplateSource::Eml(b"From: a@b.example\n\n[endif] [*vmta]\n"),
+        &[],
+        Syntax::Pmta,
+        &["fname"],
+    ));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("`endif`") && found[1].contains("[*vmta]"));
+}
+
+#[test]
+fn encoded_words_in_a_template_header_may_hold_fields() {
+    let raw = "From: =?utf-8?Q?J=C3=BCrgen_=7B=7B_n_=7D=7D?= <a@example.com>\nSubject: =?utf-8?B?SGnDqSB7eyBuIH19?=\n\nx\n";
+    let content = eml(raw, &["n"]).expect("compiles");
+    let message = render(&content, &["Z\u{e9}"]).expect("renders");
+    let parsed = MessageParser::default().parse(message.as_bytes()).expect("parses");
+    assert_eq!(parsed.subject(), Some("Hi\u{e9} Z\u{e9}"));
+    assert_eq!(parsed.from().and_then(|f| f.first()).and_then(|f| f.name()), Some("J\u{fc}rgen Z\u{e9}"));
+    // Without fields they stay as they were written.
+    let kept = "From: =?iso-8859-1?Q?J=FCrgen?= <a@example.com>\nSubject: folded\n line\n\nx\n";
+    let message = render(&eml(kept, &[]).expect("compiles"), &[]).expect("renders");
+    assert!(message.starts_with(&kept[..kept.len() - 3].replace('\n', "\r\n")), "{message}");
+}
+
+#[test]
+fn odd_templates() {
+    for raw in ["\u{feff}From: a@example.com\r\n\r\nx", "From: a@example.com", "From: a@example.com\n\n"] {
+        let content = eml(raw, &[]).expect(raw);
+        assert!(render(&content, &[]).expect("renders").starts_with("From: a@example.com\r\n"));
+    }
+    assert!(
+        problems(eml("From: a@example.com\rx\n\n", &[]))[0]
+            .contains("line 1: a carriage return stands alone")
+    );
+    assert!(!problems(eml("", &[])).is_empty());
+    assert!(
+        problems(compile_with(
+            TemplateSource::Parts { html: None, text: None },
+            &[("From", "a@b.example")],
+            Syntax::Minijinja,
+            &[]
+        ))[0]
+            .contains("neither")
+    );
+    let broken = "From: a@example.com\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nHi {{ n }}\n";
+    assert!(problems(eml(broken, &["n"]))[0].contains("boundary that ends it is missing"));
+}
+
+#[test]
+fn stored_content_is_the_same_content() {
+    for raw in [
+        SIMPLE,
+        MULTIPART,
+        "From: a@example.com\nSubject: {% if name %}{{ name|default('x') }}{% endif %}\n\n{{ name|urlencode }}\n",
+    ] {
+        let content = eml(raw, &["name"]).expect("compiles");
+        let mut stored = Vec::new();
+        content.encode(&mut stored);
+        let again = Content::decode(&stored).expect("decodes");
+        assert_eq!(again.fields(), content.fields());
+        assert_eq!(again.size_estimate(), content.size_estimate());
+        assert_eq!(render(&again, &["\u{e9}"]), render(&content, &["\u{e9}"]));
+        for end in 0..stored.len() {
+            assert!(Content::decode(&stored[..end]).is_err(), "cut at {end}");
+        }
+        stored.push(0);
+        assert!(Content::decode(&stored).is_err());
+        stored[0] = 9;
+        assert!(matches!(Content::decode(&stored), Err(ContentError::Version(9))));
+    }
+}
+
+#[test]
+fn a_row_of_the_wrong_width_is_refused_and_nothing_is_written() {
+    let content = eml(SIMPLE, &["name"]).expect("compiles");
+    let mut out = b"before".to_vec();
+    let row = Row { to: "ann@example.com", number: 1, values: &[] };
+    assert_eq!(content.render(&row, &mut out), Err(RenderError::Values { expected: 1, got: 0 }));
+    let row = Row { to: "ann@example.com", number: 1, values: &["a\nb"] };
+    assert!(content.render(&row, &mut out).is_err());
+    assert_eq!(out, b"before");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn values_come_back_in_subject_text_and_html(
+        name in "[ -~\u{e9}\u{4f8b}]{0,60}",
+        body in "[ -~\t\u{e9}\u{1f600}\n]{0,200}",
+        long in "[a-z ]{0,120}",
+        tail in "[a-z<>=. ]{0,60}",
+    ) {
+        let html = format!("<p>{long}{{{{ body }}}}{long}{{{{ name }}}}{tail}</p>\n{long}\n");
+        let text = format!("{long}{{{{ body }}}}{tail}{{{{ name }}}}\n{tail}");
+        let list = [("From", "a@example.com"), ("Subject", "s {{ name }} e"), ("To", "{{ name }} <t@example.com>")];
+        let source = TemplateSource::Parts { html: Some(&html), text: Some(&text) };
+        let content = compile_with(source, &list, Syntax::Minijinja, &["name", "body"]).expect("compiles");
+        let mut stored = Vec::new();
+        content.encode(&mut stored);
+        let content = Content::decode(&stored).expect("decodes");
+        let message = render(&content, &[&name, &body]).expect("renders");
+        prop_assert!(message.is_ascii());
+        let parsed = MessageParser::default().parse(message.as_bytes()).expect("parses");
+        let words = |t: &str| t.split_whitespace().map(str::to_string).collect::<Vec<_>>();
+        prop_assert_eq!(words(parsed.subject().unwrap_or_default()), words(&format!("s {name} e")));
+        let crlf = |t: String| if t.ends_with('\n') { t.replace('\n', "\r\n") } else { t.replace('\n', "\r\n") + "\r\n" };
+        let plain = crlf(text.replace("{{ body }}", &body).replace("{{ name }}", &name));
+        prop_assert_eq!(parsed.body_text(0).unwrap_or_default(), plain);
+        let escape = |t: &str| {
+            let mut o = String::new();
+            crate::mail::escape::html(t, |p| o.push_str(p));
+            o
+        };
+        let rich = crlf(html.replace("{{ body }}", &escape(&body)).replace("{{ name }}", &escape(&name)));
+        prop_assert_eq!(parsed.body_html(0).unwrap_or_default(), rich);
+    }
+
+    #[test]
+    fn any_template_is_answered(raw in "(From: a@b.example\n)?([A-Z][a-z]{0,3}: [ -~]{0,20}\n){0,3}(Content-Type: multipart/mixed; boundary=b\n)?\n([ -~\n\u{e9}]|--b\n|\\{\\{ ?x ?\\}\\}|\\{%|Content-Type: text/html\n){0,30}") {
+        if let Ok(content) = eml(&raw, &["x"]) {
+            let values = vec!["v\u{e9}"; content.fields().len()];
+            if let Ok(message) = render(&content, &values) {
+                prop_assert!(message.contains("\r\n\r\n"));
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_content_is_an_error_or_renders(at in 0usize..400, byte: u8) {
+        let content = eml(MULTIPART, &["name"]).expect("compiles");
+        let mut stored = Vec::new();
+        content.encode(&mut stored);
+        let at = at % stored.len();
+        stored[at] = byte;
+        if let Ok(content) = Content::decode(&stored) {
+            let values = vec!["v"; content.fields().len()];
+            let mut out = Vec::new();
+            let _ = content.render(&Row { to: "a@b.example", number: 1, values: &values }, &mut out);
+        }
+    }
+}
+
+#[test]
+#[ignore = "prints a time; run with --release"]
+fn nanoseconds_per_rendering() {
+    let filler = "<p style=\"margin:0\">Lorem ipsum dolor sit amet, consetetur sadipscing.</p>\n".repeat(24);
+    let html = format!(
+        "<h1>Hello {{{{ first }}}}</h1>\n{filler}<a href=\"https://x.example/?u={{{{ id }}}}\">{{{{ city }}}}</a>\n<p>{{{{ offer }}}}</p>\n"
+    );
+    let list = [
+        ("From", "News <news@example.com>"),
+        ("Subject", "Hello {{ first }}"),
+        ("To", "{{ first }} {{ last }} <{{ email }}>"),
+    ];
+    let fields = ["email", "first", "last", "city", "id", "offer"];
+    for (label, html) in [
+        ("simple", html.clone()),
+        ("one line", html.replace('\n', " ")),
+        ("full minijinja", format!("{html}{{% if city %}}x{{% endif %}}\n")),
+    ] {
+        let source = TemplateSource::Parts { html: Some(&html), text: None };
+        let content = compile_with(source, &list, Syntax::Minijinja, &fields).expect("compiles");
+        let values =
+            ["ann.smith@example.com", "Ann", "Smith", "Z\u{fc}rich", "4711-0815", "20 % off <everything>"];
+        let mut out = Vec::with_capacity(1 << 16);
+        let rounds = 100_000u32;
+        let start = std::time::Instant::now();
+        for number in 0..rounds {
+            out.clear();
+            let row = Row {
+                to: "ann.smith@example.com",
+                number: number.into(),
+                values: std::hint::black_box(&values),
+            };
+            content.render(&row, &mut out).expect("renders");
+        }
+        println!("{label}: {} ns for {} bytes", start.elapsed().as_nanos() / u128::from(rounds), out.len());
+    }
+}

@@ -1,0 +1,72 @@
+//! Whether mail may leave a queue, and if not, why and until when. `posthaste why` prints it.
+
+use crate::base::Time;
+use crate::limit::Rate;
+use std::fmt;
+
+/// The answer to "may it leave now?".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    Go,
+    Wait(Wait),
+}
+
+/// Why mail does not leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// When to ask again. `None`: when something happens (mail comes, a connection closes, the operator resumes it).
+    pub until: Option<Time>,
+    pub reason: WaitReason,
+}
+
+/// What stands in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitReason {
+    /// The operator has paused the queue.
+    Paused,
+    /// Nobody waits.
+    NoRecipients,
+    /// All who wait have been put off, or are not to start yet.
+    NotDue,
+    /// The whole queue waits, after so many failures in a row.
+    Retry {
+        failures: u16,
+    },
+    MaxMsgRate(Rate),
+    MaxConnectRate(Rate),
+    /// `max-smtp-out` connections are open.
+    MaxSmtpOut(u32),
+}
+
+impl fmt::Display for WaitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitReason::Paused => write!(f, "queue is paused"),
+            WaitReason::NoRecipients => write!(f, "no recipients are waiting"),
+            WaitReason::NotDue => write!(f, "all recipients await their retry or start time"),
+            WaitReason::Retry { failures } => {
+                let s = if *failures == 1 { "" } else { "s" };
+                write!(f, "queue awaits its retry after {failures} failure{s} (retry-after)")
+            }
+            WaitReason::MaxMsgRate(rate) => write!(f, "message rate limit reached (max-msg-rate {rate})"),
+            WaitReason::MaxConnectRate(rate) => {
+                write!(f, "connection rate limit reached (max-connect-rate {rate})")
+            }
+            WaitReason::MaxSmtpOut(limit) => write!(f, "all connections are in use (max-smtp-out {limit})"),
+        }
+    }
+}
+
+impl Gate {
+    pub(super) fn wait(until: Option<Time>, reason: WaitReason) -> Gate {
+        Gate::Wait(Wait { until, reason })
+    }
+
+    /// `Err` holds why not.
+    pub fn open(self) -> Result<(), Wait> {
+        match self {
+            Gate::Go => Ok(()),
+            Gate::Wait(wait) => Err(wait),
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! One queue: the recipients that wait in it, its limits, its retries, what has become of its mail.
+//!
+//! The owner asks [`Queue::connections_wanted`] and opens so many with [`Queue::connect`]; each open connection is fed
+//! by [`Queue::take`]. Every recipient taken comes back by exactly one of [`Queue::settled`] (it is gone),
+//! [`Queue::defer`] (it waits) or [`Queue::hand_back`] (it was not tried). A refusal says until when and why.
+
+use super::expiry::{Expiry, tried};
+use super::gate::{Gate, Wait, WaitReason};
+use super::list::List;
+use super::name::QueueName;
+use super::rates::Rates;
+use super::retry::Retry;
+use super::settings::QueueSettings;
+use super::slot::{Slot, Slots};
+use crate::base::{Now, Time, Wall};
+use crate::limit::{ConnectionGrant, Connections};
+use crate::spool::record::Disposition;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Messages that a connection should have before it before another one is opened: a connection costs as much as eight
+/// messages (performance, section 2), and far more of the receiver's patience.
+const WORTH_A_CONNECTION: u32 = 8;
+
+/// Too old recipients that one call of [`Queue::take`] comes past at most, so that none takes long.
+const EXPIRED_AT_ONCE: usize = 256;
+
+/// What has become of the recipients of a queue since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub delivered: u64,
+    /// Expired ones included.
+    pub bounced: u64,
+    /// Attempts that failed for now.
+    pub deferred: u64,
+    pub deleted: u64,
+}
+
+/// The latest failure, for `show queues` and `why`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastError {
+    pub at: Wall,
+    pub text: Box<str>,
+}
+
+/// What [`Queue::take`] took. Kept by the owner and used again, so that taking allocates nothing.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// Recipients of one submission, for one transaction.
+    pub batch: Vec<u32>,
+    /// Recipients found too old on the way: to be settled as expired.
+    pub expired: Vec<u32>,
+}
+
+/// One `domain/vmta`. At most 400 bytes while nobody waits, name included.
+#[derive(Debug)]
+pub struct Queue {
+    name: QueueName,
+    settings: Arc<QueueSettings>,
+    ready: List,
+    retry: Retry,
+    connections: Connections,
+    rates: Option<Box<Rates>>,
+    paused: bool,
+    /// Failures of the whole queue since its last delivery: the step in `retry-after`.
+    failures: u16,
+    /// When the whole queue failed last.
+    failed_at: Option<Time>,
+    /// The whole queue waits until then.
+    retry_at: Option<Time>,
+    counters: Counters,
+    last_error: Option<Box<LastError>>,
+}
+
+const _: () = assert!(size_of::<Queue>() <= 240);
+
+impl Queue {
+    pub fn new(name: QueueName, settings: Arc<QueueSettings>) -> Queue {
+        let connections = Connections::new(settings.max_smtp_out);
+        let rates = Rates::new(&settings, None);
+        Queue {
+            name,
+            settings,
+            ready: List::default(),
+            retry: Retry::default(),
+            connections,
+            rates,
+            paused: false,
+            failures: 0,
+            failed_at: None,
+            retry_at: None,
+            counters: Counters::default(),
+            last_error: None,
+        }
+    }
+
+    /// Takes new settings; what the limits have counted so far stays counted.
+    pub fn set_settings(&mut self, settings: Arc<QueueSettings>) {
+        self.connections.set_limit(settings.max_smtp_out);
+        self.rates = Rates::new(&settings, self.rates.as_deref());
+        self.settings = settings;
+    }
+
+    // ---- Who waits.
+
+    /// Adds a recipient: a new one, one that is recovered, or one from another queue. It waits until it is due.
+    pub fn push(&mut self, slots: &mut Slots, key: u32, now: Time) {
+        if slots[key].due() > now {
+            self.retry.push(slots, key);
+            return;
+        }
+        self.ready.push_back(slots, key);
+        if self.settings.retry_upon_new_mail {
+            self.retry_at = None;
+        }
+    }
+
+    /// Recipients in the queue, without those that connections have in hand.
+    pub fn waiting(&self) -> u32 {
+        self.ready.len() + self.retry.len()
+    }
+
+    /// Those of [`Queue::waiting`] that are put off.
+    pub fn await_retry(&self) -> u32 {
+        self.retry.len()
+    }
+
+    /// Takes all recipients out, to be put elsewhere.
+    pub fn drain(&mut self, slots: &mut Slots) -> List {
+        let mut all = std::mem::take(&mut self.ready);
+        let put_off = self.retry.drain(slots);
+        all.append(slots, put_off);
+        all
+    }
+
+    /// Takes the recipients out for which `out` says so (`delete`).
+    pub fn split(&mut self, slots: &mut Slots, mut out: impl FnMut(&Slot) -> bool) -> List {
+        let mut taken = self.ready.split(slots, u32::MAX, &mut out);
+        let put_off = self.retry.split(slots, &mut out);
+        taken.append(slots, put_off);
+        taken
+    }
+
+    /// All keys, those that are ready first.
+    pub fn iter<'a>(&'a self, slots: &'a Slots) -> impl Iterator<Item = u32> + 'a {
+        self.ready.iter(slots).chain(self.retry.iter(slots))
+    }
+
+    /// Takes out those of the first `most` ready recipients that are too old. For a queue that cannot deliver and so
+    /// comes across them in no other way; to be called after [`Queue::failed`].
+    pub fn sweep(
+        &mut self,
+        slots: &mut Slots,
+        now: Now,
+        most: u32,
+        expiry: &Expiry,
+        accepted: impl Fn(u32) -> Wall,
+    ) -> List {
+        self.retry.wake(slots, now.mono, &mut self.ready);
+        let (settings, failed_at) = (&self.settings, self.failed_at);
+        self.ready.split(slots, most, |slot| {
+            let tried = tried(slot, settings.retry_recipients_after).max(failed_at);
+            expiry.is_expired(now, accepted(slot.submission), tried, settings.bounce_after)
+        })
+    }
+
+    // ---- Who may go.
+
+    /// Whether a message may leave over an open connection.
+    pub fn gate(&self, now: Time) -> Gate {
+        if self.paused {
+            return Gate::wait(None, WaitReason::Paused);
+        }
+        if self.ready.is_empty() {
+            match self.retry.next() {
+                None => return Gate::wait(None, WaitReason::NoRecipients),
+                Some(due) if due > now => return Gate::wait(Some(due), WaitReason::NotDue),
+                Some(_) => {}
+            }
+        }
+        if let Some(until) = self.retry_at.filter(|until| *until > now) {
+            return Gate::wait(Some(until), WaitReason::Retry { failures: self.failures });
+        }
+        self.rates.as_ref().map_or(Gate::Go, |rates| rates.message_gate(now))
+    }
+
+    /// Whether a connection may be opened: [`Queue::gate`], `max-smtp-out`, `max-connect-rate`. This is what `why` asks.
+    pub fn connection_gate(&self, now: Time) -> Gate {
+        let gate = self.gate(now);
+        if gate != Gate::Go {
+            return gate;
+        }
+        if self.connections.room() == 0 {
+            return Gate::wait(None, WaitReason::MaxSmtpOut(self.connections.limit()));
+        }
+        self.rates.as_ref().map_or(Gate::Go, |rates| rates.connect_gate(now))
+    }
+
+    /// How many connections to open now, when `connecting` of those that are open have not come to their first message.
+    pub fn connections_wanted(&self, now: Time, connecting: u32) -> u32 {
+        if self.connection_gate(now) != Gate::Go {
+            return 0;
+        }
+        let messages = match self.settings.max_msg_per_connection {
+            0 => WORTH_A_CONNECTION,
+            most => most.min(WORTH_A_CONNECTION),
+        };
+        // With nobody ready the gate is open for one who has just become due.
+        let worth = self.ready.len().max(1).div_ceil(messages);
+        worth.saturating_sub(connecting).min(self.connections.room())
+    }
+
+    /// Takes the right to open a connection.
+    pub fn connect(&mut self, now: Time) -> Result<ConnectionGrant, Wait> {
+        self.connection_gate(now).open()?;
+        if let Some(rates) = &mut self.rates {
+            rates.take_connect(now);
+        }
+        let limit = self.connections.limit();
+        self.connections.take().ok_or(Wait { until: None, reason: WaitReason::MaxSmtpOut(limit) })
+    }
+
+    /// A connection has closed, or never came about.
+    pub fn disconnected(&mut self, grant: ConnectionGrant) {
+        self.connections.give_back(grant);
+    }
+
+    /// Takes the recipients of one transaction: from the front, of one submission, at most `most` (1 where each has a
+    /// content of its own), and at most what the settings allow. They count for `max-msg-rate` from now on. Those that
+    /// are too old come out on the way, whatever the answer; `accepted` tells when a submission was accepted. A batch that
+    /// is empty although the answer is yes had more of them before it than one call takes: call again.
+    pub fn take(
+        &mut self,
+        slots: &mut Slots,
+        now: Now,
+        most: u32,
+        expiry: &Expiry,
+        accepted: impl Fn(u32) -> Wall,
+        taken: &mut Taken,
+    ) -> Result<(), Wait> {
+        taken.batch.clear();
+        taken.expired.clear();
+        self.gate(now.mono).open()?;
+        self.retry.wake(slots, now.mono, &mut self.ready);
+        let most = most.max(1).min(self.batch());
+        let mut submission = None;
+        while let Some(key) = self.ready.front() {
+            let slot = &slots[key];
+            let tried = tried(slot, self.settings.retry_recipients_after).max(self.failed_at);
+            if expiry.is_expired(now, accepted(slot.submission), tried, self.settings.bounce_after) {
+                if taken.expired.len() == EXPIRED_AT_ONCE {
+                    break;
+                }
+                taken.expired.push(key);
+            } else if taken.batch.len() < most as usize
+                && *submission.get_or_insert(slot.submission) == slot.submission
+            {
+                taken.batch.push(key);
+            } else {
+                break;
+            }
+            self.ready.pop_front(slots);
+        }
+        if taken.batch.is_empty() {
+            return self.gate(now.mono).open();
+        }
+        if let Some(rates) = &mut self.rates {
+            rates.take_messages(now.mono, taken.batch.len() as u32);
+        }
+        Ok(())
+    }
+
+    /// Recipients one transaction may have: `max-rcpt-per-message`, less where the rate is low.
+    pub fn batch(&self) -> u32 {
+        let largest = self.rates.as_ref().map_or(u32::MAX, |rates| rates.largest());
+        self.settings.recipients_per_message().min(largest)
+    }
+
+    // ---- What became of it.
+
+    /// A recipient that was taken has left the queue for good; its slot is the owner's to remove.
+    pub fn settled(&mut self, disposition: Disposition) {
+        match disposition {
+            Disposition::Delivered => {
+                self.counters.delivered += 1;
+                self.failures = 0;
+                self.retry_at = None;
+            }
+            Disposition::Bounced | Disposition::Expired => self.counters.bounced += 1,
+            Disposition::Deleted { .. } => self.counters.deleted += 1,
+            Disposition::Deferred | Disposition::InDoubt => {
+                debug_assert!(false, "{disposition:?} does not settle a recipient");
+            }
+        }
+    }
+
+    /// A recipient that was taken failed for now: it waits `retry-recipients-after`.
+    pub fn defer(&mut self, slots: &mut Slots, key: u32, now: Time) {
+        slots[key].put_off(now, self.settings.retry_recipients_after);
+        self.retry.push(slots, key);
+        self.counters.deferred += 1;
+    }
+
+    /// A recipient that was taken was not tried, through no fault of its own: it is the next in turn. To keep the order
+    /// of several, hand back the last one first.
+    pub fn hand_back(&mut self, slots: &mut Slots, key: u32) {
+        self.ready.push_front(slots, key);
+    }
+
+    /// `n` recipients taken at `granted` never reached the receiver: they do not count for `max-msg-rate`.
+    pub fn give_back(&mut self, granted: Time, n: u32) {
+        if let Some(rates) = &mut self.rates {
+            rates.give_back_messages(granted, n);
+        }
+    }
+
+    /// The queue as a whole failed (no host could be reached, or its reply was about the queue): all of it waits by
+    /// `retry-after`. Returns until when. Failures that come in while it waits already lengthen nothing: several
+    /// connections that fail together are one failure. While another connection of the queue delivers, one that cannot
+    /// be opened is no failure of the queue.
+    pub fn failed(&mut self, now: Now, text: &str) -> Time {
+        let wait = self.settings.retry_wait(self.failures);
+        self.fail(now, text, wait)
+    }
+
+    /// [`Queue::failed`] because the name could not be resolved for now (`retry-after-dns-error`).
+    pub fn dns_failed(&mut self, now: Now, text: &str) -> Time {
+        let step = self.settings.retry_wait(self.failures);
+        self.fail(now, text, self.settings.retry_after_dns_error.unwrap_or(step))
+    }
+
+    fn fail(&mut self, now: Now, text: &str, wait: Duration) -> Time {
+        self.note_error(now, text);
+        self.failed_at = Some(now.mono);
+        if let Some(until) = self.retry_at.filter(|until| *until > now.mono) {
+            return until;
+        }
+        self.failures = self.failures.saturating_add(1);
+        let until = now.mono + wait;
+        self.retry_at = Some(until);
+        until
+    }
+
+    /// Keeps `text` as the latest error, for display.
+    pub fn note_error(&mut self, now: Now, text: &str) {
+        self.last_error = Some(Box::new(LastError { at: now.wall, text: text.into() }));
+    }
+
+    // ---- The operator.
+
+    pub fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// `schedule`: the queue tries again now, with `recipients` also those that are put off.
+    pub fn schedule(&mut self, slots: &mut Slots, recipients: bool) {
+        self.retry_at = None;
+        if recipients {
+            let mut all = self.retry.drain(slots);
+            while let Some(key) = all.pop_front(slots) {
+                slots[key].set_due(Time::ZERO);
+                self.ready.push_back(slots, key);
+            }
+        }
+    }
+
+    pub fn name(&self) -> &QueueName {
+        &self.name
+    }
+
+    pub fn settings(&self) -> &Arc<QueueSettings> {
+        &self.settings
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Until when the whole queue waits, if it does.
+    pub fn retry_wait(&self, now: Time) -> Option<Time> {
+        self.retry_at.filter(|until| *until > now)
+    }
+
+    /// Connections open, those being opened included.
+    pub fn connections(&self) -> u32 {
+        self.connections.open()
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    pub fn last_error(&self) -> Option<&LastError> {
+        self.last_error.as_deref()
+    }
+
+    /// Whether nobody waits and nothing is in hand: it may be forgotten (unless it is paused, or its limits still count).
+    pub fn is_idle(&self) -> bool {
+        self.waiting() == 0 && self.connections.open() == 0
+    }
+}

@@ -1,0 +1,242 @@
+//! Which host and address a connection goes to, and from which of the VMTA's source addresses: the plan of one try. When
+//! a host fails the next one follows; source addresses take turns; families match.
+
+use super::dns::RouteError;
+use super::mx::{Route, RouteHost};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Addresses one try goes through, at most, and sessions that may fail in it (D08: Postfix's numbers).
+const ADDRESSES: usize = 5;
+const SESSIONS: u8 = 2;
+
+/// `smtp-source-host`: an address of a VMTA and the name it says HELO with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceHost {
+    /// `None`: the system's choice, in any family.
+    pub address: Option<IpAddr>,
+    pub helo: Arc<str>,
+}
+
+impl SourceHost {
+    fn reaches(&self, target: IpAddr) -> bool {
+        self.address.is_none_or(|address| address.is_ipv4() == target.is_ipv4())
+    }
+}
+
+/// The source addresses of a VMTA, in turn.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    hosts: Vec<SourceHost>,
+    turn: usize,
+}
+
+impl Sources {
+    /// `hosts` is not empty.
+    pub fn new(hosts: Vec<SourceHost>) -> Sources {
+        Sources { hosts, turn: 0 }
+    }
+
+    pub fn hosts(&self) -> &[SourceHost] {
+        &self.hosts
+    }
+
+    /// Whether any of them can reach `target`.
+    pub fn reach(&self, target: IpAddr) -> bool {
+        self.hosts.iter().any(|host| host.reaches(target))
+    }
+
+    /// The next one that can reach `target`.
+    pub fn next_for(&mut self, target: IpAddr) -> Option<&SourceHost> {
+        let count = self.hosts.len();
+        let index = (0..count).map(|i| (self.turn + i) % count).find(|&i| self.hosts[i].reaches(target))?;
+        self.turn = (index + 1) % count;
+        Some(&self.hosts[index])
+    }
+}
+
+/// Where to connect to, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The host's name, or its address as a literal.
+    pub host: Arc<str>,
+    pub address: SocketAddr,
+    pub source: SourceHost,
+}
+
+/// The plan of one try.
+#[derive(Clone, Debug)]
+pub struct Attempts {
+    /// What is left of it, the next one last.
+    targets: Vec<(Arc<str>, SocketAddr)>,
+    sessions: u8,
+}
+
+impl Attempts {
+    /// A plan for a new connection. `turn` counts the queue's connections: among hosts of equal preference each
+    /// connection begins with the next address. Fails when the VMTA has no address of a family that any host has.
+    pub fn new(
+        route: &Route,
+        default_port: u16,
+        sources: &Sources,
+        turn: u32,
+    ) -> Result<Attempts, RouteError> {
+        let mut targets = Vec::with_capacity(ADDRESSES);
+        let mut rest = &route.hosts[..];
+        while let Some(first) = rest.first() {
+            let end = rest.iter().position(|host| host.preference != first.preference).unwrap_or(rest.len());
+            let (group, worse) = rest.split_at(end);
+            // One place is kept for the next preference.
+            let room = ADDRESSES.saturating_sub(targets.len() + usize::from(!worse.is_empty()));
+            let group = group_targets(group, default_port, sources);
+            let begin = if group.is_empty() { 0 } else { turn as usize % group.len() };
+            targets.extend(group.iter().cycle().skip(begin).take(group.len().min(room)).cloned());
+            rest = worse;
+        }
+        if targets.is_empty() {
+            return Err(no_family(route));
+        }
+        targets.reverse();
+        Ok(Attempts { targets, sessions: 0 })
+    }
+
+    /// Where to try next; `None` when this try is over and the queue has failed.
+    pub fn next(&mut self, sources: &mut Sources) -> Option<Endpoint> {
+        if self.sessions >= SESSIONS {
+            return None;
+        }
+        let (host, address) = self.targets.pop()?;
+        let source = sources.next_for(address.ip())?.clone();
+        Some(Endpoint { host, address, source })
+    }
+
+    /// The host answered and the session failed nevertheless (a refusal in the greeting, a connection lost before its
+    /// first message): after two of these the try is over. A connection that was never established is not counted.
+    pub fn session_failed(&mut self) {
+        self.sessions += 1;
+    }
+}
+
+/// The addresses of hosts of equal preference: the first of each host, then the second of each, so that turns go evenly
+/// over the hosts.
+fn group_targets(hosts: &[RouteHost], default_port: u16, sources: &Sources) -> Vec<(Arc<str>, SocketAddr)> {
+    let most = hosts.iter().map(|host| host.addresses.len()).max().unwrap_or(0);
+    let mut targets = Vec::new();
+    for i in 0..most {
+        for host in hosts {
+            let address = host.addresses.get(i).filter(|address| sources.reach(**address));
+            if let Some(&address) = address {
+                let port = host.port.unwrap_or(default_port);
+                targets.push((Arc::clone(&host.name), SocketAddr::new(address, port)));
+            }
+        }
+    }
+    targets
+}
+
+fn no_family(route: &Route) -> RouteError {
+    let v6 = route.hosts.iter().flat_map(|host| &host.addresses).all(IpAddr::is_ipv6);
+    let (theirs, ours) = if v6 { ("IPv6", "IPv4") } else { ("IPv4", "IPv6") };
+    RouteError {
+        permanent: false,
+        status: "4.4.4",
+        text: format!("all hosts have {theirs} addresses and the virtual MTA has {ours} addresses only"),
+        ttl: Duration::from_secs(30),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    /// Hosts as `name preference address address ..`.
+    fn route(hosts: &[&str]) -> Route {
+        let host = |text: &&str| {
+            let mut words = text.split(' ');
+            let name = words.next().expect("a name").into();
+            let preference = words.next().and_then(|word| word.parse().ok()).expect("a preference");
+            let addresses = words.map(|word| word.parse().expect(word)).collect();
+            RouteHost { name, preference, port: None, addresses }
+        };
+        Route { hosts: hosts.iter().map(host).collect(), ttl: Duration::from_secs(60) }
+    }
+
+    fn sources(addresses: &[&str]) -> Sources {
+        let host = |text: &&str| SourceHost { address: text.parse().ok(), helo: (*text).into() };
+        Sources::new(addresses.iter().map(host).collect())
+    }
+
+    fn plan(route: &Route, sources: &mut Sources, turn: u32) -> Vec<String> {
+        let mut attempts = Attempts::new(route, 25, sources, turn).expect("a plan");
+        std::iter::from_fn(|| attempts.next(sources))
+            .map(|to| format!("{} {}", to.host, to.address))
+            .collect()
+    }
+
+    #[test]
+    fn next_host_on_failure_by_preference() {
+        let route = route(&["a 10 8.0.0.1", "b 20 8.0.0.2", "c 30 8.0.0.3"]);
+        let plan = plan(&route, &mut sources(&["192.0.2.1"]), 7);
+        assert_eq!(plan, ["a 8.0.0.1:25", "b 8.0.0.2:25", "c 8.0.0.3:25"]);
+    }
+
+    #[test]
+    fn connections_take_turns_among_equals() {
+        let route = route(&["a 10 8.0.0.1 8.0.0.2", "b 10 8.0.1.1", "c 20 8.0.2.1"]);
+        let firsts: Vec<String> =
+            (0..4).map(|turn| plan(&route, &mut sources(&["any"]), turn).swap_remove(0)).collect();
+        assert_eq!(firsts, ["a 8.0.0.1:25", "b 8.0.1.1:25", "a 8.0.0.2:25", "a 8.0.0.1:25"]);
+    }
+
+    #[test]
+    fn five_addresses_and_the_backup_among_them() {
+        let route = route(&["a 10 8.0.0.1 8.0.0.2 8.0.0.3 8.0.0.4 8.0.0.5 8.0.0.6", "b 20 8.0.1.1 8.0.1.2"]);
+        let plan = plan(&route, &mut sources(&["any"]), 0);
+        assert_eq!((plan.len(), plan[4].as_str()), (5, "b 8.0.1.1:25"));
+    }
+
+    #[test]
+    fn two_failed_sessions_end_the_try() {
+        let route = route(&["a 10 8.0.0.1", "b 20 8.0.0.2", "c 30 8.0.0.3"]);
+        let mut sources = sources(&["any"]);
+        let mut attempts = Attempts::new(&route, 25, &sources, 0).expect("a plan");
+        for _ in 0..2 {
+            assert!(attempts.next(&mut sources).is_some());
+            attempts.session_failed();
+        }
+        assert_eq!(attempts.next(&mut sources), None);
+    }
+
+    #[test]
+    fn families_match_and_sources_take_turns() {
+        let route = route(&["a 10 8.0.0.1 2a00::1", "b 20 8.0.0.2 2a00::2"]);
+        assert_eq!(plan(&route, &mut sources(&["192.0.2.1"]), 0), ["a 8.0.0.1:25", "b 8.0.0.2:25"]);
+        assert_eq!(plan(&route, &mut sources(&["2001:db8::1"]), 0), ["a [2a00::1]:25", "b [2a00::2]:25"]);
+        let mut three = sources(&["192.0.2.1", "2001:db8::1", "192.0.2.2"]);
+        let mut turn = |to: &str| three.next_for(to.parse().expect(to)).map(|source| source.helo.to_string());
+        let turns = ["8.0.0.1", "8.0.0.1", "8.0.0.1", "2a00::1", "8.0.0.1"].map(&mut turn);
+        let expected = ["192.0.2.1", "192.0.2.2", "192.0.2.1", "2001:db8::1", "192.0.2.2"];
+        assert_eq!(turns, expected.map(|text| Some(text.to_owned())));
+    }
+
+    #[test]
+    fn no_family_in_common_waits() {
+        let route = route(&["a 10 2a00::1"]);
+        let error = Attempts::new(&route, 25, &sources(&["192.0.2.1"]), 0).expect_err("no plan");
+        assert!(!error.permanent);
+        assert!(error.text.contains("IPv6"), "{error}");
+    }
+
+    #[test]
+    fn ports_of_the_configuration_win() {
+        let mut route = route(&["a 0 127.0.0.1"]);
+        route.hosts[0].port = Some(2525);
+        let mut sources = sources(&["any"]);
+        let to =
+            Attempts::new(&route, 25, &sources, 0).expect("a plan").next(&mut sources).expect("a target");
+        assert_eq!(to.address, SocketAddr::from((Ipv4Addr::LOCALHOST, 2525)));
+        assert_eq!(to.source.address, None);
+    }
+}

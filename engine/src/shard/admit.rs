@@ -1,0 +1,43 @@
+//! What crosses from intake to the owners of queues: recipients that are on stable storage.
+
+use crate::base::Wall;
+use crate::queue::QueueName;
+use crate::spool::record::Location;
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
+use std::sync::Arc;
+
+/// Which of `shards` owns a queue. The key is fixed: an owner changes only with the number of shards.
+pub fn owner(domain: &str, vmta: &str, shards: usize) -> usize {
+    let mut hasher = SipHasher13::new_with_keys(0x706f_7374, 0x6861_7374);
+    hasher.write(domain.as_bytes());
+    hasher.write_u8(b'/');
+    hasher.write(vmta.as_bytes());
+    (hasher.finish() % shards as u64) as usize
+}
+
+/// One recipient of an [`Admit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdmitRow {
+    /// Index within the `Rows` record.
+    pub index: u16,
+    /// Attempts made before a restart.
+    pub attempts: u16,
+    /// Index into [`Admit::queues`].
+    pub queue: u32,
+}
+
+/// Recipients of one `Rows` record that belong to queues of one shard.
+#[derive(Clone, Debug)]
+pub struct Admit {
+    pub submission: Location,
+    pub accepted_at: Wall,
+    pub start_at: Wall,
+    pub job: Arc<str>,
+    pub record: Location,
+    pub first_ordinal: u32,
+    pub queues: Vec<QueueName>,
+    pub rows: Vec<AdmitRow>,
+    /// The content in its stored form, when it has just been accepted and is still at hand.
+    pub content: Option<(Location, Arc<[u8]>)>,
+}

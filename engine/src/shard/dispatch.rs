@@ -1,0 +1,285 @@
+//! Feeding a connection: which recipients go next over it, with which content.
+
+use super::connection::{InHand, Phase, Transaction};
+use super::outcomes::HIGH_WATER;
+use super::settle::Fate;
+use super::submissions::SubmissionKey;
+use super::{Output, Shard};
+use crate::base::Now;
+use crate::mail::content::{Content, Row};
+use crate::mail::row::row_view;
+use crate::smtp::client;
+use crate::spool::record::{Disposition, Said, Submission};
+use crate::spool::codec;
+use crate::spool::rows::RowsView;
+use crate::spool::segments::RecordRef;
+use smallvec::SmallVec;
+use std::rc::Rc;
+
+/// What came of trying to feed a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fed {
+    /// It has a transaction more.
+    Started,
+    /// It can take nothing now: busy, closing, or waiting for a content.
+    Busy,
+    /// There is nothing it may take.
+    Nothing,
+}
+
+/// A recipient's row: read from the spool whenever it is needed, never kept.
+pub(super) struct StoredRow {
+    record: RecordRef,
+    index: usize,
+    /// Number of the row within its submission.
+    pub number: u64,
+}
+
+impl StoredRow {
+    pub fn bytes(&self) -> Option<&[u8]> {
+        RowsView::new(&self.record)?.row(self.index)
+    }
+
+    pub fn address(&self) -> Option<&str> {
+        row_view(self.bytes()?).ok().map(|view| view.address)
+    }
+}
+
+impl Shard {
+    /// Starts a transaction over connection `key`, if there is one to start.
+    pub(super) fn feed(&mut self, now: Now, key: u32) -> Fed {
+        loop {
+            let Some(connection) = self.connections.at(key) else { return Fed::Busy };
+            connection.idle = false;
+            if connection.phase != Phase::Open || connection.loading || !connection.client.wants_transaction() {
+                return Fed::Busy;
+            }
+            let queue = connection.queue;
+            if self.is_used_up(key) {
+                self.part(now, key);
+                return Fed::Busy;
+            }
+            let held = self.draining || self.outcomes_held || self.outcomes.len() >= HIGH_WATER;
+            if held || self.queues[queue].queue.gate(now.mono).open().is_err() {
+                return self.nothing(key);
+            }
+            let Some(first) = self.queues[queue].queue.iter(&self.slots).next() else { return self.nothing(key) };
+            let submission = self.slots[first].submission;
+            match self.content_of(now, key, submission) {
+                Ok(Some((header, content))) => {
+                    if self.start(now, key, submission, &header, &content) {
+                        return Fed::Started;
+                    }
+                }
+                Ok(None) => return Fed::Busy,
+                Err(why) => self.put_off_unreadable(now, queue, why),
+            }
+        }
+    }
+
+    fn nothing(&mut self, key: u32) -> Fed {
+        if let Some(connection) = self.connections.at(key) {
+            connection.idle = true;
+        }
+        Fed::Nothing
+    }
+
+    /// Whether the connection has carried or refused as much as it may.
+    fn is_used_up(&mut self, key: u32) -> bool {
+        let Some(connection) = self.connections.at(key) else { return false };
+        let profile = &self.queues[connection.queue].profile;
+        let most = profile.scheduling.max_msg_per_connection;
+        (most != 0 && connection.messages >= most)
+            || profile.max_errors_per_connection.is_some_and(|most| connection.errors >= most)
+    }
+
+    /// Header and content of a submission; `None` while the content is on its way from storage.
+    fn content_of(
+        &mut self,
+        now: Now,
+        key: u32,
+        submission: SubmissionKey,
+    ) -> Result<Option<(Rc<Submission>, Rc<Content>)>, &'static str> {
+        const DAMAGED: &str = "submission record is damaged";
+        let header = match self.submissions.loaded(submission) {
+            Some(header) => header,
+            None => {
+                let record = self.segments.record(self.submissions.at(submission)).map_err(|_| DAMAGED)?;
+                let header = codec::decode_submission(record.at, &record).map_err(|_| DAMAGED)?;
+                self.submissions.load(submission, header)
+            }
+        };
+        if let Some(content) = self.contents.get(header.content, now.mono) {
+            return Ok(Some((header, content)));
+        }
+        if self.contents.is_unreadable(header.content) {
+            return Err("message content is damaged");
+        }
+        if self.contents.wait(header.content, key) {
+            self.outputs.push_back(Output::Load(header.content));
+        }
+        if let Some(connection) = self.connections.at(key) {
+            connection.loading = true;
+        }
+        Ok(None)
+    }
+
+    /// The first recipient's message cannot be read (F15): the recipient is put off with that reason, and bounces in
+    /// the end; everybody else goes on.
+    fn put_off_unreadable(&mut self, now: Now, queue: u32, why: &str) {
+        let taken = self.take(now, queue, 1);
+        let said = Said { status: "4.3.0 (message store unreadable)".to_owned(), diagnostic: why.to_owned() };
+        let fate = Fate { disposition: Disposition::Deferred, said, size: 0 };
+        self.settle_unattempted(now, queue, &taken, &fate);
+    }
+
+    /// Takes recipients of one submission out of the queue; those found too old on the way are settled.
+    pub(super) fn take(&mut self, now: Now, queue: u32, most: u32) -> SmallVec<[u32; 4]> {
+        let mut taken = std::mem::take(&mut self.taken);
+        let submissions = &self.submissions;
+        let accepted = |key| submissions.accepted_at(key);
+        let entry = &mut self.queues[queue];
+        // A refusal is seen by the empty batch; its reason is asked for where it is shown.
+        let _ = entry.queue.take(&mut self.slots, now, most, &self.expiry, accepted, &mut taken);
+        self.expire(now, queue, &taken.expired);
+        let batch = SmallVec::from_slice(&taken.batch);
+        taken.batch.clear();
+        taken.expired.clear();
+        self.taken = taken;
+        batch
+    }
+
+    /// False: nothing was started, look again who is first.
+    fn start(
+        &mut self,
+        now: Now,
+        key: u32,
+        submission: SubmissionKey,
+        header: &Submission,
+        content: &Rc<Content>,
+    ) -> bool {
+        let Some(queue) = self.connections.at(key).map(|c| c.queue) else { return false };
+        let most = if content.is_plain() { self.queues[queue].queue.batch() } else { 1 };
+        let batch = self.take(now, queue, most);
+        let Some(&first) = batch.first() else { return false };
+        if self.slots[first].submission != submission {
+            // The one looked at was too old; the next is of another submission.
+            self.hand_back(now, queue, &batch);
+            return false;
+        }
+        let mut addresses: SmallVec<[String; 1]> = SmallVec::with_capacity(batch.len());
+        let mut recipients: SmallVec<[InHand; 1]> = SmallVec::with_capacity(batch.len());
+        let mut body = self.bodies.pop().unwrap_or_default();
+        body.clear();
+        for &slot in &batch {
+            match self.read_row(content, slot, &mut body) {
+                Ok(address) => {
+                    addresses.push(address);
+                    recipients.push(InHand { slot, answered: false });
+                }
+                Err(fate) => {
+                    self.queues[queue].queue.give_back(now.mono, 1);
+                    self.settle_unattempted(now, queue, &[slot], &fate);
+                }
+            }
+        }
+        if recipients.is_empty() {
+            self.bodies.push(body);
+            return false;
+        }
+        self.begin(now, key, header, Started { submission, content: content.clone(), recipients, addresses, body });
+        true
+    }
+
+    fn hand_back(&mut self, now: Now, queue: u32, slots: &[u32]) {
+        let entry = &mut self.queues[queue];
+        entry.queue.give_back(now.mono, slots.len() as u32);
+        for &slot in slots.iter().rev() {
+            entry.queue.hand_back(&mut self.slots, slot);
+        }
+    }
+
+    /// The address of a recipient, and its message rendered to `body` where every recipient has his own. Rendering comes
+    /// before the transaction, so that a value that does not fit its place costs its recipient and not a connection.
+    fn read_row(&self, content: &Content, slot: u32, body: &mut Vec<u8>) -> Result<String, Fate> {
+        let unreadable = || Fate {
+            disposition: Disposition::Deferred,
+            said: Said {
+                status: "4.3.0 (message store unreadable)".to_owned(),
+                diagnostic: "recipient record is damaged".to_owned(),
+            },
+            size: 0,
+        };
+        let row = self.stored_row(slot).ok_or_else(unreadable)?;
+        let view = row_view(row.bytes().ok_or_else(unreadable)?).map_err(|_| unreadable())?;
+        if !content.is_plain() {
+            let mut values: SmallVec<[&str; 16]> = SmallVec::new();
+            for value in view.values() {
+                values.push(value.map_err(|_| unreadable())?);
+            }
+            let row = Row { to: view.address, number: row.number, values: &values };
+            content.render(&row, body).map_err(|e| Fate {
+                disposition: Disposition::Bounced,
+                said: Said { status: "5.6.0 (message cannot be rendered)".to_owned(), diagnostic: e.to_string() },
+                size: 0,
+            })?;
+        }
+        Ok(view.address.to_owned())
+    }
+
+    fn begin(&mut self, now: Now, key: u32, header: &Submission, started: Started) {
+        let Some(connection) = self.connections.at(key) else { return };
+        let Started { submission, content, recipients, addresses, body } = started;
+        self.tokens += 1;
+        let token = self.tokens;
+        let smtputf8 =
+            header.smtputf8 || content.needs_smtputf8() || !addresses.iter().all(|address| address.is_ascii());
+        let transaction = client::Transaction {
+            token,
+            sender: header.sender.clone(),
+            recipients: addresses,
+            size: if body.is_empty() { header.size } else { body.len() as u32 },
+            eight_bit: content.needs_8bit(),
+            smtputf8,
+            dsn: None,
+        };
+        connection.messages += 1;
+        let granted = now.mono;
+        connection.transactions.push(Transaction { token, granted, submission, content, recipients, body, size: 0 });
+        connection.client.start(now, transaction);
+    }
+
+    pub(super) fn stored_row(&self, slot: u32) -> Option<StoredRow> {
+        let row = self.slots[slot].row();
+        let record = self.segments.record(row.record).ok()?;
+        let first = RowsView::new(&record)?.first_row;
+        Some(StoredRow { record, index: usize::from(row.index), number: first + u64::from(row.index) })
+    }
+
+    /// Gives the SMTP machine the content it asked for.
+    pub(super) fn give_body(&mut self, now: Now, key: u32, token: u64) {
+        let Some(connection) = self.connections.at(key) else { return };
+        let Some(transaction) = connection.transaction(token) else { return };
+        let content = transaction.content.clone();
+        let body = std::mem::take(&mut transaction.body);
+        let message = content.as_plain().unwrap_or(&body);
+        transaction.size = message.len() as u32;
+        connection.client.body(now, message);
+        if body.capacity() <= KEPT_BODY && self.bodies.len() < KEPT_BODIES {
+            self.bodies.push(body);
+        }
+    }
+}
+
+/// Buffers for rendered messages that are kept for the next ones.
+const KEPT_BODIES: usize = 64;
+const KEPT_BODY: usize = 256 << 10;
+
+/// A transaction about to begin.
+struct Started {
+    submission: SubmissionKey,
+    content: Rc<Content>,
+    recipients: SmallVec<[InHand; 1]>,
+    addresses: SmallVec<[String; 1]>,
+    body: Vec<u8>,
+}

@@ -1,0 +1,323 @@
+//! A connection's life: opened, driven by what comes in, and at its end.
+
+use super::connection::{Connection, Phase, key};
+use super::dispatch::Fed;
+use super::outcomes::AttemptKey;
+use super::targets::Next;
+use super::{ConnectionId, Output, Shard};
+use crate::base::{Now, Time};
+use crate::smtp::client::{Client, Event, Failure, Stage};
+use super::said;
+use crate::smtp::verdict::{self, Class};
+use crate::spool::record::Said;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// After a connection was refused while others of its queue work, no further one is tried for this long: the site has
+/// said how many it wants.
+const HOLD: Duration = Duration::from_secs(60);
+
+impl Shard {
+    pub(super) fn open_connections(&mut self, now: Now, queue: u32) {
+        if self.draining {
+            return;
+        }
+        loop {
+            let entry = &mut self.queues[queue];
+            if entry.hold_until.is_some_and(|until| until > now.mono) && entry.queue.connections() > 0 {
+                return;
+            }
+            let connecting = entry.connecting;
+            if entry.queue.connections_wanted(now.mono, connecting) == 0 || !self.open_one(now, queue) {
+                return;
+            }
+        }
+    }
+
+    /// False: not now; whatever stands in the way gives the queue another turn.
+    fn open_one(&mut self, now: Now, queue: u32) -> bool {
+        let Some(target) = self.next_target(now, queue) else { return false };
+        if !self.total.try_take() {
+            self.short_of_connections.push(queue);
+            return false;
+        }
+        let entry = &mut self.queues[queue];
+        let Ok(grant) = entry.queue.connect(now.mono) else {
+            self.total.give_back();
+            return false;
+        };
+        entry.connecting += 1;
+        let (id, from, to) = (self.connections.reserve(), target.from, target.to);
+        let deadline = now.mono + entry.profile.connect_timeout;
+        let attempt = AttemptKey::new(self.attempt_at(queue, &target));
+        self.connections.insert(Connection {
+            id,
+            queue,
+            to,
+            client: Client::new(target.options.clone(), now),
+            options: target.options,
+            phase: Phase::Connecting(deadline),
+            grant,
+            attempt,
+            next: Some(target.next),
+            transactions: smallvec::SmallVec::new(),
+            messages: 0,
+            errors: 0,
+            answered: 0,
+            idle: false,
+            idle_until: None,
+            loading: false,
+        });
+        self.wheel.set(key(id) << 1 | 1, deadline);
+        self.outputs.push_back(Output::Connect { connection: id, from, to });
+        true
+    }
+
+    pub(super) fn connected(&mut self, now: Now, id: ConnectionId, local: IpAddr) {
+        let Some(connection) = self.connections.get(id) else { return };
+        connection.phase = Phase::Opening;
+        connection.client = Client::new(connection.options.clone(), now);
+        connection.attempt.update(|attempt| attempt.source_ip = local.to_string());
+        self.set_connection_timer(key(id));
+    }
+
+    pub(super) fn received(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) {
+        let Some(connection) = self.connections.get(id) else { return };
+        connection.client.handle_bytes(now, bytes);
+        self.pump(now, key(id));
+    }
+
+    pub(super) fn socket_closed(&mut self, now: Now, id: ConnectionId, cause: &io::Error) {
+        let Some(connection) = self.connections.get(id) else { return };
+        if let Phase::Connecting(_) = connection.phase {
+            let text = format!("{} connecting to {}", errno_name(cause), connection.attempt.attempt().mta);
+            self.not_connected(now, key(id), text);
+        } else {
+            let text = format!("{} in connection to {}", errno_name(cause), connection.attempt.attempt().mta);
+            connection.client.handle_closed(now, &text);
+            self.pump(now, key(id));
+        }
+    }
+
+    pub(super) fn connection_timer(&mut self, now: Now, key: u32) {
+        let Some(connection) = self.connections.at(key) else { return };
+        if let Phase::Connecting(_) = connection.phase {
+            let text = format!("ETIMEDOUT connecting to {}", connection.attempt.attempt().mta);
+            return self.not_connected(now, key, text);
+        }
+        if connection.idle && connection.idle_until.is_some_and(|until| until <= now.mono) {
+            return self.part(now, key);
+        }
+        connection.client.handle_timeout(now);
+        self.pump(now, key);
+    }
+
+    fn not_connected(&mut self, now: Now, key: u32, text: String) {
+        let Some(connection) = self.connections.at(key) else { return };
+        let queue = connection.queue;
+        let said = Said { status: "4.4.1 (no answer from host)".to_owned(), diagnostic: String::new() };
+        self.target_failed(now, key, said, &text);
+        self.remove_connection(now, key);
+        self.turn(now, queue);
+    }
+
+    /// Acts on everything the SMTP machine has to say, then sends what it wrote.
+    pub(super) fn pump(&mut self, now: Now, key: u32) {
+        while let Some(event) = self.connections.at(key).and_then(|c| c.client.poll_event()) {
+            match event {
+                Event::Ready { extensions, tls } => {
+                    let Some(connection) = self.connections.at(key) else { return };
+                    connection.phase = Phase::Open;
+                    connection.attempt.update(|attempt| {
+                        attempt.esmtp = extensions.list;
+                        if let Some(tls) = tls {
+                            attempt.tls_protocol = tls.protocol.to_owned();
+                            attempt.tls_cipher = tls.cipher.to_owned();
+                        }
+                    });
+                    let queue = connection.queue;
+                    self.queues[queue].connecting -= 1;
+                }
+                Event::WantTransaction => self.feed_or_idle(now, key),
+                Event::NeedBody { token } => self.give_body(now, key, token),
+                Event::Recipient { token, index, fate } => self.recipient_answered(now, key, token, index, fate),
+                Event::Finished { token, end } => self.transaction_ended(now, key, token, &end),
+                Event::Retreat(retreat) => {
+                    let to = self.connections.at(key).map(|c| c.to);
+                    to.inspect(|to| self.sites.retreat(*to, retreat, now.mono));
+                }
+                Event::Failed { stage, failure, retry_in_clear } => {
+                    self.session_failed(now, key, stage, failure, retry_in_clear);
+                }
+                Event::Closed => {
+                    let Some(connection) = self.connections.at(key) else { return };
+                    let queue = connection.queue;
+                    self.remove_connection(now, key);
+                    return self.turn(now, queue);
+                }
+            }
+        }
+        self.flush(key);
+    }
+
+    fn feed_or_idle(&mut self, now: Now, key: u32) {
+        if self.feed(now, key) != Fed::Nothing {
+            return;
+        }
+        let Some(connection) = self.connections.at(key) else { return };
+        if !connection.transactions.is_empty() {
+            // Asked ahead of need; it will ask again when the one under way has ended.
+            connection.idle = false;
+            return;
+        }
+        let queue = connection.queue;
+        let idle_timeout = self.queues[queue].profile.idle_timeout;
+        if let Some(connection) = self.connections.at(key) {
+            connection.idle_until = (!idle_timeout.is_zero()).then(|| now.mono + idle_timeout);
+        }
+        self.queues[queue].idle.push_back(key);
+        self.turn(now, queue);
+    }
+
+    /// Has the shell send what the SMTP machine wrote, and sets the connection's timer.
+    pub(super) fn flush(&mut self, key: u32) {
+        let Some(connection) = self.connections.at(key) else { return };
+        if !connection.client.output().is_empty() {
+            let connection = connection.id;
+            self.outputs.push_back(Output::Send { connection });
+        }
+        self.set_connection_timer(key);
+    }
+
+    fn set_connection_timer(&mut self, key: u32) {
+        let Some(connection) = self.connections.at(key) else { return };
+        let idle_until = connection.idle_until.filter(|_| connection.idle);
+        let at = match connection.phase {
+            Phase::Connecting(deadline) => Some(deadline),
+            _ => connection.client.next_timeout().into_iter().chain(idle_until).min(),
+        };
+        match at {
+            Some(at) => self.wheel.set(key << 1 | 1, at),
+            None => self.wheel.cancel(key << 1 | 1),
+        }
+    }
+
+    /// Says goodbye on a connection that has nothing more to do.
+    pub(super) fn part(&mut self, now: Now, key: u32) {
+        let Some(connection) = self.connections.at(key) else { return };
+        if !matches!(connection.phase, Phase::Open) {
+            return;
+        }
+        connection.idle = false;
+        connection.idle_until = None;
+        connection.phase = Phase::Closing;
+        connection.client.quit(now);
+        self.pump(now, key);
+    }
+
+    /// The connection ends without having been closed by us.
+    fn session_failed(&mut self, now: Now, key: u32, stage: Stage, failure: Failure, retry_in_clear: bool) {
+        let options = self.verdict_options(key);
+        let Some(connection) = self.connections.at(key) else { return };
+        if connection.phase == Phase::Closing || connection.answered > 0 || failure == Failure::Aborted {
+            return;
+        }
+        let queue = connection.queue;
+        if retry_in_clear {
+            self.sites.clear_only(connection.to, now.mono);
+            self.queues[queue].next = connection.next.take();
+            return;
+        }
+        let verdict = verdict::of_failure(stage, &failure, &options);
+        let said = said::of_failure(&failure, verdict);
+        if verdict.class == Class::Permanent && self.queues[queue].queue.connections() <= 1 {
+            self.bounce_queue(now, queue, &said);
+            return;
+        }
+        let text = failure.to_string();
+        self.target_failed(now, key, said, &text);
+    }
+
+    /// A host could not be used: the next one is tried, and after the last one the queue waits. While other connections
+    /// of the queue work, only the number of connections is held down.
+    fn target_failed(&mut self, now: Now, key: u32, said: Said, text: &str) {
+        let Some(connection) = self.connections.at(key) else { return };
+        let queue = connection.queue;
+        let attempt = connection.attempt.attempt().clone();
+        let mut next = connection.next.take();
+        if let (Some(next), Phase::Opening | Phase::Open) = (&mut next, connection.phase) {
+            next.rest.session_failed();
+        }
+        let others = self.connections.iter().any(|c| c.queue == queue && c.phase == Phase::Open);
+        let entry = &mut self.queues[queue];
+        entry.queue.note_error(now, if said.diagnostic.is_empty() { text } else { &said.diagnostic });
+        if others {
+            entry.hold_until = Some(now.mono + HOLD);
+            self.outcomes.queue_failed(now, attempt, said);
+            return;
+        }
+        let next = next.and_then(|mut next| {
+            let endpoint = next.rest.next(&mut entry.sources)?;
+            Some(Next { endpoint, rest: next.rest })
+        });
+        if next.is_some() {
+            entry.next = next;
+            self.outcomes.queue_failed(now, attempt, said);
+        } else {
+            self.queue_failed(now, queue, attempt, said, text, false);
+        }
+    }
+
+    /// Forgets a connection; recipients still in its hands go back untried.
+    pub(super) fn remove_connection(&mut self, now: Now, key: u32) {
+        let Some(connection) = self.connections.remove(key) else { return };
+        let queue = connection.queue;
+        self.wheel.cancel(key << 1 | 1);
+        let entry = &mut self.queues[queue];
+        entry.idle.retain(|&idle| idle != key);
+        if matches!(connection.phase, Phase::Connecting(_) | Phase::Opening) {
+            entry.connecting -= 1;
+        }
+        for transaction in connection.transactions.iter().rev() {
+            for recipient in transaction.recipients.iter().rev().filter(|r| !r.answered) {
+                entry.queue.hand_back(&mut self.slots, recipient.slot);
+            }
+        }
+        entry.queue.disconnected(connection.grant);
+        self.total.give_back();
+        self.outputs.push_back(Output::Close { connection: connection.id });
+        for waiting in std::mem::take(&mut self.short_of_connections) {
+            if waiting != queue {
+                self.wheel.set(waiting << 1, now.mono);
+            }
+        }
+    }
+
+    /// A content has come from storage, or cannot be read.
+    pub(super) fn content_loaded(&mut self, now: Now, waiting: Vec<u32>) {
+        for key in waiting {
+            if let Some(connection) = self.connections.at(key) {
+                connection.loading = false;
+                self.feed_or_idle(now, key);
+                self.pump(now, key);
+            }
+        }
+    }
+}
+
+/// The words PowerMTA's users know from the last-error column.
+fn errno_name(cause: &io::Error) -> String {
+    match cause.kind() {
+        io::ErrorKind::ConnectionRefused => "ECONNREFUSED".to_owned(),
+        io::ErrorKind::TimedOut => "ETIMEDOUT".to_owned(),
+        io::ErrorKind::UnexpectedEof => "EDISCON".to_owned(),
+        io::ErrorKind::ConnectionReset => "ECONNRESET".to_owned(),
+        io::ErrorKind::BrokenPipe => "EPIPE".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "EADDRNOTAVAIL (source address)".to_owned(),
+        io::ErrorKind::HostUnreachable => "EHOSTUNREACH".to_owned(),
+        io::ErrorKind::NetworkUnreachable => "ENETUNREACH".to_owned(),
+        _ => cause.to_string(),
+    }
+}
+

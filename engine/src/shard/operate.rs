@@ -1,0 +1,218 @@
+//! The operator's side of a shard: what it shows and what it does on request.
+
+use super::settle::Fate;
+use super::{Found, JobState, QueuePattern, QueueState, Selection, Shard, ShardReply, ShardRequest, ShardStatus};
+use crate::base::{Now, Wall};
+use crate::queue::Gate;
+use crate::spool::codec;
+use crate::spool::record::{Disposition, Said};
+
+impl Shard {
+    pub fn request(&mut self, now: Now, request: ShardRequest) -> ShardReply {
+        match request {
+            ShardRequest::Status => ShardReply::Status(self.status()),
+            ShardRequest::Queues => ShardReply::Queues(self.queue_states(now, &QueuePattern::all())),
+            ShardRequest::Jobs => ShardReply::Jobs(self.jobs()),
+            ShardRequest::Pause { queue, paused } => ShardReply::Count(self.pause(now, &queue, paused)),
+            ShardRequest::Delete { selection, quiet } => ShardReply::Count(self.delete(now, &selection, quiet)),
+            ShardRequest::Find { address, queue, limit } => ShardReply::Found {
+                recipients: address.map(|a| self.find(now, &a, limit)).unwrap_or_default(),
+                queues: self.queue_states(now, &queue),
+            },
+        }
+    }
+
+    fn status(&self) -> ShardStatus {
+        let waiting = self.queues.iter().map(|e| u64::from(e.queue.waiting())).sum::<u64>();
+        let in_hand = self.connections.iter().map(|c| c.in_hand() as u64).sum::<u64>();
+        ShardStatus {
+            waiting: waiting + in_hand,
+            queues: self.queues.len() as u64,
+            connections: self.connections.len() as u64,
+            ..self.status
+        }
+    }
+
+    fn queue_states(&self, now: Now, pattern: &QueuePattern) -> Vec<QueueState> {
+        let mut states: Vec<QueueState> = Vec::new();
+        let mut places = hashbrown::HashMap::new();
+        for (key, entry) in self.queues.iter().enumerate() {
+            let queue = &entry.queue;
+            if !pattern.matches(queue.name()) {
+                continue;
+            }
+            places.insert(key as u32, states.len());
+            let counters = queue.counters();
+            states.push(QueueState {
+                name: queue.name().clone(),
+                waiting: u64::from(queue.waiting()),
+                in_flight: 0,
+                connections: u64::from(queue.connections()),
+                paused: queue.is_paused(),
+                backoff: false,
+                retry_at: queue.retry_wait(now.mono).map(|at| calendar(now, at)),
+                last_error: queue.last_error().map(|e| (e.at, e.text.to_string())),
+                delivered: counters.delivered,
+                bounced: counters.bounced,
+                deferrals: counters.deferred,
+                waits_for: self.waits_for(now, key as u32),
+            });
+        }
+        for connection in self.connections.iter() {
+            if let Some(&place) = places.get(&connection.queue) {
+                states[place].in_flight += connection.in_hand() as u64;
+            }
+        }
+        states
+    }
+
+    /// What keeps a queue from sending right now; empty while it sends or has nothing to send.
+    fn waits_for(&self, now: Now, key: u32) -> String {
+        let entry = &self.queues[key];
+        if entry.queue.waiting() == 0 {
+            return String::new();
+        }
+        if entry.vmta.is_none() {
+            return format!("its virtual MTA {} is not in the configuration", entry.queue.name().vmta);
+        }
+        let wait = match entry.queue.gate(now.mono) {
+            Gate::Wait(wait) => Some(wait),
+            Gate::Go => match entry.queue.connection_gate(now.mono) {
+                Gate::Wait(wait) => Some(wait),
+                Gate::Go => None,
+            },
+        };
+        match wait {
+            Some(wait) => match wait.until {
+                Some(until) => {
+                    let seconds = until.since(now.mono).as_secs_f64();
+                    format!("{} (until in {seconds:.1} s)", wait.reason)
+                }
+                None => wait.reason.to_string(),
+            },
+            None if entry.resolving => format!("DNS answer for {}", entry.queue.name().domain),
+            None => match entry.hold_until.filter(|h| *h > now.mono) {
+                Some(until) => format!(
+                    "no more connections for {} s: the site refused one while others work",
+                    until.since(now.mono).as_secs()
+                ),
+                None => String::new(),
+            },
+        }
+    }
+
+    fn jobs(&self) -> Vec<JobState> {
+        self.submissions
+            .jobs()
+            .map(|(job, counts)| JobState {
+                job: job.clone(),
+                waiting: counts.waiting,
+                delivered: counts.delivered,
+                bounced: counts.bounced,
+                deferrals: counts.deferrals,
+            })
+            .collect()
+    }
+
+    /// Pauses or resumes the queues that match, and those that come to match later.
+    fn pause(&mut self, now: Now, pattern: &QueuePattern, paused: bool) -> u64 {
+        self.paused.retain(|p| p != pattern);
+        if paused {
+            self.paused.push(pattern.clone());
+        }
+        let mut concerned = 0;
+        for key in 0..self.queues.len() as u32 {
+            if pattern.matches(self.queues[key].queue.name()) {
+                self.queues[key].queue.set_paused(paused);
+                concerned += 1;
+                self.turn(now, key);
+            }
+        }
+        concerned
+    }
+
+    /// Settles the waiting recipients that match; those in a connection's hands right now are left alone.
+    fn delete(&mut self, now: Now, selection: &Selection, quiet: bool) -> u64 {
+        let mut deleted = 0;
+        for key in 0..self.queues.len() as u32 {
+            if selection.queue.as_ref().is_some_and(|p| !p.matches(self.queues[key].queue.name())) {
+                continue;
+            }
+            let waiting: Vec<u32> = self.queues[key].queue.iter(&self.slots).collect();
+            let mut chosen = hashbrown::HashSet::new();
+            for slot in waiting {
+                if self.is_selected(slot, selection) {
+                    chosen.insert(self.slots[slot].row());
+                }
+            }
+            if chosen.is_empty() {
+                continue;
+            }
+            let taken = self.queues[key].queue.split(&mut self.slots, |slot| chosen.contains(&slot.row()));
+            let taken = self.keys_of(taken);
+            deleted += taken.len() as u64;
+            let said = Said { status: "5.0.0 (deleted by administrator)".to_owned(), diagnostic: String::new() };
+            let fate = Fate { disposition: Disposition::Deleted { quiet }, said, size: 0 };
+            self.settle_unattempted(now, key, &taken, &fate);
+            self.turn(now, key);
+        }
+        deleted
+    }
+
+    fn is_selected(&self, slot: u32, selection: &Selection) -> bool {
+        let submission = self.slots[slot].submission;
+        if selection.job.as_ref().is_some_and(|job| **job != **self.submissions.job(submission)) {
+            return false;
+        }
+        if selection.sender.is_some() || selection.envid.is_some() {
+            let at = self.submissions.at(submission);
+            let Some(header) = self.segments.record(at).ok().and_then(|r| codec::decode_submission(at, &r).ok()) else {
+                return false;
+            };
+            let sender = selection.sender.as_ref().is_none_or(|s| s.eq_ignore_ascii_case(&header.sender));
+            if !sender || selection.envid.as_ref().is_some_and(|e| *e != header.envid) {
+                return false;
+            }
+        }
+        let Some(wanted) = &selection.recipient else { return true };
+        self.stored_row(slot).is_some_and(|row| row.address().is_some_and(|a| a.eq_ignore_ascii_case(wanted)))
+    }
+
+    /// Recipients with this address, waiting or in flight.
+    fn find(&self, now: Now, address: &str, limit: usize) -> Vec<Found> {
+        let domain = address.rsplit_once('@').map_or(address, |(_, domain)| domain).to_ascii_lowercase();
+        let mut found = Vec::new();
+        for (key, entry) in self.queues.iter().enumerate().filter(|(_, e)| *e.queue.name().domain == *domain) {
+            let waiting = entry.queue.iter(&self.slots).map(|slot| (slot, false));
+            let in_flight = self
+                .connections
+                .iter()
+                .filter(|c| c.queue == key as u32)
+                .flat_map(|c| c.transactions.iter().flat_map(|t| t.recipients.iter()))
+                .map(|r| (r.slot, true));
+            for (slot, in_flight) in in_flight.chain(waiting) {
+                let Some(row) = self.stored_row(slot) else { continue };
+                let Some(recipient) = row.address().filter(|a| a.eq_ignore_ascii_case(address)) else { continue };
+                if found.len() == limit {
+                    return found;
+                }
+                let slot = &self.slots[slot];
+                found.push(Found {
+                    recipient: recipient.to_owned(),
+                    queue: entry.queue.name().clone(),
+                    job: self.submissions.job(slot.submission).clone(),
+                    accepted_at: self.submissions.accepted_at(slot.submission),
+                    attempts: slot.attempts,
+                    due: (slot.due() > now.mono).then(|| calendar(now, slot.due())),
+                    in_flight,
+                });
+            }
+        }
+        found
+    }
+}
+
+/// The calendar time at which the monotonic clock will show `at`.
+fn calendar(now: Now, at: crate::base::Time) -> Wall {
+    Wall(now.wall.0 + at.since(now.mono).as_millis() as i64)
+}

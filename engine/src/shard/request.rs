@@ -1,0 +1,114 @@
+//! What the operator asks of a shard, and what it answers. Counts of several shards add up.
+
+use crate::base::Wall;
+use crate::queue::QueueName;
+use std::sync::Arc;
+
+/// A queue name pattern: `domain[/vmta]`, see [`QueueName::matches`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuePattern(String);
+
+impl QueuePattern {
+    pub fn all() -> QueuePattern {
+        QueuePattern("*".to_owned())
+    }
+
+    pub fn parse(text: &str) -> QueuePattern {
+        QueuePattern(text.to_ascii_lowercase())
+    }
+
+    pub fn matches(&self, name: &QueueName) -> bool {
+        name.matches(&self.0)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Which recipients `delete` removes; all given conditions must hold.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    pub queue: Option<QueuePattern>,
+    pub job: Option<String>,
+    pub envid: Option<String>,
+    pub sender: Option<String>,
+    pub recipient: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub enum ShardRequest {
+    Status,
+    Queues,
+    Jobs,
+    Pause { queue: QueuePattern, paused: bool },
+    /// Removes recipients that are not being sent right now.
+    Delete { selection: Selection, quiet: bool },
+    /// Recipients whose address is `address`, at most `limit`; `None` looks at queues only.
+    Find { address: Option<String>, queue: QueuePattern, limit: usize },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardStatus {
+    pub waiting: u64,
+    pub queues: u64,
+    pub connections: u64,
+    pub delivered: u64,
+    pub delivered_bytes: u64,
+    pub bounced: u64,
+    pub deferrals: u64,
+    pub in_doubt: u64,
+    /// Messages (transactions) accepted by next hops.
+    pub messages: u64,
+}
+
+/// One line of `show queues`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueueState {
+    pub name: QueueName,
+    pub waiting: u64,
+    pub in_flight: u64,
+    pub connections: u64,
+    pub paused: bool,
+    pub backoff: bool,
+    /// When the queue will try again after a failure.
+    pub retry_at: Option<Wall>,
+    pub last_error: Option<(Wall, String)>,
+    pub delivered: u64,
+    pub bounced: u64,
+    pub deferrals: u64,
+    /// What the queue waits for right now, in words; empty while it is sending.
+    pub waits_for: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobState {
+    pub job: Arc<str>,
+    pub waiting: u64,
+    pub delivered: u64,
+    pub bounced: u64,
+    pub deferrals: u64,
+}
+
+/// A waiting recipient, for `why ADDRESS`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub recipient: String,
+    pub queue: QueueName,
+    pub job: Arc<str>,
+    pub accepted_at: Wall,
+    pub attempts: u16,
+    /// Not tried again before this.
+    pub due: Option<Wall>,
+    pub in_flight: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum ShardReply {
+    Status(ShardStatus),
+    Queues(Vec<QueueState>),
+    Jobs(Vec<JobState>),
+    /// Number of queues or recipients concerned.
+    Count(u64),
+    Found { recipients: Vec<Found>, queues: Vec<QueueState> },
+}

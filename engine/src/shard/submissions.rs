@@ -1,0 +1,170 @@
+//! The submissions whose recipients wait on this shard, and the jobs they belong to. An entry costs a few dozen bytes
+//! until one of its recipients is due; only then is the header read from the spool.
+
+use crate::base::Wall;
+use crate::spool::record::{Location, Submission};
+use hashbrown::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub type SubmissionKey = u32;
+
+#[derive(Debug)]
+struct Entry {
+    at: Location,
+    accepted_at: Wall,
+    start_at: Wall,
+    rows: u32,
+    job: u32,
+    loaded: Option<Rc<Submission>>,
+}
+
+/// What `show jobs` counts for one job on this shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JobCounts {
+    pub waiting: u64,
+    pub delivered: u64,
+    pub bounced: u64,
+    pub deferrals: u64,
+}
+
+#[derive(Debug, Default)]
+struct Jobs {
+    names: Vec<Arc<str>>,
+    counts: Vec<JobCounts>,
+    by_name: HashMap<Arc<str>, u32>,
+}
+
+impl Jobs {
+    fn key(&mut self, name: &Arc<str>) -> u32 {
+        if let Some(&key) = self.by_name.get(name) {
+            return key;
+        }
+        let key = self.names.len() as u32;
+        self.names.push(name.clone());
+        self.counts.push(JobCounts::default());
+        self.by_name.insert(name.clone(), key);
+        key
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Submissions {
+    entries: Vec<Entry>,
+    free: Vec<SubmissionKey>,
+    by_location: HashMap<Location, SubmissionKey>,
+    jobs: Jobs,
+}
+
+impl Submissions {
+    /// Counts `rows` more waiting recipients of the submission at `at`.
+    pub fn admit(
+        &mut self,
+        at: Location,
+        accepted_at: Wall,
+        start_at: Wall,
+        job: &Arc<str>,
+        rows: u32,
+    ) -> SubmissionKey {
+        let job = self.jobs.key(job);
+        self.jobs.counts[job as usize].waiting += u64::from(rows);
+        if let Some(&key) = self.by_location.get(&at) {
+            self.entries[key as usize].rows += rows;
+            return key;
+        }
+        let entry = Entry { at, accepted_at, start_at, rows, job, loaded: None };
+        let key = match self.free.pop() {
+            Some(key) => {
+                self.entries[key as usize] = entry;
+                key
+            }
+            None => {
+                self.entries.push(entry);
+                (self.entries.len() - 1) as SubmissionKey
+            }
+        };
+        self.by_location.insert(at, key);
+        key
+    }
+
+    pub fn at(&self, key: SubmissionKey) -> Location {
+        self.entries[key as usize].at
+    }
+
+    pub fn accepted_at(&self, key: SubmissionKey) -> Wall {
+        self.entries[key as usize].accepted_at
+    }
+
+    pub fn start_at(&self, key: SubmissionKey) -> Wall {
+        self.entries[key as usize].start_at
+    }
+
+    pub fn job(&self, key: SubmissionKey) -> &Arc<str> {
+        &self.jobs.names[self.entries[key as usize].job as usize]
+    }
+
+    pub fn job_counts(&mut self, key: SubmissionKey) -> &mut JobCounts {
+        &mut self.jobs.counts[self.entries[key as usize].job as usize]
+    }
+
+    pub fn jobs(&self) -> impl Iterator<Item = (&Arc<str>, JobCounts)> {
+        self.jobs.names.iter().zip(self.jobs.counts.iter().copied())
+    }
+
+    pub fn loaded(&self, key: SubmissionKey) -> Option<Rc<Submission>> {
+        self.entries[key as usize].loaded.clone()
+    }
+
+    pub fn load(&mut self, key: SubmissionKey, submission: Submission) -> Rc<Submission> {
+        let submission = Rc::new(submission);
+        self.entries[key as usize].loaded = Some(submission.clone());
+        submission
+    }
+
+    /// Forgets the header of a submission whose only recipient is put off: a million deferred single messages
+    /// must not keep a million headers in memory.
+    pub fn deferred(&mut self, key: SubmissionKey) {
+        let entry = &mut self.entries[key as usize];
+        if entry.rows <= 1 {
+            entry.loaded = None;
+        }
+    }
+
+    /// One recipient has left the queue. Gives back where the content lay when it was the last one.
+    pub fn settled(&mut self, key: SubmissionKey) -> Option<Location> {
+        let entry = &mut self.entries[key as usize];
+        let counts = &mut self.jobs.counts[entry.job as usize];
+        counts.waiting = counts.waiting.saturating_sub(1);
+        entry.rows -= 1;
+        if entry.rows > 0 {
+            return None;
+        }
+        self.by_location.remove(&entry.at);
+        let content = entry.loaded.take().map(|s| s.content);
+        self.free.push(key);
+        content
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_recipient_takes_the_entry_with_it() {
+        let mut submissions = Submissions::default();
+        let at = Location { segment: 1, offset8: 512 };
+        let job: Arc<str> = "spring".into();
+        let key = submissions.admit(at, Wall(5), Wall(0), &job, 2);
+        assert_eq!(submissions.admit(at, Wall(5), Wall(0), &job, 1), key);
+        let content = Location { segment: 1, offset8: 600 };
+        submissions.load(key, Submission { content, ..Submission::default() });
+        assert_eq!(submissions.settled(key), None);
+        assert_eq!(submissions.settled(key), None);
+        assert_eq!(submissions.jobs().next().unwrap().1.waiting, 1);
+        assert_eq!(submissions.settled(key), Some(content));
+        let other = submissions.admit(Location { segment: 2, offset8: 512 }, Wall(6), Wall(0), &job, 1);
+        assert_eq!(other, key, "the slot is used again");
+        assert!(submissions.loaded(other).is_none(), "and remembers nothing");
+    }
+}

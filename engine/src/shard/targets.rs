@@ -1,0 +1,132 @@
+//! Where a queue's next connection leads: to the endpoint that follows a failed one, or to the first of a new plan.
+
+use super::{Output, Shard};
+use crate::base::Now;
+use crate::route::choose::{Attempts, Endpoint};
+use crate::route::dns::{Answer, RouteError};
+use crate::route::table::Looked;
+use crate::route::Route;
+use crate::smtp::client::{ClientOptions, StartTls};
+use crate::spool::record::{Attempt, Said};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// A connection to be made.
+#[derive(Debug)]
+pub struct Target {
+    pub from: Option<IpAddr>,
+    pub to: SocketAddr,
+    pub host: Arc<str>,
+    pub options: Arc<ClientOptions>,
+    /// What follows if it fails.
+    pub next: Next,
+}
+
+/// An endpoint, and the rest of the plan it came from.
+#[derive(Clone, Debug)]
+pub struct Next {
+    pub endpoint: Endpoint,
+    pub rest: Attempts,
+}
+
+impl Shard {
+    /// The next hop of a queue; `None` while there is none, and then the queue has a turn when there is one.
+    pub(super) fn next_target(&mut self, now: Now, queue: u32) -> Option<Target> {
+        let next = match self.queues[queue].next.take() {
+            Some(next) => next,
+            None => self.new_plan(now, queue)?,
+        };
+        let entry = &self.queues[queue];
+        let vmta = entry.vmta.clone()?;
+        let profile = &entry.profile;
+        let Endpoint { host, address, source } = next.endpoint.clone();
+        let mut options = ClientOptions {
+            helo: source.helo.to_string(),
+            starttls: if vmta.tls.is_some() { profile.starttls } else { StartTls::Off },
+            tls: vmta.tls.clone(),
+            host: host.to_string(),
+            ignore_pipelining: profile.ignore_pipelining,
+            ignore_chunking: profile.ignore_chunking,
+            ignore_8bitmime: profile.ignore_8bitmime,
+            ignore_dsn: false,
+            pipeline_across_data: profile.pipeline_across_data,
+            prefer_chunking: profile.prefer_chunking,
+            timeouts: profile.timeouts.clone(),
+        };
+        self.sites.restrain(address, now.mono, &mut options);
+        Some(Target { from: source.address, to: address, host, options: Arc::new(options), next })
+    }
+
+    fn new_plan(&mut self, now: Now, queue: u32) -> Option<Next> {
+        let route = self.route_of(now, queue)?;
+        let entry = &mut self.queues[queue];
+        entry.turn = entry.turn.wrapping_add(1);
+        let plan = Attempts::new(&route, entry.profile.port, &entry.sources, entry.turn);
+        let planned = plan.map(|mut rest| rest.next(&mut entry.sources).map(|endpoint| Next { endpoint, rest }));
+        match planned {
+            Ok(next) => next,
+            Err(error) => {
+                self.unroutable(now, queue, &error);
+                None
+            }
+        }
+    }
+
+    fn route_of(&mut self, now: Now, queue: u32) -> Option<Arc<Route>> {
+        let entry = &mut self.queues[queue];
+        // Held: without its VMTA nothing may leave, from no other address either (F39).
+        entry.vmta.as_ref()?;
+        if entry.resolving {
+            return None;
+        }
+        match self.routes.lookup(&entry.destination, queue, now.mono) {
+            Looked::Hit(route) => Some(route),
+            Looked::Failed(error) => {
+                self.unroutable(now, queue, &error);
+                None
+            }
+            Looked::Pending => {
+                entry.resolving = true;
+                None
+            }
+            Looked::Ask(query) => {
+                entry.resolving = true;
+                self.outputs.push_back(Output::Resolve(query));
+                None
+            }
+        }
+    }
+
+    /// The answer to a look-up: every queue that waited for it has its turn.
+    pub(super) fn answered(&mut self, now: Now, answer: Answer) {
+        let answered = self.routes.answered(answer, now.mono);
+        if let Some(query) = answered.next {
+            self.outputs.push_back(Output::Resolve(query));
+        }
+        for queue in answered.waiters {
+            self.queues[queue].resolving = false;
+            self.turn(now, queue);
+        }
+    }
+
+    fn unroutable(&mut self, now: Now, queue: u32, error: &RouteError) {
+        let attempt = self.bare_attempt(queue);
+        let said = Said { status: super::said::of_route(error), diagnostic: String::new() };
+        if error.permanent {
+            self.queues[queue].queue.note_error(now, &error.text);
+            self.bounce_queue(now, queue, &said);
+        } else {
+            self.queue_failed(now, queue, attempt, said, &error.text, true);
+        }
+    }
+
+    /// What accounting says of an attempt over this connection.
+    pub(super) fn attempt_at(&self, queue: u32, target: &Target) -> Attempt {
+        Attempt {
+            source_ip: target.from.map_or_else(|| "0.0.0.0".to_owned(), |from| from.to_string()),
+            destination_ip: target.to.ip().to_string(),
+            mta: format!("{} ({})", target.host, target.to.ip()),
+            ..self.bare_attempt(queue)
+        }
+    }
+}

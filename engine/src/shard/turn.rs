@@ -1,0 +1,142 @@
+//! A queue's turn: feed its idle connections, open new ones, and set the timer for the next turn.
+
+use super::Shard;
+use super::dispatch::Fed;
+use super::profile::Delivery;
+use super::settle::Fate;
+use crate::base::Now;
+use crate::queue::{Gate, List};
+use crate::spool::record::{Attempt, Disposition, Said};
+use std::time::Duration;
+
+/// A connection whose queue must wait no longer than this for its rate is kept; beyond it the peer would tire first.
+const WORTH_WAITING: Duration = Duration::from_secs(30);
+/// Recipients looked at for expiry after each failure of a queue that cannot deliver.
+const SWEEP: u32 = 10_000;
+
+impl Shard {
+    pub(super) fn turn(&mut self, now: Now, queue: u32) {
+        if self.queues[queue].profile.delivery == Delivery::Discard {
+            self.discard(now, queue);
+        }
+        while let Some(key) = self.queues[queue].idle.pop_front() {
+            match self.feed(now, key) {
+                Fed::Started => self.pump(now, key),
+                Fed::Busy => {}
+                Fed::Nothing => {
+                    self.queues[queue].idle.push_front(key);
+                    break;
+                }
+            }
+        }
+        self.open_connections(now, queue);
+        self.arm(now, queue);
+        self.release_idle(now, queue);
+    }
+
+    /// Sets the queue's timer to when it may go on.
+    fn arm(&mut self, now: Now, queue: u32) {
+        let entry = &self.queues[queue];
+        let mut wake = match entry.queue.gate(now.mono) {
+            Gate::Wait(wait) => wait.until,
+            Gate::Go => match entry.queue.connection_gate(now.mono) {
+                Gate::Wait(wait) => wait.until,
+                Gate::Go => None,
+            },
+        };
+        if let Some(hold) = entry.hold_until.filter(|h| *h > now.mono && entry.queue.waiting() > 0) {
+            wake = Some(wake.map_or(hold, |w| w.min(hold)));
+        }
+        match wake {
+            Some(at) => self.wheel.set(queue << 1, at),
+            None => self.wheel.cancel(queue << 1),
+        }
+    }
+
+    /// Lets go of idle connections that have nothing to wait for.
+    fn release_idle(&mut self, now: Now, queue: u32) {
+        let entry = &self.queues[queue];
+        if entry.idle.is_empty() || !entry.profile.idle_timeout.is_zero() {
+            return;
+        }
+        let worth_it = match entry.queue.gate(now.mono) {
+            Gate::Go => true,
+            Gate::Wait(wait) => wait.until.is_some_and(|until| until.since(now.mono) <= WORTH_WAITING),
+        };
+        if worth_it && !self.draining {
+            return;
+        }
+        for key in std::mem::take(&mut self.queues[queue].idle) {
+            self.part(now, key);
+        }
+    }
+
+    /// A queue failed as a whole: record it, and give up what has become too old while it could not be delivered.
+    pub(super) fn queue_failed(&mut self, now: Now, queue: u32, attempt: Attempt, said: Said, text: &str, dns: bool) {
+        let entry = &mut self.queues[queue];
+        if dns {
+            entry.queue.dns_failed(now, text);
+        } else {
+            entry.queue.failed(now, text);
+        }
+        let submissions = &self.submissions;
+        let accepted = |key| submissions.accepted_at(key);
+        let expired = entry.queue.sweep(&mut self.slots, now, SWEEP, &self.expiry, accepted);
+        let expired = self.keys_of(expired);
+        self.outcomes.queue_failed(now, attempt, said);
+        self.expire(now, queue, &expired);
+    }
+
+    pub(super) fn expire(&mut self, now: Now, queue: u32, slots: &[u32]) {
+        if slots.is_empty() {
+            return;
+        }
+        let last = self.queues[queue].queue.last_error().map(|e| e.text.to_string()).unwrap_or_default();
+        let said = Said { status: "4.4.7 (delivery time expired)".to_owned(), diagnostic: last };
+        let fate = Fate { disposition: Disposition::Expired, said, size: 0 };
+        self.settle_unattempted(now, queue, slots, &fate);
+    }
+
+    /// Gives up everybody who waits in the queue.
+    pub(super) fn bounce_queue(&mut self, now: Now, queue: u32, said: &Said) {
+        let all = self.queues[queue].queue.drain(&mut self.slots);
+        let all = self.keys_of(all);
+        let fate = Fate { disposition: Disposition::Bounced, said: said.clone(), size: 0 };
+        self.settle_unattempted(now, queue, &all, &fate);
+    }
+
+    pub(super) fn keys_of(&mut self, mut list: List) -> Vec<u32> {
+        let mut keys = Vec::with_capacity(list.len() as usize);
+        while let Some(key) = list.pop_front(&mut self.slots) {
+            keys.push(key);
+        }
+        keys
+    }
+
+    /// `type discard`: everybody who may go is delivered to nowhere.
+    pub(super) fn discard(&mut self, now: Now, queue: u32) {
+        loop {
+            let batch = self.take(now, queue, 1000);
+            if batch.is_empty() {
+                break;
+            }
+            let said = Said { status: "2.0.0 (success)".to_owned(), diagnostic: "discarded".to_owned() };
+            let fate = Fate { disposition: Disposition::Delivered, said, size: 0 };
+            self.settle_unattempted(now, queue, &batch, &fate);
+        }
+    }
+
+    /// Timers that have come due.
+    pub(super) fn expire_timers(&mut self, now: Now) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.expire(now.mono, |key| due.push(key));
+        for key in due.drain(..) {
+            if key & 1 == 0 {
+                self.turn(now, key >> 1);
+            } else {
+                self.connection_timer(now, key >> 1);
+            }
+        }
+        self.due = due;
+    }
+}

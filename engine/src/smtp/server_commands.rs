@@ -1,0 +1,210 @@
+//! The commands of an inbound session.
+
+use super::server::{Envelope, Relay, Session};
+use super::server_path::{self, PathArgument, PathError};
+use crate::base::Now;
+use crate::mail::{Address, normalise_domain};
+
+/// What no mail client says: whoever does wants us to talk to somebody else (A21).
+const FOREIGN: [&str; 9] =
+    ["GET", "POST", "HEAD", "PUT", "CONNECT", "OPTIONS", "PROXY", "HOST:", "USER-AGENT:"];
+/// Refused RCPTs beyond the limit that are not counted as errors: the client could not know.
+const OVERSHOOT: u32 = 1000;
+
+impl Session {
+    /// One command line without its end; `more` when bytes follow it that arrived with it.
+    pub(super) fn command(&mut self, now: Now, line: &[u8], more: bool) {
+        let Ok(line) = std::str::from_utf8(line) else {
+            return self.refuse("500 5.5.2 command is not UTF-8");
+        };
+        let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
+        let verb = verb.to_ascii_uppercase();
+        // Commands after which the client has to wait (RFC 2920 3.1); and without EHLO there is no pipelining at all.
+        let last = matches!(verb.as_str(), "EHLO" | "HELO" | "DATA") || !self.esmtp;
+        if more && last && verb != "QUIT" {
+            return self.end_with("554 5.5.0", "commands sent before the reply they had to wait for");
+        }
+        match verb.as_str() {
+            "HELO" | "EHLO" => self.hello(argument, verb == "EHLO"),
+            "MAIL" => self.mail(argument),
+            "RCPT" => self.rcpt(argument),
+            "DATA" => self.data(now, argument),
+            "QUIT" => self.quit(),
+            "RSET" => {
+                self.envelope = None;
+                self.junk("250 2.0.0 RSET ok");
+            }
+            "NOOP" => self.junk("250 2.0.0 NOOP ok"),
+            "VRFY" => self.junk("252 2.1.5 cannot verify, send mail and see"),
+            "HELP" => self.junk("214 2.0.0 see RFC 5321"),
+            "EXPN" => self.refuse("502 5.5.1 EXPN is not offered"),
+            "AUTH" | "STARTTLS" | "ETRN" | "TURN" => self.refuse("502 5.5.1 command is not offered"),
+            // A chunk would follow that must never be read as commands.
+            "BDAT" => self.end_with("502 5.5.1", "CHUNKING is not offered"),
+            foreign if FOREIGN.contains(&foreign) => self.end_with("500 5.5.1", "speaks SMTP only"),
+            _ => self.refuse("500 5.5.1 unrecognized command"),
+        }
+    }
+
+    /// Answers a command that serves no message.
+    fn junk(&mut self, line: &str) {
+        if self.may_idle() {
+            self.reply(line);
+        }
+    }
+
+    /// Counts a command that serves no message; false when it was one too many and the session has ended.
+    fn may_idle(&mut self) -> bool {
+        self.junk += 1;
+        if self.junk > self.options.max_junk {
+            self.end_with("421 4.7.0", "too many commands without mail");
+        }
+        !self.is_closed()
+    }
+
+    fn hello(&mut self, name: &str, esmtp: bool) {
+        let name = name.trim_matches(' ');
+        let fits = |b: u8| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b'(' | b')' | b'"' | b'\\');
+        if name.is_empty() || name.len() > 255 || !name.bytes().all(fits) {
+            return self.refuse("501 5.5.4 syntax: EHLO name-of-host");
+        }
+        if !self.may_idle() {
+            return;
+        }
+        self.helo = name.into();
+        self.esmtp = esmtp;
+        self.envelope = None;
+        let options = self.options.clone();
+        if !esmtp {
+            return self.reply(format_args!("250 {} says hello", options.host));
+        }
+        self.reply(format_args!("250-{} says hello", options.host));
+        self.reply("250-ENHANCEDSTATUSCODES");
+        self.reply("250-PIPELINING");
+        self.reply("250-8BITMIME");
+        if options.smtputf8 {
+            self.reply("250-SMTPUTF8");
+        }
+        self.reply(format_args!("250 SIZE {}", options.max_message_size));
+    }
+
+    fn mail(&mut self, argument: &str) {
+        if self.helo.is_empty() {
+            return self.refuse("503 5.5.1 EHLO or HELO first");
+        }
+        if self.envelope.is_some() {
+            return self.refuse("503 5.5.1 MAIL within a transaction");
+        }
+        let path = match server_path::parse(argument, "FROM:", &self.options.host) {
+            Ok(path) => path,
+            Err(PathError::Syntax(wanted)) => {
+                return self.refuse(format_args!("501 5.5.4 syntax: MAIL {wanted}"));
+            }
+            Err(PathError::Address(e)) => return self.refuse(format_args!("501 5.1.7 sender address: {e}")),
+        };
+        let mut envelope = Box::new(Envelope {
+            sender: path.address.as_ref().map(|a| a.as_str().to_owned()).unwrap_or_default(),
+            helo: self.helo.to_string(),
+            esmtp: self.esmtp,
+            ..Envelope::default()
+        });
+        if let Err(refusal) = self.mail_parameters(&path, &mut envelope) {
+            return self.refuse(refusal);
+        }
+        if !envelope.sender.is_ascii() && !envelope.smtputf8 {
+            return self.refuse("553 5.6.7 sender address needs SMTPUTF8");
+        }
+        self.overshoot = 0;
+        self.envelope = Some(envelope);
+        self.reply("250 2.1.0 MAIL ok");
+    }
+
+    fn mail_parameters(&self, path: &PathArgument<'_>, envelope: &mut Envelope) -> Result<(), &'static str> {
+        for &(keyword, value) in &path.parameters {
+            match (keyword.to_ascii_uppercase().as_str(), value) {
+                _ if !self.esmtp => return Err("555 5.5.4 parameters need EHLO"),
+                ("SIZE", Some(size)) if size.len() <= 20 && size.bytes().all(|b| b.is_ascii_digit()) => {
+                    // What does not fit is in any case too large.
+                    envelope.declared_size = size.parse().unwrap_or(u64::MAX);
+                    let limit = self.options.max_message_size as u64;
+                    if limit > 0 && envelope.declared_size > limit {
+                        return Err("552 5.3.4 message is larger than SIZE allows");
+                    }
+                }
+                ("SIZE", _) => return Err("501 5.5.4 syntax: SIZE=digits"),
+                ("BODY", Some(body)) if body.eq_ignore_ascii_case("8BITMIME") => envelope.eight_bit = true,
+                ("BODY", Some(body)) if body.eq_ignore_ascii_case("7BIT") => {}
+                ("BODY", _) => return Err("501 5.5.4 syntax: BODY=7BIT or BODY=8BITMIME"),
+                ("SMTPUTF8", None) if self.options.smtputf8 => envelope.smtputf8 = true,
+                _ => return Err("555 5.5.4 unsupported parameter of MAIL"),
+            }
+        }
+        Ok(())
+    }
+
+    fn rcpt(&mut self, argument: &str) {
+        let Some(envelope) = &self.envelope else { return self.refuse("503 5.5.1 MAIL first") };
+        if envelope.recipients.len() >= self.options.max_recipients {
+            self.overshoot += 1;
+            // Not counted as an error at once: the client may be emptying its pipeline.
+            if self.overshoot <= OVERSHOOT {
+                return self.reply("452 4.5.3 too many recipients");
+            }
+            return self.refuse("452 4.5.3 too many recipients");
+        }
+        let smtputf8 = envelope.smtputf8;
+        let path = match server_path::parse(argument, "TO:", &self.options.host) {
+            Ok(path) => path,
+            Err(PathError::Syntax(wanted)) => {
+                return self.refuse(format_args!("501 5.5.4 syntax: RCPT {wanted}"));
+            }
+            Err(PathError::Address(e)) => {
+                return self.refuse(format_args!("501 5.1.3 recipient address: {e}"));
+            }
+        };
+        if !path.parameters.is_empty() {
+            return self.refuse("555 5.5.4 unsupported parameter of RCPT");
+        }
+        let Some(address) = path.address else { return self.refuse("501 5.1.3 recipient address is empty") };
+        if !address.as_str().is_ascii() && !smtputf8 {
+            return self.refuse("553 5.6.7 recipient address needs SMTPUTF8");
+        }
+        if !self.admits(&address) {
+            return self.refuse("550 5.7.1 relaying denied");
+        }
+        let recipient = address.as_str().to_owned();
+        self.reply(format_args!("250 2.1.5 <{recipient}> ok"));
+        if let Some(envelope) = &mut self.envelope {
+            envelope.recipients.push(recipient);
+        }
+    }
+
+    /// Whether mail to `address` is taken (A20). Where relaying is closed, a local part that holds a further address (`%`,
+    /// `!`, quoted `@`) is none of ours, whatever the domain: somebody behind us might unpack it.
+    fn admits(&self, address: &Address) -> bool {
+        let Relay::Closed { local_domains } = &self.options.relay else { return true };
+        let mut domain = String::new();
+        let routed = address.local().contains(['%', '!', '@', ':', ',']);
+        !routed && normalise_domain(address.domain(), &mut domain).is_ok() && local_domains.contains(&domain)
+    }
+
+    fn data(&mut self, now: Now, argument: &str) {
+        if !argument.trim_matches(' ').is_empty() {
+            return self.refuse("501 5.5.4 DATA takes no argument");
+        }
+        match &self.envelope {
+            None => self.refuse("503 5.5.1 MAIL first"),
+            Some(envelope) if envelope.recipients.is_empty() => self.refuse("554 5.5.1 no valid recipients"),
+            Some(_) => {
+                self.begin_data(now);
+                self.reply("354 send message, end with a line of a single dot");
+            }
+        }
+    }
+
+    fn quit(&mut self) {
+        let options = self.options.clone();
+        self.reply(format_args!("221 2.0.0 {} says goodbye", options.host));
+        self.close();
+    }
+}

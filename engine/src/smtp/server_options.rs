@@ -1,0 +1,72 @@
+//! How a server session behaves: what `<source>` and the listener say.
+
+use super::undot::LineEnds;
+use std::time::Duration;
+
+/// For whom mail is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Relay {
+    /// Only for these domains (ours, for bounces and complaints), in their normal form (lower case, A-labels).
+    /// The default, with none (A20).
+    Closed { local_domains: Vec<String> },
+    /// For everybody: `always-allow-relaying`.
+    Open,
+}
+
+/// Settings of a session, shared by all sessions of a source.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Our name in greeting and replies.
+    pub host: String,
+    /// Product and version in the greeting.
+    pub software: String,
+    pub relay: Relay,
+    pub smtputf8: bool,
+    pub line_ends: LineEnds,
+    /// Bytes of a message; 0 for no limit.
+    pub max_message_size: usize,
+    pub max_recipients: usize,
+    /// `Received` fields in a message.
+    pub max_hops: usize,
+    /// Bytes of a message's header section.
+    pub max_header: usize,
+    /// Refused commands before the session is ended.
+    pub max_errors: u32,
+    /// Commands that serve no message, before the session is ended.
+    pub max_junk: u32,
+    /// Between commands.
+    pub command_timeout: Duration,
+    /// Between pieces of a message, and for a message as a whole on top of its bytes at `min_data_rate`.
+    pub data_timeout: Duration,
+    /// Bytes a second.
+    pub min_data_rate: u64,
+}
+
+impl ServerOptions {
+    /// The defaults (reliability 1.3), under our name `host`.
+    pub fn new(host: &str) -> ServerOptions {
+        ServerOptions {
+            host: host.to_owned(),
+            software: concat!("Posthaste v", env!("CARGO_PKG_VERSION")).to_owned(),
+            relay: Relay::Closed { local_domains: Vec::new() },
+            smtputf8: true,
+            line_ends: LineEnds::Reject,
+            max_message_size: 25_000_000,
+            max_recipients: 1000,
+            max_hops: 50,
+            max_header: 102_400,
+            max_errors: 20,
+            max_junk: 100,
+            command_timeout: Duration::from_secs(300),
+            data_timeout: Duration::from_secs(300),
+            min_data_rate: 500,
+        }
+    }
+}
+
+/// Longest command line, line end included: RFC 5321 4.5.3.1.4 and the additions of the extensions, with room.
+pub const MAX_COMMAND: usize = 2048;
+/// Bytes of one overlong command line that are read before the session is ended.
+pub const MAX_OVERLONG: usize = 64 * 1024;
+/// Bytes kept of what a client sends behind a message that is still being stored.
+pub const MAX_WAITING: usize = 64 * 1024;

@@ -1,0 +1,314 @@
+//! From segment files back to a ledger: what is live, what was tried, what is damaged.
+//!
+//! Recovery only reads; running it any number of times gives the same answer (F02). What it decides becomes final
+//! with the first commit of the next segment, which lists the segments that count and where each ends.
+
+use super::codec;
+use super::frame::{Key, Kind};
+use super::header::{DATA_START, SegmentHeader};
+use super::ledger::Ledger;
+use super::record::{Control, Location, OutcomeBatch, SegmentEnd};
+use super::rows::RowsView;
+use super::scan::{Found, Judged, Scan, next_frame, scan};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+
+/// Something recovery could not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// Acknowledged bytes that are no longer what was written (F16).
+    Range { segment: u32, from: u64, to: u64 },
+    /// A record that is intact but cannot be understood.
+    Record { at: Location, why: String },
+    /// A segment in use whose file is gone (F18).
+    Missing { segment: u32, end: u64 },
+    /// A segment in use that cannot be read: both copies of the header are damaged, or the device refuses.
+    Unreadable { segment: u32, why: String },
+    /// Writes that were never acknowledged, dropped: the ordinary trace of a power cut.
+    Torn { segment: u32, from: u64 },
+}
+
+impl Damage {
+    /// Whether acknowledged mail may be affected.
+    pub fn is_loss(&self) -> bool {
+        !matches!(self, Damage::Torn { .. })
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Damage::Range { segment, from, to } => {
+                write!(f, "segment {segment}: bytes {from}..{to} are damaged; records there are lost")
+            }
+            Damage::Record { at, why } => write!(f, "record {at}: {why}"),
+            Damage::Missing { segment, end } => {
+                write!(f, "segment {segment}: the file is missing; its records (bytes 0..{end}) are lost")
+            }
+            Damage::Unreadable { segment, why } => write!(f, "segment {segment}: not readable: {why}"),
+            Damage::Torn { segment, from } => {
+                write!(f, "segment {segment}: unacknowledged writes from byte {from} on were dropped")
+            }
+        }
+    }
+}
+
+/// A `Rows` record with rows that still wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitingRows {
+    pub at: Location,
+    pub submission: Location,
+    pub first_ordinal: u32,
+    pub count: u32,
+}
+
+/// What was tried for a row that still waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tried {
+    pub attempts: u16,
+    /// Unix milliseconds of the last attempt.
+    pub last_at: i64,
+    /// The last attempt ended without a reply to the final dot (R11).
+    pub in_doubt: bool,
+}
+
+/// The result of a recovery.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    pub ledger: Ledger,
+    pub damage: Vec<Damage>,
+    /// In log order.
+    pub rows: Vec<WaitingRows>,
+    /// By segment and ordinal; only rows that still wait.
+    pub tried: HashMap<(u32, u32), Tried>,
+    /// Segments whose files hold nothing that is needed.
+    pub free: Vec<u32>,
+    /// Higher than any segment number ever used.
+    pub next_number: u32,
+    /// Records that were read.
+    pub records: u64,
+}
+
+/// The files of a spool, as recovery sees them.
+pub trait Files {
+    /// Reads `len` bytes from byte `from`; fewer where the file is shorter.
+    fn read(&mut self, segment: u32, from: u64, len: usize) -> Result<Vec<u8>, String>;
+}
+
+/// Reads the segments with these headers. `unreadable`: numbers of segment files without a readable header.
+pub fn recover(
+    headers: &BTreeMap<u32, SegmentHeader>,
+    unreadable: &[u32],
+    files: &mut dyn Files,
+) -> Recovery {
+    let mut run = Run { headers, files, recovery: Recovery::default(), claims: BTreeMap::new() };
+    let plan = run.plan(unreadable);
+    for (&number, &sealed) in &plan {
+        run.segment(number, sealed, unreadable);
+    }
+    run.recovery.finish(headers, &plan, unreadable)
+}
+
+struct Run<'a> {
+    headers: &'a BTreeMap<u32, SegmentHeader>,
+    files: &'a mut dyn Files,
+    recovery: Recovery,
+    /// What later commits say about how far each segment was durable.
+    claims: BTreeMap<u32, u32>,
+}
+
+/// Live segments, each with its end (in units of 8 bytes) where a manifest states it.
+type Plan = BTreeMap<u32, Option<u32>>;
+
+impl Run<'_> {
+    /// Finds the newest manifest and from it the segments that count.
+    fn plan(&mut self, unreadable: &[u32]) -> Plan {
+        let mut plan = Plan::new();
+        let mut newest = Vec::new();
+        for (&number, header) in self.headers.iter().rev() {
+            let manifest = self.manifest(header);
+            let Ok(found) = self.scan(header, header.size as usize) else {
+                plan.insert(number, None);
+                continue;
+            };
+            let used = found.claim_of(number).is_some_and(|end8| end8 as usize * 8 > DATA_START);
+            for (&segment, &end8) in &found.claims {
+                let claim = self.claims.entry(segment).or_default();
+                *claim = (*claim).max(end8);
+            }
+            if manifest.is_some() || used {
+                plan.insert(number, None);
+                newest.push(number);
+            }
+            if let Some(live) = manifest {
+                plan.extend(live.iter().map(|end| (end.segment, Some(end.end8))));
+                break;
+            }
+        }
+        // A newer file without a readable header may be anything: it counts as damaged, never as free.
+        let last = newest.iter().max().copied().unwrap_or(0);
+        plan.extend(unreadable.iter().filter(|n| **n > last).map(|n| (*n, None)));
+        for number in newest {
+            for retired in self.retired_in(number) {
+                plan.remove(&retired);
+            }
+        }
+        plan
+    }
+
+    /// The list of segments at the head of a segment, if that commit is complete.
+    fn manifest(&mut self, header: &SegmentHeader) -> Option<Vec<SegmentEnd>> {
+        let key = Key::new(header.number, header.nonce);
+        let mut len = DATA_START + (64 << 10);
+        loop {
+            let bytes = self.files.read(header.number, 0, len.min(header.size as usize)).ok()?;
+            match next_frame(&key, &bytes, DATA_START) {
+                Some((DATA_START, frame)) if frame.kind == Kind::Control => {
+                    let found = Found { at: DATA_START, header: frame };
+                    let closed = key.header(&bytes, 0, DATA_START + frame.stride())?;
+                    let closed = closed.kind == Kind::Commit
+                        && key.verify(&bytes, DATA_START + frame.stride(), &closed);
+                    let at = Location { segment: header.number, offset8: (DATA_START / 8) as u32 };
+                    return match codec::decode_control(at, found.payload(&bytes)) {
+                        Ok(Control::Segments { live }) if closed => Some(live),
+                        _ => None,
+                    };
+                }
+                // A long list: its frame is cut off by the end of what was read.
+                _ if bytes.len() == len && len < header.size as usize => len = header.size as usize,
+                _ => return None,
+            }
+        }
+    }
+
+    fn scan(&mut self, header: &SegmentHeader, end: usize) -> Result<Scan, String> {
+        let bytes = self.files.read(header.number, 0, end)?;
+        Ok(scan(&Key::new(header.number, header.nonce), &bytes))
+    }
+
+    fn retired_in(&mut self, number: u32) -> Vec<u32> {
+        let Some((bytes, judged)) = self.judged(number, None).and_then(Result::ok) else { return Vec::new() };
+        let controls = judged.frames.iter().filter(|found| found.header.kind == Kind::Control);
+        let decoded =
+            controls.filter_map(|f| codec::decode_control(location(number, f.at), f.payload(&bytes)).ok());
+        decoded
+            .filter_map(|c| if let Control::Retired { segment } = c { Some(segment) } else { None })
+            .collect()
+    }
+
+    /// Reads and judges a segment; `None` when it has no readable header.
+    fn judged(&mut self, number: u32, sealed: Option<u32>) -> Option<Result<(Vec<u8>, Judged), String>> {
+        let header = *self.headers.get(&number)?;
+        let wanted = sealed.map_or(header.size as usize, |end8| end8 as usize * 8);
+        let bytes = match self.files.read(number, 0, wanted.min(header.size as usize)) {
+            Ok(bytes) => bytes,
+            Err(why) => return Some(Err(why)),
+        };
+        let scan = scan(&Key::new(number, header.nonce), &bytes);
+        let floor = sealed.or_else(|| self.claims.get(&number).copied()).unwrap_or(0) as usize * 8;
+        let judged = scan.judge(floor, sealed.is_some());
+        Some(Ok((bytes, judged)))
+    }
+
+    fn segment(&mut self, number: u32, sealed: Option<u32>, unreadable: &[u32]) {
+        self.recovery.ledger.open_segment(number);
+        let (bytes, judged) = match self.judged(number, sealed) {
+            Some(Ok(read)) => read,
+            lost => {
+                let damage = match lost {
+                    Some(Err(why)) => Damage::Unreadable { segment: number, why },
+                    _ if unreadable.contains(&number) => Damage::Unreadable {
+                        segment: number,
+                        why: "both copies of its header are damaged".into(),
+                    },
+                    _ => Damage::Missing { segment: number, end: u64::from(sealed.unwrap_or(0)) * 8 },
+                };
+                self.recovery.damage.push(damage);
+                self.recovery.ledger.hold(number);
+                return self.recovery.ledger.end_segment(number, sealed.unwrap_or((DATA_START / 8) as u32));
+            }
+        };
+        for range in &judged.damaged {
+            self.recovery.ledger.hold(number);
+            let (from, to) = (range.start as u64, range.end as u64);
+            self.recovery.damage.push(Damage::Range { segment: number, from, to });
+        }
+        if judged.torn {
+            self.recovery.damage.push(Damage::Torn { segment: number, from: judged.end as u64 });
+        }
+        for found in &judged.frames {
+            self.recovery.records += 1;
+            if let Err(why) = self.recovery.record(location(number, found.at), *found, found.payload(&bytes))
+            {
+                self.recovery.ledger.hold(number);
+                self.recovery.damage.push(Damage::Record { at: location(number, found.at), why });
+            }
+        }
+        self.recovery.ledger.end_segment(number, (judged.end / 8) as u32);
+    }
+}
+
+impl Recovery {
+    fn record(&mut self, at: Location, found: Found, payload: &[u8]) -> Result<(), String> {
+        match found.header.kind {
+            Kind::Accepted => {
+                let submission = codec::decode_submission(at, payload).map_err(|e| e.to_string())?;
+                self.ledger.accepted(at, submission.content);
+            }
+            Kind::Rows => {
+                let view = RowsView::new(payload).ok_or("its lengths do not add up")?;
+                let (first_ordinal, count) = (found.header.ordinal, view.len() as u32);
+                self.ledger.rows(at, view.submission, first_ordinal, count);
+                self.rows.push(WaitingRows { at, submission: view.submission, first_ordinal, count });
+            }
+            Kind::Outcomes => {
+                let batch = codec::decode_outcomes(at, payload).map_err(|e| e.to_string())?;
+                self.ledger.outcomes(at, &batch.outcomes);
+                self.note_tried(&batch);
+            }
+            Kind::Control => {
+                let control = codec::decode_control(at, payload).map_err(|e| e.to_string())?;
+                self.ledger.control(at, &control);
+                if let Control::Aborted { records } = control {
+                    self.abort(at, &records);
+                }
+            }
+            Kind::Content | Kind::Commit => {}
+        }
+        Ok(())
+    }
+
+    fn note_tried(&mut self, batch: &OutcomeBatch) {
+        for outcome in batch.outcomes.iter().filter(|outcome| !outcome.disposition.is_final()) {
+            let in_doubt = outcome.disposition == super::record::Disposition::InDoubt;
+            let tried = Tried { attempts: outcome.attempts, last_at: outcome.at, in_doubt };
+            self.tried.insert((outcome.row.record.segment, outcome.row.ordinal), tried);
+        }
+    }
+
+    fn abort(&mut self, at: Location, records: &[Location]) {
+        for record in records {
+            if let Ok(index) = self.rows.binary_search_by_key(record, |rows| rows.at) {
+                let rows = self.rows[index];
+                self.ledger.abort_rows(at, rows.at, rows.first_ordinal, rows.count);
+            }
+        }
+    }
+
+    fn finish(mut self, headers: &BTreeMap<u32, SegmentHeader>, plan: &Plan, unreadable: &[u32]) -> Recovery {
+        let ledger = &self.ledger;
+        self.rows.retain(|rows| {
+            let mut ordinals = rows.first_ordinal..rows.first_ordinal + rows.count;
+            ordinals.any(|ordinal| ledger.is_live(rows.at.segment, ordinal))
+        });
+        self.tried.retain(|&(segment, ordinal), _| ledger.is_live(segment, ordinal));
+        self.free = headers.keys().chain(unreadable).filter(|n| !plan.contains_key(n)).copied().collect();
+        let numbers: BTreeSet<u32> = headers.keys().chain(plan.keys()).chain(unreadable).copied().collect();
+        self.next_number = numbers.last().map_or(1, |last| last + 1);
+        self
+    }
+}
+
+fn location(segment: u32, at: usize) -> Location {
+    Location { segment, offset8: (at / 8) as u32 }
+}

@@ -1,0 +1,317 @@
+//! The tree into a configuration: tags by tag, then the links between them.
+
+use std::collections::HashMap;
+use std::sync::RwLock;
+
+use ipnet::IpNet;
+
+use crate::check;
+use crate::config::{
+    AcctFile, AcctTarget, Config, DomainBlock, Level, Pool, SmtpListener, Spool, VirtualMta, VmtaOrPool,
+};
+use crate::diagnostic::Findings;
+use crate::domains::DomainIndex;
+use crate::lex::Word;
+use crate::lines::Lines;
+use crate::patterns::{BouncePattern, SmtpPattern, SmtpPatternList};
+use crate::scope::Scope;
+use crate::settings::{AcctSettings, Global, SpoolSettings};
+use crate::slots::{Setting, Slots};
+use crate::source::{Place, Sources};
+use crate::table::find;
+use crate::tree::{Block, Item};
+use crate::value::{DomainPattern, Named, Syntax, Value, expand_patterns, network};
+
+pub(crate) struct Builder<'a> {
+    pub lines: Lines<'a>,
+    pub config: Config,
+    /// What was defined, with its place.
+    pub defined: HashMap<(Named, String), Place>,
+}
+
+/// Builds what can be built; with errors among the findings the result is incomplete and not used.
+pub(crate) fn build(sources: &Sources, findings: &mut Findings, items: &[Item]) -> Config {
+    let mut lines = Lines::new(sources, findings, items);
+    let top = lines.settings(items, Scope::Global);
+    let mut builder = Builder { lines, config: empty(&top), defined: HashMap::new() };
+    builder.top_level(&top);
+    for block in blocks(items) {
+        builder.block(block);
+    }
+    check::link(&mut builder);
+    check::whole(&mut builder);
+    builder.config.notes = builder.lines.notes();
+    builder.config
+}
+
+fn empty(top: &[Setting]) -> Config {
+    Config {
+        global: Global::read(&Slots::merge([top])),
+        spools: Vec::new(),
+        listeners: Vec::new(),
+        acct_files: Vec::new(),
+        source_base: Vec::new(),
+        sources_by_network: Vec::new(),
+        sources_by_name: HashMap::new(),
+        blocks: Vec::new(),
+        levels: vec![Level::default()],
+        vmtas: Vec::new(),
+        pools: Vec::new(),
+        by_name: HashMap::new(),
+        categories: Vec::new(),
+        smtp_pattern_lists: Vec::new(),
+        relay: DomainIndex::default(),
+        notes: Vec::new(),
+        merged: RwLock::default(),
+    }
+}
+
+fn blocks(items: &[Item]) -> impl Iterator<Item = &Block> {
+    items.iter().filter_map(|item| match item {
+        Item::Block(block) => Some(block),
+        Item::Line(_) => None,
+    })
+}
+
+impl Builder<'_> {
+    /// Directives of the top level that stand for something a tag can define too.
+    fn top_level(&mut self, top: &[Setting]) {
+        for setting in top {
+            match (setting.written.row().name, &setting.value) {
+                ("smtp-listener", Value::Listener(network, port, source)) => {
+                    let (network, port, source) = (*network, *port, source.clone());
+                    let origin = setting.origin.clone();
+                    self.config.listeners.push(SmtpListener { network, port, source, origin });
+                }
+                ("spool", Value::Text(directory)) => {
+                    let settings = SpoolSettings::read(&Slots::default());
+                    let (directory, origin) = (directory.clone(), setting.origin.clone());
+                    self.config.spools.push(Spool { directory, settings, origin });
+                }
+                ("always-allow-relaying", _) => {
+                    // The same directive, one level up: it applies to every source that does not say otherwise.
+                    let slot = find(Scope::Source, "always-allow-relaying").unwrap_or(setting.slot);
+                    self.config.source_base.push(Setting { slot, ..setting.clone() });
+                }
+                _ => {}
+            }
+        }
+        let names = self.config.global.host_names.iter().cloned().map(DomainPattern::Exact);
+        for pattern in self.config.global.relay_domains.iter().cloned().chain(names) {
+            self.config.relay.add(&pattern, false, ());
+        }
+    }
+
+    fn block(&mut self, block: &Block) {
+        let Some(tag) = block.tag else { return };
+        match tag.scope {
+            Scope::Domain => self.domain(block, 0, ""),
+            Scope::VirtualMta => self.virtual_mta(block),
+            Scope::VirtualMtaPool => self.pool(block),
+            Scope::Source => self.source(block),
+            Scope::Spool => self.spool(block),
+            Scope::SmtpListener => self.listener(block),
+            Scope::AcctFile => self.acct_file(block),
+            Scope::SmtpPatternList => self.smtp_pattern_list(block),
+            Scope::BounceCategoryPatterns => self.categories(block),
+            _ => self.checked_only(block),
+        }
+    }
+
+    /// Remembers a definition; a second one of the same kind and name is an error.
+    fn define(&mut self, kind: Named, block: &Block) -> bool {
+        let Some(before) = self.defined.insert((kind, block.arg.clone()), block.arg_at) else { return true };
+        let what = block.tag.map_or("", |t| t.name);
+        let help = format!("the first one is at {}", self.lines.sources.origin(before));
+        self.lines.error(block.arg_at, format!("<{what} {}> is defined a second time", block.arg), Some(help));
+        false
+    }
+
+    /// Tags that are not in effect yet: their lines are parsed and noted.
+    fn checked_only(&mut self, block: &Block) {
+        let Some(tag) = block.tag else { return };
+        let kind = match tag.scope {
+            Scope::SourceGroup => Some(Named::SourceGroup),
+            Scope::PatternList => Some(Named::PatternList),
+            Scope::RewriteList => Some(Named::RewriteList),
+            Scope::AddressList => Some(Named::AddressList),
+            Scope::Proxy => Some(Named::Proxy),
+            _ => None,
+        };
+        if let Some(kind) = kind.filter(|_| !block.arg.is_empty()) {
+            self.define(kind, block);
+        }
+        self.lines.settings(&block.items, tag.scope);
+        for inner in blocks(&block.items) {
+            self.checked_only(inner);
+        }
+    }
+
+    /// One `<domain>`: its settings once, its patterns into the index of its level.
+    fn domain(&mut self, block: &Block, level: u32, outer: &str) {
+        let settings = self.lines.settings(&block.items, Scope::Domain);
+        let word = Word { text: block.arg.clone(), at: 0..block.arg.len(), quoted: false };
+        if block.arg.contains(char::is_whitespace) || block.arg.contains(',') {
+            let name = block.arg.split([' ', ',', '\t']).next().unwrap_or("");
+            let list: Vec<&str> = block.arg.split([' ', ',', '\t']).filter(|d| !d.is_empty()).collect();
+            let help = format!("write `domain-macro NAME {}` and `<domain $NAME>`", list.join(","));
+            let place = block.arg_at.part(&(name.len()..block.arg.len()));
+            return self.lines.error(place, "a <domain> tag is for one domain".into(), Some(help));
+        }
+        let patterns = match expand_patterns(&word, &self.lines.macros) {
+            Ok(patterns) => patterns,
+            Err(e) => return self.lines.error(block.arg_at, e.message, e.help),
+        };
+        let index = self.config.blocks.len() as u32;
+        let label = format!("{outer}<domain {}>", block.arg);
+        self.config.blocks.push(DomainBlock { label, pattern: block.arg.clone(), settings });
+        let names: Vec<DomainPattern> =
+            self.config.global.host_names.iter().cloned().map(DomainPattern::Exact).collect();
+        let level = &mut self.config.levels[level as usize];
+        for (pattern, from_macro) in patterns {
+            match pattern {
+                // A name of this host written out literally beats `local`, as it beats a macro.
+                DomainPattern::Local => names.iter().for_each(|name| level.add(name, true, index)),
+                _ => level.add(&pattern, from_macro, index),
+            }
+        }
+    }
+
+    /// The `<domain>` entries inside a VMTA or pool, as a level of their own.
+    fn inner_domains(&mut self, block: &Block, outer: &str) -> Option<u32> {
+        let level = self.config.levels.len() as u32;
+        let mut inner = blocks(&block.items).filter(|b| b.tag.is_some_and(|t| t.scope == Scope::Domain)).peekable();
+        inner.peek()?;
+        self.config.levels.push(Level::default());
+        for domain in inner {
+            self.domain(domain, level, &format!("<{outer} {}> ", block.arg));
+        }
+        Some(level)
+    }
+
+    fn virtual_mta(&mut self, block: &Block) {
+        let settings = self.lines.settings(&block.items, Scope::VirtualMta);
+        let slots = Slots::merge([settings.as_slice()]);
+        let mut source_hosts = slots.read(Scope::VirtualMta, "smtp-source-host");
+        if Vec::is_empty(&source_hosts) {
+            source_hosts = self.config.global.source_hosts.clone();
+        }
+        let level = self.inner_domains(block, "virtual-mta");
+        if block.arg.starts_with('{') {
+            let help = "choose a name without braces; `{default}` is what mail without a choice uses".to_string();
+            return self.lines.error(block.arg_at, "names in braces are reserved".into(), Some(help));
+        }
+        if !self.define(Named::VirtualMta, block) {
+            return;
+        }
+        let at = VmtaOrPool::Vmta(self.config.vmtas.len());
+        self.config.by_name.insert(block.arg.clone(), at);
+        self.config.vmtas.push(VirtualMta {
+            name: block.arg.clone(),
+            source_hosts,
+            host_name: slots.read(Scope::VirtualMta, "host-name"),
+            pools: Vec::new(),
+            origin: self.lines.sources.origin(block.at),
+            level,
+            pool_level: None,
+        });
+    }
+
+    fn pool(&mut self, block: &Block) {
+        let settings = self.lines.settings(&block.items, Scope::VirtualMtaPool);
+        let members: Vec<String> = Slots::merge([settings.as_slice()]).read(Scope::VirtualMtaPool, "virtual-mta");
+        let level = self.inner_domains(block, "virtual-mta-pool");
+        if !self.define(Named::VirtualMta, block) {
+            return;
+        }
+        if members.is_empty() {
+            let help = "add at least one `virtual-mta NAME` line".to_string();
+            self.lines.error(block.arg_at, format!("pool `{}` has no members", block.arg), Some(help));
+        }
+        let at = VmtaOrPool::Pool(self.config.pools.len());
+        self.config.by_name.insert(block.arg.clone(), at);
+        let origin = self.lines.sources.origin(block.at);
+        self.config.pools.push(Pool { name: block.arg.clone(), members, origin, level });
+    }
+
+    /// By address if the argument is one, otherwise by name. The same source twice merges, in the order of the file.
+    fn source(&mut self, block: &Block) {
+        let settings = self.lines.settings(&block.items, Scope::Source);
+        if let Some(net) = network(&block.arg) {
+            let list = &mut self.config.sources_by_network;
+            match list.iter_mut().find(|(n, _)| *n == net) {
+                Some((_, known)) => known.extend(settings),
+                None => {
+                    let at = list.partition_point(|(n, _)| width(n) >= width(&net));
+                    list.insert(at, (net, settings));
+                }
+            }
+            return;
+        }
+        self.defined.insert((Named::Source, block.arg.clone()), block.arg_at);
+        self.config.sources_by_name.entry(block.arg.clone()).or_default().extend(settings);
+    }
+
+    fn spool(&mut self, block: &Block) {
+        let settings = self.lines.settings(&block.items, Scope::Spool);
+        let settings = SpoolSettings::read(&Slots::merge([settings.as_slice()]));
+        let origin = self.lines.sources.origin(block.at);
+        self.config.spools.push(Spool { directory: block.arg.clone(), settings, origin });
+    }
+
+    fn listener(&mut self, block: &Block) {
+        let settings = self.lines.settings(&block.items, Scope::SmtpListener);
+        let source: Option<String> = Slots::merge([settings.as_slice()]).read(Scope::SmtpListener, "source");
+        match Syntax::Listener.parse(&block.arg, &self.lines.macros) {
+            Ok(Value::Listener(network, port, None)) => {
+                let origin = self.lines.sources.origin(block.at);
+                self.config.listeners.push(SmtpListener { network, port, source, origin });
+            }
+            Ok(_) => {
+                let help = "write a line `source NAME` inside the tag".to_string();
+                self.lines.error(block.arg_at, "a tag takes only ADDRESS:PORT".into(), Some(help));
+            }
+            Err(e) => self.lines.error(block.arg_at.part(&e.at), e.message, e.help),
+        }
+    }
+
+    fn acct_file(&mut self, block: &Block) {
+        let settings = self.lines.settings(&block.items, Scope::AcctFile);
+        check::acct_file(self, &settings);
+        let target = match block.arg.strip_prefix('|') {
+            Some(command) => AcctTarget::Pipe(command.trim().to_string()),
+            None => AcctTarget::File(block.arg.clone()),
+        };
+        let settings = AcctSettings::read(&Slots::merge([settings.as_slice()]));
+        let origin = self.lines.sources.origin(block.at);
+        self.config.acct_files.push(AcctFile { target, settings, origin });
+    }
+
+    fn smtp_pattern_list(&mut self, block: &Block) {
+        let settings = self.lines.settings(&block.items, Scope::SmtpPatternList);
+        let rule = |s: Setting| match s.value {
+            Value::Reply(pattern, actions) => Some(SmtpPattern { pattern, actions, origin: s.origin }),
+            _ => None,
+        };
+        let rules: Vec<SmtpPattern> = settings.into_iter().filter_map(rule).collect();
+        if self.define(Named::SmtpPatternList, block) {
+            self.config.smtp_pattern_lists.push(SmtpPatternList { name: block.arg.clone(), rules });
+        }
+    }
+
+    fn categories(&mut self, block: &Block) {
+        for s in self.lines.settings(&block.items, Scope::BounceCategoryPatterns) {
+            if let Value::Category(pattern, category) = s.value {
+                self.config.categories.push(BouncePattern { pattern, category, origin: s.origin });
+            }
+        }
+    }
+}
+
+/// How many addresses a network is for, as a power of two; a prefix of 0 is for those of both families.
+fn width(net: &IpNet) -> u8 {
+    match net.prefix_len() {
+        0 => u8::MAX,
+        prefix => net.max_prefix_len() - prefix,
+    }
+}

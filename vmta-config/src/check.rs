@@ -1,0 +1,117 @@
+//! Checks over the whole configuration: names that are referred to, pools, limits that one line cannot know.
+
+use crate::build::Builder;
+use crate::config::VmtaOrPool;
+use crate::diagnostic::Diagnostic;
+use crate::nearest::nearest;
+use crate::slots::Setting;
+use crate::value::{Named, Value};
+
+/// Smallest `max-size` of an accounting file (reference 2.7).
+const MIN_ACCT_SIZE: u64 = 1 << 20;
+
+/// Names that exist without being defined (reference 1.3).
+const RESERVED_SOURCES: [&str; 3] = ["{pickup}", "{auth}", "{transmissions-api}"];
+
+/// Connects pools with their members and checks every reference.
+pub(crate) fn link(builder: &mut Builder) {
+    for reference in std::mem::take(&mut builder.lines.references) {
+        let reserved = match reference.kind {
+            Named::Source => RESERVED_SOURCES.contains(&reference.name.as_str()),
+            Named::VirtualMta => reference.name == "{default}",
+            _ => false,
+        };
+        if reserved || builder.defined.contains_key(&(reference.kind, reference.name.clone())) {
+            continue;
+        }
+        let kinds = builder.defined.keys().filter(|(kind, _)| *kind == reference.kind);
+        let mut names: Vec<&str> = kinds.map(|(_, name)| name.as_str()).collect();
+        names.sort_unstable();
+        let tag = tag_of(reference.kind);
+        let help = match nearest(&reference.name, names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("define it with `<{tag} {}>` ... `</{tag}>`", reference.name),
+        };
+        let message = format!("there is no <{tag} {}>", reference.name);
+        builder.lines.error(reference.place, message, Some(help));
+    }
+    join_pools(builder);
+}
+
+fn tag_of(kind: Named) -> &'static str {
+    match kind {
+        Named::VirtualMta => "virtual-mta",
+        Named::Source => "source",
+        Named::SourceGroup => "source-group",
+        Named::PatternList => "pattern-list",
+        Named::SmtpPatternList => "smtp-pattern-list",
+        Named::RewriteList => "rewrite-list",
+        Named::AddressList => "address-list",
+        Named::Proxy => "proxy",
+    }
+}
+
+/// A VMTA may be in several pools, but in one only that defines `<domain>` (reference 1.4 rule 3).
+fn join_pools(builder: &mut Builder) {
+    let mut wrong = Vec::new();
+    let config = &mut builder.config;
+    for pool in &config.pools {
+        for member in &pool.members {
+            let vmta = match config.by_name.get(member) {
+                Some(VmtaOrPool::Vmta(i)) => &mut config.vmtas[*i],
+                Some(VmtaOrPool::Pool(_)) => {
+                    wrong.push((&pool.name, format!("`{member}` is a pool; a pool holds virtual MTAs only")));
+                    continue;
+                }
+                None => continue,
+            };
+            if vmta.pools.contains(&pool.name) {
+                wrong.push((&pool.name, format!("`{member}` is a member twice")));
+                continue;
+            }
+            if let (Some(_), Some(_)) = (vmta.pool_level, pool.level) {
+                let other = vmta.pools.last().map_or("", String::as_str);
+                wrong.push((&pool.name, format!("`{member}` is also in pool `{other}`, and both define <domain>")));
+                continue;
+            }
+            vmta.pool_level = vmta.pool_level.or(pool.level);
+            vmta.pools.push(pool.name.clone());
+        }
+    }
+    let wrong: Vec<_> = wrong.into_iter().map(|(pool, why)| (pool.clone(), why)).collect();
+    for (pool, why) in wrong {
+        let place = builder.defined[&(Named::VirtualMta, pool.clone())];
+        builder.lines.error(place, format!("pool `{pool}`: {why}"), None);
+    }
+}
+
+/// The mandatory minimum (reference 1.1).
+pub(crate) fn whole(builder: &mut Builder) {
+    let findings = &mut *builder.lines.findings;
+    if builder.config.global.log_file.is_none() {
+        let help = "write `log-file /var/log/posthaste/log`".to_string();
+        findings.add(Diagnostic::whole("no `log-file` is given".into()).help(help));
+    }
+    if builder.config.spools.is_empty() {
+        let help = "write `<spool /var/spool/posthaste>` and `</spool>`".to_string();
+        findings.add(Diagnostic::whole("no spool directory is given".into()).help(help));
+    }
+}
+
+pub(crate) fn acct_file(builder: &mut Builder, settings: &[Setting]) {
+    let set = |name: &str| settings.iter().find(|s| s.written.row().name == name);
+    if let Some(size) = set("max-size")
+        && matches!(size.value, Value::Size(bytes) if bytes < MIN_ACCT_SIZE)
+        && set("http-webhook-url").is_none()
+    {
+        builder.lines.error(size.place, "max-size: at least 1M".into(), Some("write 1M or more".into()));
+    }
+    if let (Some(interval), None) = (set("move-interval"), set("move-to"))
+        && set("http-webhook-url").is_none()
+    {
+        let message = "`move-interval` without `move-to` is ignored".to_string();
+        let found = Diagnostic::at(builder.lines.sources, interval.place, message)
+            .help("add `move-to DIRECTORY`, or leave this line out".to_string());
+        builder.lines.findings.add_fatal(found.warning());
+    }
+}

@@ -1,0 +1,294 @@
+//! A configuration that was understood, and the questions the engine asks it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use ipnet::IpNet;
+
+use crate::diagnostic::Origin;
+use crate::domains::{DomainIndex, State};
+use crate::explain::Note;
+use crate::patterns::{BouncePattern, SmtpPatternList};
+use crate::settings::{AcctSettings, DomainSettings, Global, SourceSettings, SpoolSettings};
+use crate::slots::{Setting, Slots};
+use crate::value::{SourceHost, matches_net};
+
+/// One spool directory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spool {
+    pub directory: String,
+    pub settings: SpoolSettings,
+    pub origin: Origin,
+}
+
+/// One listening address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SmtpListener {
+    /// One address, a network (every local address inside it), or prefix length 0: all addresses.
+    pub network: IpNet,
+    pub port: u16,
+    /// The named source that applies here.
+    pub source: Option<String>,
+    pub origin: Origin,
+}
+
+impl SmtpListener {
+    /// The address to bind, where it is one or all; `None` for a network whose local addresses must be looked up.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let whole = self.network.prefix_len() == self.network.max_prefix_len();
+        match self.network {
+            net if whole => Some(SocketAddr::new(net.addr(), self.port)),
+            net if net.prefix_len() == 0 && net.addr().is_ipv4() => {
+                Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), self.port))
+            }
+            net if net.prefix_len() == 0 => Some(SocketAddr::new(net.addr(), self.port)),
+            _ => None,
+        }
+    }
+}
+
+/// Where accounting records go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AcctTarget {
+    File(String),
+    /// The command line after the pipe sign.
+    Pipe(String),
+}
+
+/// One `<acct-file>`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AcctFile {
+    pub target: AcctTarget,
+    pub settings: AcctSettings,
+    pub origin: Origin,
+}
+
+/// One `<virtual-mta>`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VirtualMta {
+    pub name: String,
+    /// Its own source hosts, or the global ones if it has none; used in turn. Empty: any local address.
+    pub source_hosts: Vec<SourceHost>,
+    /// HELO name that goes before the one of the source host.
+    pub host_name: Option<String>,
+    /// The pools it is a member of.
+    pub pools: Vec<String>,
+    pub origin: Origin,
+    /// Its own `<domain>` entries, and those of the one pool that has some.
+    pub(crate) level: Option<u32>,
+    pub(crate) pool_level: Option<u32>,
+}
+
+/// One `<virtual-mta-pool>`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    pub name: String,
+    /// Virtual MTAs, used in turn; never empty.
+    pub members: Vec<String>,
+    pub origin: Origin,
+    pub(crate) level: Option<u32>,
+}
+
+/// What a virtual MTA name stands for: VMTAs and pools share one namespace.
+#[derive(Clone, Copy, Debug)]
+pub enum Resolved<'a> {
+    /// `{default}`: the global source hosts.
+    Default,
+    Vmta(&'a VirtualMta),
+    Pool(&'a Pool),
+    Unknown,
+}
+
+/// The directives of one `<domain>` tag.
+#[derive(Debug)]
+pub(crate) struct DomainBlock {
+    /// As in `<virtual-mta a> <domain *>`.
+    pub label: String,
+    /// The argument as written.
+    pub pattern: String,
+    pub settings: Vec<Setting>,
+}
+
+/// `<domain>` entries of one level; the entries are indexes of blocks.
+pub(crate) type Level = DomainIndex<u32>;
+
+/// Queues with the same key have the same settings: (level, state) of the global entries, the pool's and the VMTA's.
+type QueueKey = [(u32, State); 3];
+
+const NO_LEVEL: (u32, State) = (u32::MAX, 0);
+
+/// A configuration without errors.
+#[derive(Debug)]
+pub struct Config {
+    pub(crate) global: Global,
+    pub(crate) spools: Vec<Spool>,
+    pub(crate) listeners: Vec<SmtpListener>,
+    pub(crate) acct_files: Vec<AcctFile>,
+    /// What the top level says about all sources.
+    pub(crate) source_base: Vec<Setting>,
+    /// From the widest network to the narrowest.
+    pub(crate) sources_by_network: Vec<(IpNet, Vec<Setting>)>,
+    pub(crate) sources_by_name: HashMap<String, Vec<Setting>>,
+    pub(crate) blocks: Vec<DomainBlock>,
+    /// The first one is the global level.
+    pub(crate) levels: Vec<Level>,
+    pub(crate) vmtas: Vec<VirtualMta>,
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) by_name: HashMap<String, VmtaOrPool>,
+    pub(crate) categories: Vec<BouncePattern>,
+    pub(crate) smtp_pattern_lists: Vec<SmtpPatternList>,
+    pub(crate) relay: DomainIndex<()>,
+    pub(crate) notes: Vec<Note>,
+    /// Settings already merged. Only a memory: the same key always gives the same settings.
+    pub(crate) merged: RwLock<HashMap<QueueKey, Arc<DomainSettings>>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum VmtaOrPool {
+    Vmta(usize),
+    Pool(usize),
+}
+
+impl Config {
+    pub fn global(&self) -> &Global {
+        &self.global
+    }
+
+    /// Spool directories, of `<spool>` and `spool`.
+    pub fn spools(&self) -> &[Spool] {
+        &self.spools
+    }
+
+    /// Listening addresses, of `smtp-listener` and `<smtp-listener>`. Empty means one on 0.0.0.0:25 (reference 2.1).
+    pub fn listeners(&self) -> &[SmtpListener] {
+        &self.listeners
+    }
+
+    pub fn acct_files(&self) -> &[AcctFile] {
+        &self.acct_files
+    }
+
+    /// In the order of the file; the first match counts.
+    pub fn bounce_category_patterns(&self) -> &[BouncePattern] {
+        &self.categories
+    }
+
+    pub fn smtp_pattern_lists(&self) -> &[SmtpPatternList] {
+        &self.smtp_pattern_lists
+    }
+
+    /// Directives used that are not in effect.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    pub fn virtual_mtas(&self) -> &[VirtualMta] {
+        &self.vmtas
+    }
+
+    pub fn pools(&self) -> &[Pool] {
+        &self.pools
+    }
+
+    pub fn virtual_mta(&self, name: &str) -> Option<&VirtualMta> {
+        match self.resolve_vmta(name) {
+            Resolved::Vmta(vmta) => Some(vmta),
+            _ => None,
+        }
+    }
+
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
+        match self.resolve_vmta(name) {
+            Resolved::Pool(pool) => Some(pool),
+            _ => None,
+        }
+    }
+
+    pub fn resolve_vmta(&self, name: &str) -> Resolved<'_> {
+        match self.by_name.get(name) {
+            Some(VmtaOrPool::Vmta(i)) => Resolved::Vmta(&self.vmtas[*i]),
+            Some(VmtaOrPool::Pool(i)) => Resolved::Pool(&self.pools[*i]),
+            None if name == "{default}" => Resolved::Default,
+            None => Resolved::Unknown,
+        }
+    }
+
+    /// Whether mail for `domain` is accepted from anybody: a `relay-domain` or a name of this host.
+    pub fn relays(&self, domain: &str) -> bool {
+        self.relay.covers(&normal(domain))
+    }
+
+    /// The settings of the queue `domain/vmta`. Queues with the same settings share them: a million queues cost a
+    /// pointer each, and a call costs a hash look-up per label and level.
+    pub fn queue(&self, domain: &str, vmta: &str) -> Arc<DomainSettings> {
+        let domain = normal(domain);
+        let key = self.queue_key(&domain, vmta);
+        if let Some(found) = self.merged.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return found.clone();
+        }
+        let chain = self.blocks_of(&domain, &key);
+        let slots = Slots::merge(chain.iter().map(|b| b.settings.as_slice()));
+        let settings = Arc::new(DomainSettings::read(&slots));
+        let mut merged = self.merged.write().unwrap_or_else(PoisonError::into_inner);
+        merged.entry(key).or_insert(settings).clone()
+    }
+
+    fn queue_key(&self, domain: &str, vmta: &str) -> QueueKey {
+        let (pool, own) = match self.resolve_vmta(vmta) {
+            Resolved::Vmta(vmta) => (vmta.pool_level, vmta.level),
+            Resolved::Pool(pool) => (pool.level, None),
+            Resolved::Default | Resolved::Unknown => (None, None),
+        };
+        let state = |level: u32| (level, self.levels[level as usize].state(domain));
+        [state(0), pool.map_or(NO_LEVEL, state), own.map_or(NO_LEVEL, state)]
+    }
+
+    fn blocks_of(&self, domain: &str, key: &QueueKey) -> Vec<&DomainBlock> {
+        let levels = key.iter().filter(|(level, _)| *level != NO_LEVEL.0);
+        levels
+            .flat_map(|(level, _)| self.levels[*level as usize].chain(domain))
+            .map(|block| &self.blocks[*block as usize])
+            .collect()
+    }
+
+    /// The `<domain>` entries that apply to a queue, from the most general to the most specific.
+    pub(crate) fn domain_blocks(&self, domain: &str, vmta: &str) -> Vec<&DomainBlock> {
+        let domain = normal(domain);
+        self.blocks_of(&domain, &self.queue_key(&domain, vmta))
+    }
+
+    /// Every `<domain>` entry: the tags it stands in, and its argument as written.
+    pub fn domains_with_settings(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.blocks.iter().map(|b| (b.label.as_str(), b.pattern.as_str()))
+    }
+
+    /// What applies to a client: entries by address from the widest to the narrowest network, then the named source
+    /// of the listener, if any.
+    pub fn source_for(&self, client: IpAddr, listener_source: Option<&str>) -> SourceSettings {
+        let by_address = self.sources_by_network.iter().filter(|(net, _)| matches_net(net, client));
+        let chain = std::iter::once(&self.source_base).chain(by_address.map(|(_, settings)| settings));
+        let named = listener_source.and_then(|name| self.sources_by_name.get(name));
+        SourceSettings::read(&Slots::merge(chain.chain(named).map(Vec::as_slice)))
+    }
+
+    /// What applies to mail that comes in under a name alone, such as `{pickup}`.
+    pub fn source_named(&self, name: &str) -> SourceSettings {
+        let named = self.sources_by_name.get(name);
+        SourceSettings::read(&Slots::merge(std::iter::once(&self.source_base).chain(named).map(Vec::as_slice)))
+    }
+
+    pub fn has_source(&self, name: &str) -> bool {
+        self.sources_by_name.contains_key(name)
+    }
+}
+
+/// Lower case, without a final dot. Names on the wire are ASCII by the time they reach a queue.
+fn normal(domain: &str) -> Cow<'_, str> {
+    let domain = domain.strip_suffix('.').unwrap_or(domain);
+    match domain.bytes().any(|b| b.is_ascii_uppercase()) && !domain.starts_with('{') {
+        true => Cow::Owned(domain.to_ascii_lowercase()),
+        false => Cow::Borrowed(domain),
+    }
+}

@@ -1,0 +1,316 @@
+//! The typed settings of each scope. Every field names its directive; defaults are those of the table.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::scope::Scope;
+use crate::slots::{FromValues, Slots};
+use crate::value::{DomainPattern, FieldSelection, HeaderField, QueueFilter, Rate, RecordType, Route, SourceHost, Value};
+
+/// A struct whose fields are read from directives of one scope.
+macro_rules! settings {
+    ($(#[$about:meta])* $name:ident of $scope:expr, { $($(#[$doc:meta])* $field:ident: $type:ty = $directive:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $name {
+            $($(#[$doc])* pub $field: $type,)+
+        }
+
+        impl $name {
+            #[cfg(test)]
+            pub(crate) const DIRECTIVES: &[&str] = &[$($directive),+];
+
+            pub(crate) fn read(slots: &Slots) -> $name {
+                $name { $($field: slots.read($scope, $directive),)+ }
+            }
+        }
+    };
+}
+
+/// Words of a directive as an enum.
+macro_rules! keyword {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident: $($pattern:pat_param)|+),+ $(,)? } or $default:ident) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl FromValues for $name {
+            fn from_values(values: &[&Value]) -> $name {
+                match values.last() {
+                    $($(Some($pattern))|+ => $name::$variant,)+
+                    _ => $name::$default,
+                }
+            }
+        }
+    };
+}
+
+keyword! {
+    /// How mail of a queue is delivered.
+    DeliveryType {
+        Smtp: Value::Keyword("smtp"),
+        /// Thrown away and recorded as delivered.
+        Discard: Value::Keyword("discard"),
+        Pipe: Value::Keyword("pipe"),
+        File: Value::Keyword("file"),
+        HttpDelivery: Value::Keyword("http-delivery"),
+    } or Smtp
+}
+
+keyword! {
+    /// Whether a Date header is added.
+    AddDate {
+        No: Value::Bool(false),
+        /// If there is none.
+        Missing: Value::Bool(true),
+        /// Instead of the one that is there.
+        Override: Value::Keyword("override"),
+    } or No
+}
+
+keyword! {
+    /// How the spool is written.
+    RuntimeChoice {
+        /// io_uring if the kernel allows it.
+        Auto: Value::Keyword("auto"),
+        Uring: Value::Keyword("uring"),
+        Blocking: Value::Keyword("blocking"),
+    } or Auto
+}
+
+/// When mail to a domain without MX bounces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoMx {
+    /// A and AAAA records are used instead (RFC 5321 5.1).
+    Never,
+    AtOnce,
+    /// A and AAAA records are used until a recipient is this old.
+    After(Duration),
+}
+
+impl FromValues for NoMx {
+    fn from_values(values: &[&Value]) -> NoMx {
+        match values.last() {
+            Some(Value::Bool(true)) => NoMx::AtOnce,
+            Some(Value::Time(age)) => NoMx::After(*age),
+            _ => NoMx::Never,
+        }
+    }
+}
+
+/// When a finished accounting file is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteAfter {
+    Never,
+    Age(Duration),
+}
+
+impl FromValues for DeleteAfter {
+    fn from_values(values: &[&Value]) -> DeleteAfter {
+        match values.last() {
+            Some(Value::Time(age)) => DeleteAfter::Age(*age),
+            _ => DeleteAfter::Never,
+        }
+    }
+}
+
+settings! {
+    /// Directives of the top level that the engine uses. Listeners, spools and accounting files have accessors of
+    /// their own on `Config`, since they are tags too.
+    Global of Scope::Global, {
+        /// Names of this host, the first is the main one. Empty: the name the operating system gives.
+        host_names: Vec<String> = "host-name",
+        /// Resolvers, used in turn. Empty: those of the operating system.
+        name_servers: Vec<IpAddr> = "name-server",
+        log_file: Option<String> = "log-file",
+        postmaster: Vec<String> = "postmaster",
+        /// The pickup directory and the one for bad files.
+        pickup: Option<(String, String)> = "pickup",
+        pickup_remove_dot: bool = "pickup-remove-dot",
+        total_max_smtp_out: u32 = "total-max-smtp-out",
+        total_max_smtp_in: u32 = "total-max-smtp-in",
+        /// Source addresses of virtual MTAs that have none of their own, and of `{default}`.
+        source_hosts: Vec<SourceHost> = "smtp-source-host",
+        /// Appended to addresses without a domain.
+        domain_suffix: Option<String> = "domain-suffix",
+        /// Domains whose mail is accepted from anybody; see `Config::relays`.
+        relay_domains: Vec<DomainPattern> = "relay-domain",
+        /// 0 is off.
+        http_mgmt_port: u16 = "http-mgmt-port",
+        /// Most recipients in all spools; `None` is automatic.
+        spool_max_recipients: Option<u64> = "spool-max-recipients",
+        runtime: RuntimeChoice = "runtime",
+        /// Shards; `None` is one per core.
+        threads: Option<u32> = "threads",
+        control_socket: Option<String> = "control-socket",
+        /// Directory for campaign reports.
+        reports: Option<String> = "reports",
+        /// Private and loopback addresses that DNS answers may lead to.
+        allow_destinations: Vec<IpNet> = "allow-destination",
+        /// Bytes of a spool segment.
+        segment_size: u64 = "segment-size",
+    }
+}
+
+settings! {
+    /// What applies to one queue: `<domain>` entries merged for its domain and virtual MTA.
+    DomainSettings of Scope::Domain, {
+        delivery: DeliveryType = "type",
+        /// Explicit next hops instead of MX look-up.
+        smtp_hosts: Option<Route> = "smtp-hosts",
+        default_smtp_port: u16 = "default-smtp-port",
+        /// Connections of this queue at once; 0 opens none.
+        max_smtp_out: u32 = "max-smtp-out",
+        max_connect_rate: Rate = "max-connect-rate",
+        /// Attempted recipients.
+        max_msg_rate: Rate = "max-msg-rate",
+        /// Messages on one connection; `None` is no limit.
+        max_msg_per_connection: Option<u32> = "max-msg-per-connection",
+        /// Recipients in one transaction; `None` is no limit.
+        max_rcpt_per_message: Option<u32> = "max-rcpt-per-message",
+        /// Recipient errors on one connection before it is dropped; `None` is no limit.
+        max_errors_per_connection: Option<u32> = "max-errors-per-connection",
+        /// Waits of the queue after failures in a row; never empty, the last one repeats.
+        retry_after: Vec<Duration> = "retry-after",
+        /// Least wait of one recipient after its own 4xx.
+        retry_recipients_after: Duration = "retry-recipients-after",
+        bounce_after: Duration = "bounce-after",
+        bounce_upon_no_mx: NoMx = "bounce-upon-no-mx",
+        bounce_upon_5xx_greeting: bool = "bounce-upon-5xx-greeting",
+        smtp_421_means_mx_unavailable: bool = "smtp-421-means-mx-unavailable",
+        smtp_553_means_invalid_mailbox: bool = "smtp-553-means-invalid-mailbox",
+        /// MX hosts tried per round.
+        mx_connection_attempts: u32 = "mx-connection-attempts",
+        connect_timeout: Duration = "connect-timeout",
+        smtp_greeting_timeout: Duration = "smtp-greeting-timeout",
+        data_send_timeout: Duration = "data-send-timeout",
+        smtp_data_termination_timeout: Duration = "smtp-data-termination-timeout",
+        /// How long an idle connection waits for new mail; at most 10 minutes.
+        connection_idle_timeout: Duration = "connection-idle-timeout",
+        use_starttls: bool = "use-starttls",
+        require_starttls: bool = "require-starttls",
+        ignore_8bitmime: bool = "ignore-8bitmime",
+        ignore_chunking: bool = "ignore-chunking",
+        ignore_pipelining: bool = "ignore-pipelining",
+        pipeline_across_data: bool = "pipeline-across-data",
+        prefer_chunking: bool = "prefer-chunking",
+    }
+}
+
+settings! {
+    /// What applies to one client: `<source>` entries merged for its address and the named source in use.
+    SourceSettings of Scope::Source, {
+        smtp_service: bool = "smtp-service",
+        always_allow_relaying: bool = "always-allow-relaying",
+        allow_smtputf8: bool = "allow-smtputf8",
+        /// A virtual MTA or pool, or `by-smtp-source-ip`.
+        default_virtual_mta: Option<String> = "default-virtual-mta",
+        reject_invalid_virtual_mta: bool = "reject-invalid-virtual-mta",
+        process_x_virtual_mta: bool = "process-x-virtual-mta",
+        retain_x_virtual_mta: bool = "retain-x-virtual-mta",
+        process_x_job: bool = "process-x-job",
+        retain_x_job: bool = "retain-x-job",
+        process_x_envid: bool = "process-x-envid",
+        add_received_header: bool = "add-received-header",
+        hide_message_source: bool = "hide-message-source",
+        add_date_header: AddDate = "add-date-header",
+        add_message_id_header: bool = "add-message-id-header",
+        /// Bytes; `None` is no limit.
+        max_message_size: Option<u64> = "max-message-size",
+        /// `None` is no limit.
+        max_rcpt_per_message: Option<u32> = "max-rcpt-per-message",
+        /// Received headers allowed.
+        max_message_hops: u32 = "max-message-hops",
+        smtp_command_timeout: Duration = "smtp-command-timeout",
+        smtp_data_timeout: Duration = "smtp-data-timeout",
+    }
+}
+
+settings! {
+    /// Directives of one `<acct-file>`.
+    AcctSettings of Scope::AcctFile, {
+        /// Never empty.
+        records: Vec<RecordType> = "records",
+        /// Columns by record type; a type that is not here has its default columns.
+        record_fields: Vec<(RecordType, FieldSelection)> = "record-fields",
+        header_fields: Vec<HeaderField> = "map-header-to-field",
+        queue_filter: Option<QueueFilter> = "queue-filter",
+        /// Where finished files go.
+        move_to: Option<String> = "move-to",
+        /// Only with `move_to`.
+        move_interval: Duration = "move-interval",
+        /// Bytes, at least 1 MiB.
+        max_size: u64 = "max-size",
+        /// Only without `move_to`.
+        delete_after: DeleteAfter = "delete-after",
+        /// Otherwise Unix seconds.
+        iso_times: bool = "iso-times",
+        user_string: Option<String> = "user-string",
+        world_readable: bool = "world-readable",
+        sync: bool = "sync",
+    }
+}
+
+settings! {
+    /// Directives of one `<spool>`.
+    SpoolSettings of Scope::Spool, {
+        /// Bytes; below this new mail is refused. 0 is no limit.
+        min_free_space: u64 = "min-free-space",
+        deliver_only: bool = "deliver-only",
+        /// 1 to 100; the highest is used until full.
+        priority: u32 = "priority",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{Status, directives};
+
+    /// What is handled elsewhere: tags, lists, macros.
+    const ELSEWHERE: &[&str] = &["include", "domain-macro", "spool", "smtp-listener", "always-allow-relaying"];
+
+    fn compare(scope: Scope, fields: &[&str]) {
+        for row in directives().filter(|r| r.scopes.contains(scope) && r.status == Status::InEffect) {
+            let name = row.same_as.unwrap_or(row.name);
+            let known = fields.contains(&name) || (ELSEWHERE.contains(&name) && scope != Scope::Source);
+            assert!(known || name == "include", "{name} of {scope} is in effect but not read");
+        }
+        for name in fields {
+            assert!(crate::table::find(scope, name).is_some(), "{name} is not a directive of {scope}");
+        }
+    }
+
+    #[test]
+    fn every_directive_in_effect_is_read() {
+        compare(Scope::Global, Global::DIRECTIVES);
+        compare(Scope::Domain, DomainSettings::DIRECTIVES);
+        compare(Scope::Source, SourceSettings::DIRECTIVES);
+        compare(Scope::AcctFile, AcctSettings::DIRECTIVES);
+        compare(Scope::Spool, SpoolSettings::DIRECTIVES);
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_reference() {
+        let none = Slots::default();
+        let domain = DomainSettings::read(&none);
+        assert_eq!((domain.delivery, domain.max_smtp_out), (DeliveryType::Smtp, 20));
+        assert_eq!(domain.retry_after, [Duration::from_secs(600)]);
+        assert_eq!(domain.bounce_after, Duration::from_secs(4 * 86400 + 12 * 3600));
+        assert_eq!((domain.max_rcpt_per_message, domain.max_msg_per_connection), (Some(1000), None));
+        assert!(domain.use_starttls && domain.pipeline_across_data && !domain.prefer_chunking);
+        assert_eq!((domain.max_msg_rate, domain.bounce_upon_no_mx), (Rate::Unlimited, NoMx::Never));
+        let source = SourceSettings::read(&none);
+        assert!(!source.always_allow_relaying && source.smtp_service && source.add_received_header);
+        assert_eq!((source.max_message_size, source.max_message_hops), (None, 100));
+        let acct = AcctSettings::read(&none);
+        assert_eq!(acct.records, [RecordType::Delivery, RecordType::Bounce]);
+        assert_eq!((acct.max_size, acct.delete_after), (250 << 20, DeleteAfter::Age(Duration::from_secs(8 * 86400))));
+        let global = Global::read(&none);
+        assert_eq!((global.total_max_smtp_out, global.total_max_smtp_in, global.segment_size), (1200, 100, 32 << 20));
+    }
+}
