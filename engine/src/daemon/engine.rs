@@ -2,7 +2,7 @@
 
 use super::accounting::{Accounting, AccountingError};
 use super::accounting_spool::SpoolLog;
-use super::accounts::{AccountsError, stream_options};
+use super::accounting_config::{AccountingConfigError, stream_options};
 use super::answer::Answerer;
 use super::control_socket::{ControlError, ControlSocket};
 use super::intake::Intake;
@@ -44,7 +44,7 @@ pub enum BootError {
     #[error(transparent)]
     Profile(#[from] ProfileError),
     #[error(transparent)]
-    Accounts(#[from] AccountsError),
+    AccountingConfig(#[from] AccountingConfigError),
     #[error(transparent)]
     Accounting(#[from] AccountingError),
     #[error(transparent)]
@@ -88,7 +88,8 @@ impl Engine {
         let spool = spool_directory(&config)?;
         let host = host_name(&config);
         let configured = Arc::new(Configured::new(config.clone(), &host)?);
-        let (accounting, notes) = stream_options(&config, &spool)?;
+        let mut notes = Vec::new();
+        let accounting = stream_options(&config, &spool, jiff::tz::TimeZone::system(), &mut notes)?;
         for note in config.notes().iter().map(ToString::to_string).chain(notes) {
             tracing::warn!("{note}");
         }
@@ -111,7 +112,7 @@ impl Engine {
         drop(recovered);
         let (stop, stopping) = watch::channel(false);
         let clients = submission::clients(&configured.load());
-        let (serving, listening) = listen(&control, &config, &intake, &clients, &stopping)?;
+        let (serving, listening) = listen(&control, &config, &intake, &clients, clock, &stopping)?;
         let answerer =
             Arc::new(Answerer::new(intake.clone(), total, clients, accounting.clone(), clock, stop.clone()));
         serve_control(&control, &config, overrides, &answerer)?;
@@ -280,6 +281,7 @@ fn listen(
     config: &Config,
     intake: &Arc<Intake>,
     clients: &Arc<crate::io::smtp_listener::Clients>,
+    clock: Clock,
     stopping: &watch::Receiver<bool>,
 ) -> Result<Serving, BootError> {
     control.block_on(async {
@@ -287,7 +289,7 @@ fn listen(
         for listener in config.listeners() {
             let bound = submission::bind(listener).await.map_err(BootError::Listen)?;
             listening.extend(bound.addresses());
-            serving.extend(submission::start(bound, intake, clients, stopping));
+            serving.extend(submission::start(bound, intake, clients, clock, stopping));
         }
         Ok((serving, listening))
     })

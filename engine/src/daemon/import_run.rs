@@ -1,17 +1,17 @@
 //! One campaign's import, from its directory to durable, queued recipients and a report. Runs on a thread of its own; the
 //! first recipients are delivered while the last ones are still being read.
 
+use super::campaign_directory::CampaignDirectory;
 use super::directory::Directory;
 use super::intake::Intake;
 use super::owners::{Accepted, Split};
 use super::pickup::identity;
 use crate::base::Wall;
 use crate::ingest::batch::Batch;
-use crate::ingest::campaign::{Campaign, MAX_CAMPAIGN, TemplateFiles};
+use crate::ingest::campaign::Campaign;
 use crate::ingest::chunk::Chunk;
-use crate::ingest::compressed::{Compression, check_archive, open_compressed};
 use crate::ingest::import::{Import, Settings, Taken};
-use crate::ingest::prepare::{self, Prepared, TemplateBytes};
+use crate::ingest::prepare::{self, Prepared};
 use crate::ingest::progress::Progress;
 use crate::ingest::report::{RejectedRows, Report};
 use crate::ingest::submission::{campaign_rows, campaign_start};
@@ -26,17 +26,13 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufRead, BufWriter, Read};
+use std::io::{BufRead, BufWriter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Chunks committed together. The next group is read while one is on its way to the disk, and never overtakes it: what
 /// the spool says about an import's progress is true whatever fails.
 const GROUP: usize = 8;
-/// Bytes of a template file.
-const MAX_TEMPLATE: u64 = 25 << 20;
-/// Bytes that a compressed recipients file may decode to.
-const MAX_DECODED: u64 = 1 << 40;
 
 /// What an import works with.
 pub struct Job {
@@ -139,39 +135,22 @@ impl Run {
     /// Reads everything but the rows. `Ok(Err(identity))`: the campaign is wholly stored already.
     fn ready(&self) -> Result<Result<Ready, String>, String> {
         let dir = self.job.aside.subdirectory(&self.job.name).map_err(|e| format!("{e}\n"))?;
-        let text = read_file(&dir, "campaign.toml", MAX_CAMPAIGN as u64 + 1)?;
-        let campaign = Campaign::parse(&text).map_err(|errors| lines("campaign.toml", &errors))?;
-        if campaign.verp {
-            return Err("campaign.toml: verp = true: signed return paths per recipient are not available yet; write \
-                        verp = false\n"
-                .to_owned());
-        }
         let configured = self.job.intake.configured.load_full();
-        let members = configured.members(&campaign.virtual_mta).ok_or_else(|| {
-            format!("campaign.toml: virtual-mta: there is no virtual MTA or pool {:?}\n", campaign.virtual_mta)
-        })?;
-        let file = &campaign.recipients;
-        let (recipients, stat) =
-            dir.open_file(OsStr::new(&file.name)).map_err(|e| format!("{}: {e}\n", file.name))?;
-        let identity = identity(&stat, &self.job.name);
-        if self.done.contains(&identity) {
-            return Ok(Err(identity));
-        }
-        if file.compression != Compression::Plain {
-            let again = recipients.try_clone().map_err(|e| format!("{}: {e}\n", file.name))?;
-            check_archive(again, file.compression, MAX_DECODED).map_err(|e| format!("{}: {e}\n", file.name))?;
-        }
-        let table = open_table(recipients, file).map_err(|e| format!("{}: {e}\n", file.name))?;
         let (id, started) = (self.job.intake.storage.new_id(), clock::wall());
-        let fixed = Fixed {
+        let opened = CampaignDirectory::open(&dir, |campaign| Fixed {
             date: plain::date(started),
             submission_id: id,
             host: configured.host.to_string(),
             sender: campaign.envelope_sender.as_str().to_owned(),
-        };
-        let template = Template::read(&dir, &campaign.template)?;
-        let prepared = prepare::prepare(&campaign, template.bytes(), table.columns(), &fixed)
-            .map_err(|errors| errors.iter().fold(String::new(), |all, e| all + &format!("{e}\n")))?;
+        })?;
+        let CampaignDirectory { campaign, prepared, table, stat } = opened;
+        let members = configured.members(&campaign.virtual_mta).ok_or_else(|| {
+            format!("campaign.toml: virtual-mta: there is no virtual MTA or pool {:?}\n", campaign.virtual_mta)
+        })?;
+        let identity = identity(&stat, &self.job.name);
+        if self.done.contains(&identity) {
+            return Ok(Err(identity));
+        }
         Ok(Ok(Ready { campaign, identity, members, table, prepared, id, started }))
     }
 
@@ -185,7 +164,6 @@ impl Run {
         let rejected_path = self.job.reports.path().join(&unfinished);
         let out = BufWriter::new(File::create(&rejected_path)?);
         let mut rejected = RejectedRows::new(out, table.columns());
-        table.require(prepared.plan.columns());
         let settings = Settings {
             vmtas: &members,
             duplicates: campaign.duplicates,
@@ -253,57 +231,6 @@ impl Run {
 
 const NOTHING_SENT: &str =
     "Nothing of this campaign was sent. Correct it and move it into the pickup directory again.\n";
-
-fn lines<E: std::fmt::Display>(file: &str, errors: &[E]) -> String {
-    errors.iter().fold(String::new(), |all, e| all + &format!("{file}: {e}\n"))
-}
-
-fn read_file(dir: &Directory, name: &str, most: u64) -> Result<Vec<u8>, String> {
-    let (file, _) = dir.open_file(OsStr::new(name)).map_err(|e| {
-        if e.is_gone() { format!("{name}: there is no such file in the campaign's directory\n") } else { format!("{name}: {e}\n") }
-    })?;
-    let mut bytes = Vec::new();
-    let read = file.take(most + 1).read_to_end(&mut bytes).map_err(|e| format!("{name}: {e}\n"))?;
-    if read as u64 > most {
-        return Err(format!("{name}: the file is larger than {most} bytes\n"));
-    }
-    Ok(bytes)
-}
-
-fn open_table(
-    file: File,
-    described: &crate::ingest::campaign::RecipientsFile,
-) -> Result<Table<Box<dyn BufRead + Send>>, String> {
-    use std::io::Seek;
-    let mut file = file;
-    // Checking an archive has moved the shared file position.
-    file.rewind().map_err(|e| e.to_string())?;
-    let input = open_compressed(file, described.compression).map_err(|e| e.to_string())?;
-    Table::open(described.format, input).map_err(|e| e.to_string())
-}
-
-/// The bytes of the template files.
-enum Template {
-    Eml(Vec<u8>),
-    Parts { html: Option<Vec<u8>>, text: Option<Vec<u8>> },
-}
-
-impl Template {
-    fn read(dir: &Directory, files: &TemplateFiles) -> Result<Template, String> {
-        let read = |name: &Option<String>| name.as_ref().map(|n| read_file(dir, n, MAX_TEMPLATE)).transpose();
-        Ok(match files {
-            TemplateFiles::Eml(name) => Template::Eml(read_file(dir, name, MAX_TEMPLATE)?),
-            TemplateFiles::Parts { html, text } => Template::Parts { html: read(html)?, text: read(text)? },
-        })
-    }
-
-    fn bytes(&self) -> TemplateBytes<'_> {
-        match self {
-            Template::Eml(bytes) => TemplateBytes::Eml(bytes),
-            Template::Parts { html, text } => TemplateBytes::Parts { html: html.as_deref(), text: text.as_deref() },
-        }
-    }
-}
 
 /// Rows on their way to the spool and to their queues.
 struct Rows<'j> {

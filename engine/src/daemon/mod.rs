@@ -11,7 +11,6 @@ pub mod campaign_directory;
 pub mod control;
 pub mod control_socket;
 pub mod directory;
-pub mod accounts;
 pub mod answer;
 pub mod engine;
 pub mod import;

@@ -162,18 +162,6 @@ struct FilterEntry {
     vmta: Option<String>,
 }
 
-/// As it is written in the configuration.
-impl fmt::Display for QueueFilter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, entry) in self.0.iter().enumerate() {
-            let comma = if i == 0 { "" } else { "," };
-            let not = if entry.admits { "" } else { "!" };
-            write!(f, "{comma}{not}{}/{}", entry.domain, entry.vmta.as_deref().unwrap_or("*"))?;
-        }
-        Ok(())
-    }
-}
-
 impl QueueFilter {
     /// Whether records of the queue `domain/vmta` are written. What no entry names is not.
     pub fn admits(&self, domain: &str, vmta: &str) -> bool {
