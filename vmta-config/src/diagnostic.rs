@@ -144,7 +144,7 @@ impl fmt::Display for Diagnostic {
 }
 
 /// Most findings kept of one load; the rest are only counted.
-const MAX_KEPT: usize = 1000;
+const MAX_KEPT: usize = 200;
 
 /// Collects findings while a configuration is read. In lenient mode everything that concerns one line is a warning.
 #[derive(Debug, Default)]

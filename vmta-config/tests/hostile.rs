@@ -43,6 +43,8 @@ fn line() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 100, ..ProptestConfig::default() })]
+
     #[test]
     fn any_text_is_read_without_panic(lines in prop::collection::vec(line(), 0..30)) {
         read(&lines.join("\n"));
