@@ -108,10 +108,8 @@ impl<T> DomainIndex<T> {
 
     /// One hash look-up a label, from the whole name upwards.
     fn state(&self, domain: &str) -> State {
-        if domain.starts_with('[') && !self.literals.is_empty() {
-            let Some(ip) = literal(domain) else { return 0 };
-            let narrowest = self.literals.iter().rposition(|(net, _)| matches_net(net, ip));
-            return narrowest.map_or(0, |i| LITERAL | i as u32);
+        if domain.starts_with('[') {
+            return self.narrowest(domain).map_or(0, |i| LITERAL | i as u32);
         }
         for (start, suffix) in suffixes(domain) {
             if let Some(node) = self.by_name.get(suffix) {
@@ -121,15 +119,24 @@ impl<T> DomainIndex<T> {
         0
     }
 
+    /// The narrowest network that an address literal lies in.
+    fn narrowest(&self, domain: &str) -> Option<usize> {
+        let ip = literal(domain)?;
+        self.literals.iter().rposition(|(net, _)| matches_net(net, ip))
+    }
+
+    /// The entries of a network and of those around it, from the widest.
+    fn around(&self, narrowest: usize) -> impl Iterator<Item = &Vec<Entry<T>>> {
+        let inner = self.literals[narrowest].0;
+        let holds = move |net: &IpNet| net.prefix_len() == 0 || net.contains(&inner);
+        self.literals[..=narrowest].iter().filter(move |(net, _)| holds(net)).map(|(_, list)| list)
+    }
+
     /// What applies to a name, from the most general to the most specific.
     pub fn chain(&self, domain: &str) -> Vec<&T> {
         let mut lists = vec![&self.any];
         if domain.starts_with('[') {
-            if let Some(ip) = literal(domain) {
-                lists.extend(
-                    self.literals.iter().filter(|(net, _)| matches_net(net, ip)).map(|(_, list)| list),
-                );
-            }
+            lists.extend(self.narrowest(domain).into_iter().flat_map(|i| self.around(i)));
         } else {
             let mut upwards = Vec::new();
             for (start, suffix) in suffixes(domain) {
@@ -148,16 +155,19 @@ impl<T> DomainIndex<T> {
 impl<T: Copy + Eq + Hash> DomainIndex<T> {
     /// Finds the classes, once every entry is there.
     pub fn classify(&mut self) {
-        let mut names: Vec<(State, String)> = vec![(0, String::new())];
+        let copied = |chain: Vec<&T>| chain.into_iter().copied().collect::<Vec<T>>();
+        let mut chains = vec![(0, copied(self.chain("")))];
         for (name, node) in &self.by_name {
-            names.push((1 + node * 2 + 1, name.to_string()));
-            names.push((1 + node * 2, format!("-.{name}")));
+            chains.push((1 + node * 2 + 1, copied(self.chain(name))));
+            // A label that no pattern can hold stands for every other subdomain.
+            chains.push((1 + node * 2, copied(self.chain(&format!("\0.{name}")))));
         }
-        let literals = self.literals.iter().enumerate();
-        names.extend(literals.map(|(i, (net, _))| (LITERAL | i as u32, format!("[{}]", net.addr()))));
+        for i in 0..self.literals.len() {
+            let chain = self.any.iter().chain(self.around(i).flatten());
+            chains.push((LITERAL | i as u32, chain.map(|e| e.held).collect()));
+        }
         let mut known: HashMap<Vec<T>, Class> = HashMap::new();
-        for (state, name) in names {
-            let chain: Vec<T> = self.chain(&name).into_iter().copied().collect();
+        for (state, chain) in chains {
             let next = known.len() as Class;
             self.classes.insert(state, *known.entry(chain).or_insert(next));
         }
@@ -220,6 +230,7 @@ mod tests {
         assert_eq!(index.class("x.a.com"), index.class("elsewhere"));
         assert_ne!(index.class("a.com"), index.class("elsewhere"));
         assert_ne!(index.class("[10.1.0.1]"), index.class("[10.2.0.1]"));
+        assert_eq!(index.chain("[10.1.0.1]").len(), 2);
         assert_eq!(index.class("[11.0.0.1]"), index.class("elsewhere"));
     }
 

@@ -246,6 +246,22 @@ fn the_mandatory_minimum_is_asked_for() {
 }
 
 #[test]
+fn bounds_are_kept() {
+    let found = faults(
+        "segment-size 1k\nthreads 0\n<domain *>\n connect-timeout 0\n connection-idle-timeout 11m\n retry-after 10m,0\n</domain>\n\
+         <acct-file /a.csv>\n max-size 500k\n records d\n records b\n</acct-file>\npickup /a /b\npickup /c /d\n",
+    );
+    let has = |part: &str| found.iter().any(|f| f.contains(part));
+    assert_eq!(found.len(), 8, "{found:#?}");
+    assert!(has("segment-size: must be from") && has("threads: 0 is out of range: 1 to 1024"));
+    assert!(
+        has("connect-timeout: must be at least 1s") && has("connection-idle-timeout: must be at most 600s")
+    );
+    assert!(has("retry-after: `0` is not a time above zero") && has("max-size: at least 1M"));
+    assert!(has("`records` may be given only once here") && has("`pickup` may be given only once here"));
+}
+
+#[test]
 fn lenient_mode_leaves_faulty_lines_out() {
     let text =
         format!("{MINIMUM}nonsense 1\n<domain *>\n max-smtp-out x\n bounce-upon-no-mx 1h\n</domain>\n");
