@@ -243,6 +243,8 @@ fn the_mandatory_minimum_is_asked_for() {
     let messages: Vec<&str> = loaded.diagnostics.iter().map(|d| d.message.as_str()).collect();
     assert_eq!(messages, ["no `log-file` is given", "no spool directory is given"]);
     assert!(load("nosuch", &files, true).config.is_none());
+    let found = faults("spool /var/spool/p\n");
+    assert_eq!(found, ["error: spool /var/spool/p is given twice, at /e/config:4 and /e/config:2"]);
 }
 
 #[test]
