@@ -105,10 +105,6 @@ impl Chunks {
         &self.domains
     }
 
-    pub fn into_domains(self) -> Domains {
-        self.domains
-    }
-
     /// Opens a chunk with room for its rows, so that appending does not allocate.
     fn open_at(&mut self, first_row: u64) {
         self.open.rows.first_row = first_row;

@@ -93,7 +93,7 @@ pub enum RenderError {
     Address { header: String, text: String, error: AddressError },
     #[error("header {header}: the local part of `{text}` needs SMTPUTF8, the recipient's does not")]
     NeedsSmtpUtf8 { header: String, text: String },
-    /// `endless`: it ran out of fuel.
+    /// `endless`: it ran out of fuel, or called itself too often.
     #[error("{place}: {message}")]
     Template { place: String, message: String, endless: bool },
     #[error("the message would be larger than {limit} bytes")]

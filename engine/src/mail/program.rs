@@ -211,7 +211,7 @@ impl<'p> Rendering<'p, '_> {
         rendered.map_err(|e| RenderError::Template {
             place: format!("{}, line {}", source.place, e.line().unwrap_or(1)),
             message: describe(&e),
-            endless: e.kind() == ErrorKind::OutOfFuel,
+            endless: e.kind() == ErrorKind::OutOfFuel || e.detail() == Some("recursion limit exceeded"),
         })
     }
 
