@@ -201,6 +201,14 @@ fn an_import_is_refused_when_the_file_has_changed_under_it() {
 }
 
 #[test]
+fn an_import_whose_rows_are_all_stored_ends_without_a_chunk() {
+    let csv = b"email\na@x.example\na@x.example\nb@x.example\nbad\n";
+    let whole = import(csv, &[], Duplicates::Drop, 1, None);
+    let rest = import(csv, &[], Duplicates::Drop, 1, Some(whole.chunks[0].progress));
+    assert_eq!((rest.chunks.len(), rest.end), (0, whole.end));
+}
+
+#[test]
 fn the_list_of_vmtas_has_its_bounds() {
     let plan = Plan::new(&["email".to_owned()], "email", &[]).unwrap();
     for (count, error) in [(0, MembersError::None), (256, MembersError::TooMany(256))] {
