@@ -101,8 +101,7 @@ fn source_hosts(
             continue;
         }
         let before = sources.len();
-        for interface in if_addrs::get_if_addrs().map_err(ProfileError::Interfaces)? {
-            let address = interface.ip();
+        for address in local_addresses().map_err(ProfileError::Interfaces)? {
             // Reference 2.1: never 127.0.0.1.
             if host.network.contains(&address) && address != IpAddr::from([127, 0, 0, 1]) {
                 sources.push(SourceHost { address: Some(address), helo: name.clone() });
@@ -117,6 +116,17 @@ fn source_hosts(
         sources.push(SourceHost { address: None, helo: helo.map_or_else(|| main.clone(), Arc::from) });
     }
     Ok(sources)
+}
+
+/// Every address that an interface of this machine has.
+pub fn local_addresses() -> std::io::Result<Vec<IpAddr>> {
+    let interfaces = nix::ifaddrs::getifaddrs()?;
+    let addresses = interfaces.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
+    });
+    Ok(addresses.collect())
 }
 
 /// The profiles of one shard. Queues with the same settings share one.

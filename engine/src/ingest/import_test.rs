@@ -265,6 +265,23 @@ fn made_up(rows: u64) -> Endless {
 }
 
 #[test]
+fn a_file_of_any_length_takes_the_memory_of_a_batch_and_of_the_addresses_seen() {
+    const ROWS: u64 = 300_000;
+    let mut table = Table::open(Format::Csv, std::io::BufReader::new(made_up(ROWS))).unwrap();
+    let plan = Plan::new(table.columns(), "email", &[field("city", false)]).unwrap();
+    let settings = Settings { vmtas: &vmtas(3), duplicates: Duplicates::Drop, key: [3; 16], resume: None };
+    let mut import = Import::new(plan, &settings).unwrap();
+    let (mut batch, mut taken) = (Batch::new(), Taken::default());
+    while table.read(&mut batch).unwrap() {
+        import.take(&batch, &mut taken).unwrap();
+        assert!(batch.memory() < 512 * 1024 && taken.chunks.len() <= 1);
+        taken.chunks.clear();
+    }
+    assert_eq!(import.finish(&mut taken).unwrap().accepted, ROWS);
+    assert!(import.memory() as u64 <= 16 * ROWS, "{} bytes", import.memory());
+}
+
+#[test]
 #[ignore = "a measurement: cargo test --release -p posthaste --lib -- --ignored --nocapture import_speed"]
 fn import_speed() {
     const ROWS: u64 = 2_000_000;

@@ -1,6 +1,5 @@
 //! Sockets, the reactor, storage back ends, the resolver and clocks: what carries out the decisions of the core.
 
-mod bind;
 pub mod clock;
 pub mod disk;
 pub mod disk_blocking;

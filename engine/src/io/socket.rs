@@ -1,14 +1,13 @@
 //! One outbound TCP connection: a task on the reactor's thread that connects from the source address the shard
 //! chose, carries bytes, and reports what happens. It decides nothing; deadlines are the shard's.
 
-use super::bind;
 use super::reactor::Reactor;
 use crate::shard::{ConnectionId, Input};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
 use std::rc::Rc;
 use tokio::io::Interest;
 use tokio::net::{TcpSocket, TcpStream};
@@ -69,7 +68,7 @@ fn connect(
     let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
     if let Some(from) = from {
-        bind::without_port(socket.as_fd())?;
+        setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
         socket.bind(&SocketAddr::new(from, 0).into())?;
     }
     Ok(TcpSocket::from_std_stream(socket.into()).connect(to))

@@ -1,7 +1,8 @@
 //! The stream against real files and a log in memory. Time is given, nothing sleeps.
 
 use super::*;
-use crate::acct::{Layout, QueueFilter};
+use crate::acct::Layout;
+use crate::spool::SpoolError;
 use crate::spool::record::{Disposition, QueueFailure, RowRef, Said};
 use jiff::tz::TimeZone;
 use std::cell::{Cell, RefCell};
@@ -60,14 +61,15 @@ impl Log for MemoryLog {
     fn position(&self) -> Location {
         Location { segment: 0, offset8: self.at as u32 }
     }
-    fn next(&mut self, rows: bool) -> Option<Entry> {
+    fn next(&mut self, rows: bool) -> Result<Option<Entry>, SpoolError> {
         let entries = self.entries.borrow();
-        let batch = entries.get(self.at)?.clone();
+        let Some(batch) = entries.get(self.at).cloned() else { return Ok(None) };
         self.at += 1;
         if rows {
-            return Some(Entry::Rows { at: Location::default(), submission: Location::default(), rows: 2 });
+            let at = Location::default();
+            return Ok(Some(Entry::Rows { at, submission: at, rows: 2 }));
         }
-        Some(Entry::Outcomes(batch))
+        Ok(Some(Entry::Outcomes(batch)))
     }
     fn submission(&mut self, _: Location) -> Option<Arc<Submission>> {
         Some(Arc::new(Submission { job: "JOB1".into(), accepted_at: NOON.0, ..Submission::default() }))
@@ -152,6 +154,12 @@ impl Place {
     }
 }
 
+fn filter(list: &str) -> Option<vmta_config::QueueFilter> {
+    let text = format!("<spool /s>\n</spool>\n<acct-file /x.csv>\nqueue-filter {list}\n</acct-file>\n");
+    let loaded = vmta_config::load("config", &vmta_config::MemoryFiles::new([("config", text)]), false);
+    loaded.config.unwrap().acct_files()[0].settings.queue_filter.clone()
+}
+
 fn after(seconds: i64) -> Wall {
     Wall(NOON.0 + seconds * 1000)
 }
@@ -170,9 +178,9 @@ fn outcomes_become_lines_in_the_files_that_take_them() {
     ]);
     place.log.entries.borrow_mut()[0].queue_failures.push(QueueFailure { at: NOON.0, attempt: 0, said: 1 });
     let mut other = place.file("t.csv", &["t", "tq"]);
-    other.queue_filter = Some(QueueFilter::parse("*.example/*").unwrap());
+    other.queue_filter = filter("*.example/*");
     let mut none = place.file("none.csv", &["d"]);
-    none.queue_filter = Some(QueueFilter::parse("b.example/*").unwrap());
+    none.queue_filter = filter("b.example/*");
     let mut stream = place.start(vec![place.file("acct.csv", &[]), other, none]);
     stream.finish(NOON).unwrap();
     let kinds = |name: &str| {

@@ -1,0 +1,301 @@
+//! From a finished message to durable, queued recipients: what SMTP submission and pickup files have in common.
+
+use super::owners::{Accepted, Owners, Split};
+use super::profiles::Configured;
+use crate::base::Wall;
+use crate::mail::plain::{self, PlainOptions, Received};
+use crate::ingest::chunk::MembersError;
+use crate::ingest::submission::{self, Rotation, SubmissionError, Submitted};
+use crate::io::storage::{Pending, Storage};
+use crate::mail::{Content, PlainError, header::Header};
+use crate::spool::SpoolError;
+use crate::spool::record::{Committed, Draft, Group, Submission};
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use vmta_config::{AddDate, SourceSettings};
+
+/// A message as a front door hands it over.
+#[derive(Debug, Default)]
+pub struct Handed<'a> {
+    pub sender: &'a str,
+    pub recipients: &'a [String],
+    pub message: &'a [u8],
+    /// LF ends a line too (files).
+    pub lf_ends_lines: bool,
+    /// What the envelope says about them; a header that is allowed to say so may say otherwise.
+    pub job: Option<&'a str>,
+    pub envid: Option<&'a str>,
+    pub virtual_mta: Option<&'a str>,
+    pub smtputf8: bool,
+    /// Accounting's `srcType`.
+    pub source_type: &'static str,
+    /// Name the client gave for itself; empty where there is none.
+    pub client_name: &'a str,
+    pub client_ip: String,
+    pub local_ip: String,
+    /// Identity of the pickup file, empty for other doors (F26).
+    pub pickup_identity: String,
+    /// DSN RET, empty when absent.
+    pub dsn_ret: &'a str,
+}
+
+/// Why a message is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    #[error("specified Virtual MTA '{0}' does not exist")]
+    NoSuchVmta(String),
+    #[error("message: {0}")]
+    Message(#[from] PlainError),
+    #[error("{field}: {problem}")]
+    Header { field: &'static str, problem: String },
+    #[error(transparent)]
+    Recipients(#[from] SubmissionError),
+    #[error(transparent)]
+    Pool(#[from] MembersError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error("the engine is stopping")]
+    Stopping,
+}
+
+/// A message on its way to stable storage.
+pub struct Underway {
+    pending: Pending,
+    ready: Ready,
+}
+
+/// A message ready for the spool, and what its queues will have to know.
+struct Ready {
+    submission: Submission,
+    content: Arc<[u8]>,
+    /// Of each `Rows` draft: domain and VMTA of each row.
+    routes: Vec<Vec<(Arc<str>, Arc<str>)>>,
+}
+
+/// The first `Rows` draft of a group: content and header stand before it.
+const FIRST_ROWS: usize = 2;
+
+/// The way in.
+pub struct Intake {
+    pub storage: Storage,
+    pub owners: Owners,
+    pub configured: Arc<ArcSwap<Configured>>,
+    /// Whose turn it is, by pool.
+    rotations: Mutex<HashMap<String, Rotation>>,
+    /// Keys the rotations' hashes.
+    key: [u8; 16],
+    /// Set when the engine stops: nothing new is begun.
+    pub stopping: AtomicBool,
+    /// Received since the start, for status.
+    pub received: Counts,
+}
+
+#[derive(Debug, Default)]
+pub struct Counts {
+    pub messages: AtomicU64,
+    pub recipients: AtomicU64,
+    pub bytes: AtomicU64,
+}
+
+/// Headers that speak to the engine: (name, honoured by, kept by).
+struct Spoken {
+    virtual_mta: Option<String>,
+    job: Option<String>,
+    envid: Option<String>,
+    remove: Vec<&'static str>,
+}
+
+impl Intake {
+    pub fn new(storage: Storage, owners: Owners, configured: Arc<ArcSwap<Configured>>) -> Intake {
+        let key = fastrand::u128(..).to_le_bytes();
+        Intake { storage, owners, configured, rotations: Mutex::default(), key, stopping: AtomicBool::new(false), received: Counts::default() }
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Checks a message and puts it on the way to the spool; [`Intake::queue`] follows when it is durable.
+    pub async fn take(&self, handed: Handed<'_>, source: &SourceSettings, now: Wall) -> Result<Underway, Refused> {
+        let (group, ready) = self.prepare(handed, source, now)?;
+        let pending = self.storage.submit_async(group).await;
+        Ok(Underway { pending, ready })
+    }
+
+    /// The same for a thread that may block.
+    pub fn take_blocking(&self, handed: Handed<'_>, source: &SourceSettings, now: Wall) -> Result<Underway, Refused> {
+        let (group, ready) = self.prepare(handed, source, now)?;
+        Ok(Underway { pending: self.storage.submit(group), ready })
+    }
+
+    /// Waits until the message is durable and hands its recipients to their queues. Returns the message's name.
+    pub async fn queue(&self, underway: Underway) -> Result<String, Refused> {
+        let committed = underway.pending.await?;
+        let (split, id) = self.split(&committed, underway.ready);
+        self.owners.admit(split).await.map_err(|_| Refused::Stopping)?;
+        Ok(id)
+    }
+
+    pub fn queue_blocking(&self, underway: Underway) -> Result<String, Refused> {
+        let committed = underway.pending.wait()?;
+        let (split, id) = self.split(&committed, underway.ready);
+        self.owners.admit_blocking(split).map_err(|_| Refused::Stopping)?;
+        Ok(id)
+    }
+
+    fn split(&self, committed: &Committed, ready: Ready) -> (Split, String) {
+        let Ready { mut submission, content, routes } = ready;
+        submission.content = committed.places[0].at;
+        let recipients = routes.iter().map(Vec::len).sum::<usize>() as u64;
+        self.received.messages.fetch_add(1, Ordering::Relaxed);
+        self.received.recipients.fetch_add(recipients, Ordering::Relaxed);
+        self.received.bytes.fetch_add(u64::from(submission.size), Ordering::Relaxed);
+        let accepted = Accepted::new(committed.places[1].at, &submission, Some(content));
+        let mut split = Split::new(self.owners.shards());
+        for (draft, rows) in routes.iter().enumerate() {
+            let rows = rows.iter().enumerate().map(|(i, (domain, vmta))| (i as u16, 0, domain, vmta));
+            split.add(&accepted, committed.places[FIRST_ROWS + draft], rows);
+        }
+        (split, format!("{:x}", submission.id))
+    }
+
+    fn prepare(&self, handed: Handed<'_>, source: &SourceSettings, now: Wall) -> Result<(Group, Ready), Refused> {
+        let configured = self.configured.load();
+        let spoken = spoken(handed.message, source)?;
+        let asked = handed.virtual_mta.map(str::to_owned).or(spoken.virtual_mta);
+        let asked = asked.or_else(|| source.default_virtual_mta.clone()).unwrap_or_default();
+        let members = match configured.members(&asked) {
+            Some(members) => members,
+            None if source.reject_invalid_virtual_mta => return Err(Refused::NoSuchVmta(asked)),
+            None => vec!["{default}".to_owned()],
+        };
+        let id = self.storage.new_id();
+        let message = self.finish_message(&handed, source, &spoken.remove, &configured.host, id, now)?;
+        let content = Content::plain_utf8(message, handed.smtputf8);
+        let submission = Submission {
+            id,
+            sender: handed.sender.to_owned(),
+            job: handed.job.map(str::to_owned).or(spoken.job).unwrap_or_default(),
+            envid: handed.envid.map(str::to_owned).or(spoken.envid).unwrap_or_default(),
+            virtual_mta: asked.clone(),
+            source_type: handed.source_type.to_owned(),
+            source_mta: if handed.client_name.is_empty() && handed.client_ip.is_empty() {
+                String::new()
+            } else {
+                format!("{} ({})", handed.client_name, handed.client_ip)
+            },
+            received_from_ip: handed.client_ip.clone(),
+            received_on_ip: handed.local_ip.clone(),
+            accepted_at: now.0,
+            smtputf8: handed.smtputf8,
+            pickup_identity: handed.pickup_identity.clone(),
+            dsn_ret: handed.dsn_ret.to_owned(),
+            ..Submission::default()
+        };
+        let submitted = {
+            let mut rotations = self.rotations.lock().unwrap_or_else(PoisonError::into_inner);
+            let rotation = match rotations.entry(asked) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(Rotation::new(&members, &self.key)?),
+            };
+            if rotation.members() != members {
+                *rotation = Rotation::new(&members, &self.key)?;
+            }
+            submission::plain(submission, &content, handed.recipients.iter().map(String::as_str), rotation)?
+        };
+        Ok(ready(submitted))
+    }
+
+    /// Takes out the headers that spoke to us and adds those the source asks for.
+    fn finish_message(
+        &self,
+        handed: &Handed<'_>,
+        source: &SourceSettings,
+        remove: &[&str],
+        host: &str,
+        id: u64,
+        now: Wall,
+    ) -> Result<Vec<u8>, Refused> {
+        let date = plain::date(now);
+        let (name, message_id) = (format!("{id:x}"), format!("<{id:x}@{host}>"));
+        let mut remove = remove.to_vec();
+        if source.add_date_header == AddDate::Override {
+            remove.push("date");
+        }
+        let hidden = source.hide_message_source;
+        let received = Received {
+            from: if hidden { host } else { handed.client_name },
+            ip: if hidden { "localhost" } else { &handed.client_ip },
+            by: host,
+            id: &name,
+            recipient: match handed.recipients {
+                [one] => Some(one),
+                _ => None,
+            },
+            date: &date,
+            sender: handed.sender,
+        };
+        let options = PlainOptions {
+            lf_ends_lines: handed.lf_ends_lines,
+            remove: &remove,
+            received: (source.add_received_header && handed.source_type == "smtp").then_some(received),
+            date: (source.add_date_header != AddDate::No).then_some(date.as_str()),
+            message_id: source.add_message_id_header.then_some(message_id.as_str()),
+        };
+        Ok(plain::prepare_plain(handed.message, &options)?)
+    }
+}
+
+/// Takes from a finished group what the queues need.
+fn ready(submitted: Submitted) -> (Group, Ready) {
+    let Submitted { group, routes } = submitted;
+    let mut made = Ready { submission: Submission::default(), content: Arc::from([]), routes: Vec::new() };
+    let mut vmtas: Vec<Arc<str>> = Vec::new();
+    for draft in &group.drafts {
+        match draft {
+            Draft::Content(bytes) => made.content = bytes.clone(),
+            Draft::Accepted { submission, .. } => made.submission = submission.clone(),
+            Draft::Rows { rows, .. } => {
+                if vmtas.is_empty() {
+                    vmtas = rows.vmtas.iter().map(|name| name.as_str().into()).collect();
+                }
+                made.routes.push(Vec::with_capacity(rows.ends.len()));
+            }
+            Draft::Control(_) => {}
+        }
+    }
+    for route in routes {
+        let Draft::Rows { rows, .. } = &group.drafts[route.draft] else { continue };
+        let vmta = vmtas[usize::from(rows.vmta[usize::from(route.index)])].clone();
+        made.routes[route.draft - FIRST_ROWS].push((route.domain, vmta));
+    }
+    (group, made)
+}
+
+/// Reads the headers that speak to the engine (reference 6.2); all of them are taken out unless the source retains
+/// them.
+fn spoken(message: &[u8], source: &SourceSettings) -> Result<Spoken, Refused> {
+    let header = Header::scan(message);
+    let value = |field: &'static str, honoured: bool| -> Result<Option<String>, Refused> {
+        let Some(found) = header.find(field).filter(|_| honoured) else { return Ok(None) };
+        let text = String::from_utf8(header.unfolded(found))
+            .map_err(|_| Refused::Header { field, problem: "is not UTF-8".to_owned() })?;
+        if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            let problem = format!("{text:?} holds white space or control characters");
+            return Err(Refused::Header { field, problem });
+        }
+        Ok(Some(text).filter(|t| !t.is_empty()))
+    };
+    let mut remove: Vec<&'static str> = plain::CONTROL_HEADERS.to_vec();
+    let retained = [("x-virtual-mta", source.retain_x_virtual_mta), ("x-job", source.retain_x_job)];
+    remove.retain(|name| !retained.contains(&(name, true)));
+    Ok(Spoken {
+        virtual_mta: value("x-virtual-mta", source.process_x_virtual_mta)?,
+        job: value("x-job", source.process_x_job)?,
+        envid: value("x-envid", source.process_x_envid)?,
+        remove,
+    })
+}

@@ -1,0 +1,179 @@
+//! SMTP submission: which clients are served and how, by their `<source>`, and where their messages go.
+
+use super::intake::{Handed, Intake, Refused};
+use crate::io::clock::{self, Clock};
+use crate::io::smtp_listener::{Arrival, Clients, Reception, Refusal, Submit, serve};
+use crate::smtp::server::{Relay, RelayDomains, ServerOptions};
+use arc_swap::ArcSwap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use vmta_config::{SmtpListener, SourceSettings};
+
+use super::profiles::{Configured, local_addresses};
+
+/// Sessions of one client address (reliability 1.3).
+const MAX_PER_CLIENT: usize = 50;
+/// Bytes of a message where the configuration sets no limit.
+const MAX_MESSAGE: usize = 25_000_000;
+/// Clients whose settings are remembered.
+const REMEMBERED: usize = 4096;
+
+/// The settings of one client, merged once.
+#[derive(Debug)]
+struct Client {
+    settings: SourceSettings,
+    options: Arc<ServerOptions>,
+}
+
+/// Messages of one listener.
+struct Door {
+    intake: Arc<Intake>,
+    configured: Arc<ArcSwap<Configured>>,
+    source: Option<String>,
+    known: Mutex<std::collections::HashMap<std::net::IpAddr, (Arc<Configured>, Arc<Client>)>>,
+}
+
+impl Door {
+    fn client(&self, peer: SocketAddr) -> Arc<Client> {
+        let configured = self.configured.load_full();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, client)) = known.get(&peer.ip()).filter(|(of, _)| Arc::ptr_eq(of, &configured)) {
+            let _ = of;
+            return client.clone();
+        }
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        let settings = configured.config.source_for(peer.ip(), self.source.as_deref());
+        let options = Arc::new(options(&configured, &settings));
+        let client = Arc::new(Client { settings, options });
+        known.insert(peer.ip(), (configured, client.clone()));
+        client
+    }
+}
+
+fn options(configured: &Arc<Configured>, settings: &SourceSettings) -> ServerOptions {
+    let relay = if settings.always_allow_relaying {
+        Relay::Open
+    } else {
+        let configured = configured.clone();
+        Relay::Closed { to: RelayDomains::new(move |domain| configured.config.relays(domain)) }
+    };
+    let defaults = ServerOptions::new(&configured.host);
+    ServerOptions {
+        relay,
+        smtputf8: settings.allow_smtputf8,
+        max_message_size: settings.max_message_size.map_or(MAX_MESSAGE, |n| usize::try_from(n).unwrap_or(MAX_MESSAGE)),
+        max_recipients: settings.max_rcpt_per_message.map_or(defaults.max_recipients, |n| n as usize),
+        max_hops: settings.max_message_hops as usize,
+        command_timeout: settings.smtp_command_timeout,
+        data_timeout: settings.smtp_data_timeout,
+        ..defaults
+    }
+}
+
+impl Submit for Door {
+    async fn submit(&self, arrival: Arrival) -> Result<String, Refusal> {
+        let client = self.client(arrival.peer);
+        let envelope = &arrival.envelope;
+        let handed = Handed {
+            sender: &envelope.sender,
+            recipients: &envelope.recipients,
+            message: &arrival.message,
+            smtputf8: envelope.smtputf8,
+            source_type: "smtp",
+            client_name: &envelope.helo,
+            client_ip: arrival.peer.ip().to_string(),
+            local_ip: arrival.local.ip().to_string(),
+            ..Handed::default()
+        };
+        let underway = self.intake.take(handed, &client.settings, clock::wall()).await.map_err(refusal)?;
+        self.intake.queue(underway).await.map_err(refusal)
+    }
+}
+
+/// The reply that tells a client why its message is not taken.
+fn refusal(refused: Refused) -> Refusal {
+    let (code, status) = match &refused {
+        Refused::NoSuchVmta(_) => (550, "5.5.0"),
+        Refused::Message(_) => (550, "5.6.0"),
+        Refused::Header { .. } => (550, "5.6.0"),
+        Refused::Recipients(_) => (550, "5.1.3"),
+        Refused::Pool(_) => (451, "4.3.5"),
+        Refused::Spool(e) if e.is_transient() => (452, "4.3.1"),
+        Refused::Spool(_) => (451, "4.3.0"),
+        Refused::Stopping => (421, "4.3.2"),
+    };
+    Refusal { code, text: format!("{status} {refused}") }
+}
+
+/// A listener whose address is bound.
+pub struct Bound {
+    listeners: Vec<TcpListener>,
+    source: Option<String>,
+}
+
+impl Bound {
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.listeners.iter().filter_map(|l| l.local_addr().ok())
+    }
+}
+
+/// Binds what the configuration listens on; all of it or nothing.
+pub async fn bind(listener: &SmtpListener) -> io::Result<Bound> {
+    let addresses = match listener.address() {
+        Some(address) => vec![address],
+        None => local_addresses()?
+            .into_iter()
+            .filter(|ip| listener.network.contains(ip))
+            .map(|ip| SocketAddr::new(ip, listener.port))
+            .collect(),
+    };
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let bound = TcpListener::bind(address).await;
+        listeners.push(bound.map_err(|e| {
+            io::Error::new(e.kind(), format!("{}: cannot listen on {address}: {e}", listener.origin))
+        })?);
+    }
+    Ok(Bound { listeners, source: listener.source.clone() })
+}
+
+/// Serves the bound addresses until `stop` is true; returns when every session has ended.
+pub fn start(
+    bound: Bound,
+    intake: &Arc<Intake>,
+    clients: &Arc<Clients>,
+    clock: Clock,
+    stop: &watch::Receiver<bool>,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let door = Arc::new(Door {
+        intake: intake.clone(),
+        configured: intake.configured.clone(),
+        source: bound.source,
+        known: Mutex::default(),
+    });
+    let receive = {
+        let door = door.clone();
+        Arc::new(move |peer: SocketAddr, _: SocketAddr| {
+            let client = door.client(peer);
+            if client.settings.smtp_service {
+                Reception::Serve(client.options.clone())
+            } else {
+                Reception::Refuse(client.options.clone())
+            }
+        })
+    };
+    let serving = bound.listeners.into_iter().map(|listener| {
+        tokio::spawn(serve(listener, receive.clone(), clients.clone(), door.clone(), clock, stop.clone()))
+    });
+    serving.collect()
+}
+
+/// Room for sessions, over all listeners.
+pub fn clients(configured: &Configured) -> Arc<Clients> {
+    Clients::new(configured.config.global().total_max_smtp_in as usize, MAX_PER_CLIENT)
+}
