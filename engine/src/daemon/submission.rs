@@ -56,7 +56,10 @@ impl Door {
 }
 
 fn options(configured: &Arc<Configured>, settings: &SourceSettings) -> ServerOptions {
-    let relay = if settings.always_allow_relaying {
+    let relay = if settings.require_auth {
+        // Nobody can authenticate yet: closed to everybody rather than open by mistake.
+        Relay::Closed { to: RelayDomains::none() }
+    } else if settings.always_allow_relaying {
         Relay::Open
     } else {
         let configured = configured.clone();
@@ -142,6 +145,13 @@ pub async fn bind(listener: &SmtpListener) -> io::Result<Bound> {
         })?);
     }
     Ok(Bound { listeners, source: listener.source.clone() })
+}
+
+/// The listener of a configuration that names none.
+pub async fn bind_default() -> io::Result<Bound> {
+    let address = SocketAddr::from(([0, 0, 0, 0], 25));
+    let listener = TcpListener::bind(address).await.map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))?;
+    Ok(Bound { listeners: vec![listener], source: None })
 }
 
 /// Serves the bound addresses until `stop` is true; returns when every session has ended.
