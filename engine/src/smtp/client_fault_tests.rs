@@ -338,6 +338,20 @@ fn s13_surplus_and_early_replies() {
     let early = protocol(ProtocolError::Early(250));
     assert!(talk.closed().contains(&broken(1, Stage::Content, early)));
 
+    // Refused in the middle of the content: the message's own refusal, and the end of the connection.
+    let mut talk = Talk::open("PIPELINING", |_| {});
+    talk.start(1, &["x"]);
+    talk.written();
+    talk.says("S: 250 a\nS: 250 b\nS: 354 go");
+    talk.body(&"x\r\n".repeat(1000));
+    talk.client.output().drain(..500);
+    talk.client.sent(talk.now, 500);
+    talk.says("S: 552 5.3.4 too big");
+    let early = protocol(ProtocolError::Early(552));
+    let events = talk.closed();
+    assert_eq!(events[1], finished(1, Stage::Content, 552, "5.3.4 too big"));
+    assert_eq!(events.last(), Some(&failed(Stage::Content, early)));
+
     // A second final reply, while idle.
     let mut talk = with_content(13);
     talk.says("S: 452 no\nS: 250 yes");
@@ -415,6 +429,23 @@ fn s17_s18_s20_refused_here() {
     talk.client.start(talk.now, Transaction { size: 50, sender: "a\r\nb@c".into(), ..mail(1, &["x"]) });
     assert_eq!(talk.events(), local(LocalFailure::BadSender));
     assert_eq!(talk.written(), "");
+    // A domain needs no SMTPUTF8.
+    talk.client.start(talk.now, Transaction { size: 50, sender: "a@bücher.example".into(), ..mail(1, &[]) });
+    talk.client.start(
+        talk.now,
+        Transaction {
+            size: 50,
+            recipients: ["x@bücher.example".to_owned()].into_iter().collect(),
+            ..mail(1, &[])
+        },
+    );
+    talk.says(
+        "C: MAIL FROM:<a@a.example> SIZE=50\nS: 250 a\nC: RCPT TO:<x@xn--bcher-kva.example>\nS: 550 no",
+    );
+    assert_eq!(talk.events().len(), 5);
+    talk.client.start(talk.now, Transaction { size: 50, ..mail(2, &["x"]) });
+    talk.says("C: RSET\nS: 250 ok\nC: MAIL FROM:<a@a.example> SIZE=50\nS: 550 no");
+    assert_eq!(talk.events().len(), 2);
     // Only the recipients concerned.
     talk.client.start(talk.now, Transaction { size: 50, ..mail(1, &["jürgen", "x", "a> b", "", "c\nd"]) });
     let fate = |index, failure| Event::Recipient { token: 1, index, fate: RecipientFate::Local(failure) };

@@ -34,4 +34,6 @@ mod server_attack_tests;
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]
+mod speed_tests;
+#[cfg(test)]
 mod tls_tests;
