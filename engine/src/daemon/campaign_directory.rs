@@ -2,10 +2,10 @@
 //! Used by `send` to check a campaign and by pickup to import it, so that both say the same about it.
 
 use crate::ingest::{
-    ArchiveError, Campaign, CampaignError, Plan, PlanError, Table, TableError, TemplateFiles, UsedField,
-    check_archive, open_compressed,
+    ArchiveError, Campaign, CampaignError, PrepareError, Prepared, Table, TableError, TemplateBytes,
+    TemplateFiles, check_archive, open_compressed, prepare,
 };
-use crate::mail::{Content, Fixed, Template, TemplateError, TemplateSource};
+use crate::mail::Fixed;
 use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, Read};
@@ -29,8 +29,6 @@ pub enum CampaignFault {
     NotAFile { file: String },
     #[error("{file}: longer than {MAX_TEMPLATE} bytes")]
     TooLong { file: String },
-    #[error("{file}: not UTF-8 at byte {at}; save it as UTF-8")]
-    NotUtf8 { file: String, at: usize },
     #[error(transparent)]
     Campaign(#[from] CampaignError),
     #[error("{file}: {source}")]
@@ -38,17 +36,14 @@ pub enum CampaignFault {
     #[error("{file}: {source}")]
     Table { file: String, source: TableError },
     #[error(transparent)]
-    Template(#[from] TemplateError),
-    #[error("{file}: {source}")]
-    Plan { file: String, source: PlanError },
+    Prepare(#[from] PrepareError),
 }
 
 /// A campaign ready to be imported.
 pub struct CampaignDirectory {
     pub campaign: Campaign,
-    pub content: Content,
-    /// Names of the fields whose values each row stores.
-    pub plan: Plan,
+    /// The template, compiled, and the columns that are stored.
+    pub prepared: Prepared,
     pub table: Table<Box<dyn BufRead + Send>>,
 }
 
@@ -66,22 +61,11 @@ impl CampaignDirectory {
         let campaign = Campaign::parse(&text)
             .map_err(|errors| errors.into_iter().map(CampaignFault::from).collect::<Vec<_>>())?;
         let mut table = open_table(directory, &campaign).map_err(one)?;
-        let content = compile(directory, &campaign, table.columns(), &fixed(&campaign))?;
-        let used: Vec<UsedField> = content
-            .fields()
-            .iter()
-            .zip(content.fields_in_headers())
-            .map(|(name, in_header)| UsedField { name: name.clone(), in_header })
-            .collect();
-        let plan = Plan::new(table.columns(), &campaign.email_column, &used).map_err(|errors| {
-            let file = campaign.recipients.name.clone();
-            errors
-                .into_iter()
-                .map(|source| CampaignFault::Plan { file: file.clone(), source })
-                .collect::<Vec<_>>()
-        })?;
-        table.require(plan.columns());
-        Ok(CampaignDirectory { campaign, content, plan, table })
+        let files = Template::read(directory, &campaign).map_err(one)?;
+        let prepared = prepare(&campaign, files.bytes(), table.columns(), &fixed(&campaign))
+            .map_err(|errors| errors.into_iter().map(CampaignFault::from).collect::<Vec<_>>())?;
+        table.require(prepared.plan.columns());
+        Ok(CampaignDirectory { campaign, prepared, table })
     }
 }
 
@@ -112,11 +96,6 @@ fn read(directory: &Path, name: &str) -> Result<Vec<u8>, CampaignFault> {
     Ok(bytes)
 }
 
-fn read_text(directory: &Path, name: &str) -> Result<String, CampaignFault> {
-    let text = String::from_utf8(read(directory, name)?);
-    text.map_err(|e| CampaignFault::NotUtf8 { file: name.to_owned(), at: e.utf8_error().valid_up_to() })
-}
-
 fn open_table(
     directory: &Path,
     campaign: &Campaign,
@@ -131,24 +110,27 @@ fn open_table(
     Table::open(file.format, input).map_err(|source| CampaignFault::Table { file: name(), source })
 }
 
-fn compile(
-    directory: &Path,
-    campaign: &Campaign,
-    columns: &[String],
-    fixed: &Fixed,
-) -> Result<Content, Vec<CampaignFault>> {
-    let compile = |source: TemplateSource<'_>| {
-        let template =
-            Template { source, headers: &campaign.headers, syntax: campaign.syntax, fields: columns };
-        Content::compile(&template, fixed)
-            .map_err(|errors| errors.into_iter().map(CampaignFault::from).collect::<Vec<_>>())
-    };
-    match &campaign.template {
-        TemplateFiles::Eml(name) => compile(TemplateSource::Eml(&read(directory, name).map_err(one)?)),
-        TemplateFiles::Parts { html, text } => {
-            let part = |name: &Option<String>| name.as_deref().map(|n| read_text(directory, n)).transpose();
-            let (html, text) = (part(html).map_err(one)?, part(text).map_err(one)?);
-            compile(TemplateSource::Parts { html: html.as_deref(), text: text.as_deref() })
+/// The template's files, read.
+enum Template {
+    Eml(Vec<u8>),
+    Parts { html: Option<Vec<u8>>, text: Option<Vec<u8>> },
+}
+
+impl Template {
+    fn read(directory: &Path, campaign: &Campaign) -> Result<Template, CampaignFault> {
+        let part = |name: &Option<String>| name.as_deref().map(|n| read(directory, n)).transpose();
+        Ok(match &campaign.template {
+            TemplateFiles::Eml(name) => Template::Eml(read(directory, name)?),
+            TemplateFiles::Parts { html, text } => Template::Parts { html: part(html)?, text: part(text)? },
+        })
+    }
+
+    fn bytes(&self) -> TemplateBytes<'_> {
+        match self {
+            Template::Eml(bytes) => TemplateBytes::Eml(bytes),
+            Template::Parts { html, text } => {
+                TemplateBytes::Parts { html: html.as_deref(), text: text.as_deref() }
+            }
         }
     }
 }
@@ -187,7 +169,7 @@ mod tests {
         let dir = campaign(&files);
         let opened = CampaignDirectory::open(dir.path(), |_| Fixed::default()).ok().unwrap();
         assert_eq!(opened.campaign.job, "spring");
-        assert_eq!(opened.plan.field_names(), ["name", "code"]);
+        assert_eq!(opened.prepared.plan.field_names(), ["name", "code"]);
     }
 
     #[test]
