@@ -71,7 +71,10 @@ fn join_pools(builder: &mut Builder) {
             }
             if let (Some(_), Some(_)) = (vmta.pool_level, pool.level) {
                 let other = vmta.pools.last().map_or("", String::as_str);
-                wrong.push((&pool.name, format!("`{member}` is also in pool `{other}`, and both define <domain>")));
+                wrong.push((
+                    &pool.name,
+                    format!("`{member}` is also in pool `{other}`, and both define <domain>"),
+                ));
                 continue;
             }
             vmta.pool_level = vmta.pool_level.or(pool.level);

@@ -276,7 +276,9 @@ impl Config {
     /// What applies to mail that comes in under a name alone, such as `{pickup}`.
     pub fn source_named(&self, name: &str) -> SourceSettings {
         let named = self.sources_by_name.get(name);
-        SourceSettings::read(&Slots::merge(std::iter::once(&self.source_base).chain(named).map(Vec::as_slice)))
+        SourceSettings::read(&Slots::merge(
+            std::iter::once(&self.source_base).chain(named).map(Vec::as_slice),
+        ))
     }
 
     pub fn has_source(&self, name: &str) -> bool {

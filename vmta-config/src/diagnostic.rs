@@ -45,10 +45,14 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// Where the file was included, innermost first.
     pub included_at: Vec<Origin>,
+    /// File in the order of reading, line and column: the order findings are reported in.
+    order: (u32, u32, u32),
 }
 
 /// Widest stretch of a line that is shown.
 const SHOWN: usize = 140;
+/// Longest mark.
+const MARKED: usize = 60;
 
 impl Diagnostic {
     pub(crate) fn at(sources: &Sources, place: Place, message: String) -> Diagnostic {
@@ -65,6 +69,7 @@ impl Diagnostic {
             text,
             help: None,
             included_at: sources.includes(place),
+            order: (place.file, place.line, place.start),
         }
     }
 
@@ -78,6 +83,7 @@ impl Diagnostic {
             text: String::new(),
             help: None,
             included_at: Vec::new(),
+            order: (u32::MAX, 0, 0),
         }
     }
 
@@ -110,7 +116,7 @@ impl Diagnostic {
         if first + SHOWN < length {
             text.push_str(" ...");
         }
-        let marked = (self.length as usize).min(SHOWN).min(text.chars().count().saturating_sub(at)).max(1);
+        let marked = (self.length as usize).min(MARKED).min(text.chars().count().saturating_sub(at)).max(1);
         (text, at, marked)
     }
 }
@@ -164,7 +170,9 @@ impl Findings {
     }
 
     fn keep(&mut self, diagnostic: Diagnostic) {
-        if self.kept.len() < MAX_KEPT || (diagnostic.is_error() && !self.kept.iter().any(Diagnostic::is_error)) {
+        if self.kept.len() < MAX_KEPT
+            || (diagnostic.is_error() && !self.kept.iter().any(Diagnostic::is_error))
+        {
             self.kept.push(diagnostic);
         } else {
             self.left_out += 1;
@@ -172,6 +180,7 @@ impl Findings {
     }
 
     pub fn finish(mut self) -> Vec<Diagnostic> {
+        self.kept.sort_by_key(|d| d.order);
         if self.left_out > 0 {
             let message = format!("{} more findings are not shown", self.left_out);
             self.kept.push(Diagnostic::whole(message).warning());

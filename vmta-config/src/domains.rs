@@ -114,7 +114,9 @@ impl<T> DomainIndex<T> {
         let mut lists = vec![&self.any];
         if domain.starts_with('[') {
             if let Some(ip) = literal(domain) {
-                lists.extend(self.literals.iter().filter(|(net, _)| matches_net(net, ip)).map(|(_, list)| list));
+                lists.extend(
+                    self.literals.iter().filter(|(net, _)| matches_net(net, ip)).map(|(_, list)| list),
+                );
             }
         } else {
             let mut upwards = Vec::new();

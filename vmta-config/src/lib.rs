@@ -43,6 +43,6 @@ pub use settings::{
 };
 pub use table::{Directive, Status, directives};
 pub use value::{
-    DailyLimit, DomainPattern, FieldSelection, HeaderField, HostAndPort, MailHost, ParseError, Pattern,
-    Named, QueueFilter, Rate, RecordType, Route, SmtpAction, SourceHost, Syntax, Value, VolumeRate,
+    DailyLimit, DomainPattern, FieldSelection, HeaderField, HostAndPort, MailHost, Named, ParseError,
+    Pattern, QueueFilter, Rate, RecordType, Route, SmtpAction, SourceHost, Syntax, Value, VolumeRate,
 };

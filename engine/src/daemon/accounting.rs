@@ -57,7 +57,7 @@ struct Shown {
 pub struct Accounting {
     orders: Sender<Order>,
     shown: Arc<Shown>,
-    thread: JoinHandle<()>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// How accounting is doing.
@@ -88,7 +88,7 @@ impl Accounting {
             .name("accounting".into())
             .spawn(move || run(Stream::new(options, log), &incoming, &seen))
             .map_err(AccountingError::Thread)?;
-        Ok(Accounting { orders, shown, thread })
+        Ok(Accounting { orders, shown, thread: Mutex::new(Some(thread)) })
     }
 
     /// Begins a new file in place of the one with this target, or of every file (`rotate acct [file]`).
@@ -108,9 +108,10 @@ impl Accounting {
     }
 
     /// Writes the lines of all that is durable in the log, saves the cursor and ends the thread.
-    pub fn stop(self) {
+    pub fn stop(&self) {
         let _ = self.orders.send(Order::Stop);
-        if self.thread.join().is_err() {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!(
                 "the accounting thread ended in a panic; its lines are written at the next start"
             );

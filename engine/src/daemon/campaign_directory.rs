@@ -1,200 +1,103 @@
-//! A campaign's directory, opened: its description, its compiled template, and its recipients up to the first row.
-//! Used by `send` to check a campaign and by pickup to import it, so that both say the same about it.
+//! A campaign's directory, opened: its description, its compiled template, and its recipients up to the first row. Used by
+//! `send` to check a campaign and by the import to read it, so that both say the same about it.
 
-use crate::ingest::{
-    ArchiveError, Campaign, CampaignError, PrepareError, Prepared, Table, TableError, TemplateBytes,
-    TemplateFiles, check_archive, open_compressed, prepare,
-};
+use super::directory::Directory;
+use crate::ingest::campaign::{Campaign, MAX_CAMPAIGN, RecipientsFile, TemplateFiles};
+use crate::ingest::compressed::{check_archive, open_compressed};
+use crate::ingest::prepare::{self, Prepared, TemplateBytes};
+use crate::ingest::table::Table;
 use crate::mail::Fixed;
-use rustix::fs::OFlags;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, Read};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use thiserror::Error;
+use rustix::fs::Stat;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{BufRead, Read, Seek};
 
 /// Name of the description.
 pub const DESCRIPTION: &str = "campaign.toml";
-/// Longest template or body, bytes.
+/// Bytes of a template file.
 const MAX_TEMPLATE: u64 = 25 << 20;
-/// Most bytes a compressed recipients file may decode to.
+/// Bytes that a compressed recipients file may decode to.
 const MAX_DECODED: u64 = 1 << 40;
-
-/// What is wrong with a campaign; `Display` is a line for the `.reason` file.
-#[derive(Debug, Error)]
-pub enum CampaignFault {
-    #[error("{file}: {source}")]
-    File { file: String, source: io::Error },
-    #[error("{file}: it is not a plain file; put the file itself into the campaign's directory")]
-    NotAFile { file: String },
-    #[error("{file}: longer than {MAX_TEMPLATE} bytes")]
-    TooLong { file: String },
-    #[error(transparent)]
-    Campaign(#[from] CampaignError),
-    #[error("{file}: {source}")]
-    Archive { file: String, source: ArchiveError },
-    #[error("{file}: {source}")]
-    Table { file: String, source: TableError },
-    #[error(transparent)]
-    Prepare(#[from] PrepareError),
-}
 
 /// A campaign ready to be imported.
 pub struct CampaignDirectory {
     pub campaign: Campaign,
-    /// The template, compiled, and the columns that are stored.
     pub prepared: Prepared,
     pub table: Table<Box<dyn BufRead + Send>>,
+    /// Of the recipients file: what tells the campaign from others (F26).
+    pub stat: Stat,
 }
 
 impl CampaignDirectory {
-    /// Opens the campaign in `directory` and checks everything but the rows. `fixed` gives what the content takes over
-    /// from the submission (a check may give anything).
+    /// Opens the campaign in `dir` and checks everything but the rows. `fixed` gives what the content takes over from the
+    /// submission (a check may give anything).
     ///
     /// # Errors
-    /// Everything that is wrong with it.
-    pub fn open(
-        directory: &Path,
-        fixed: impl FnOnce(&Campaign) -> Fixed,
-    ) -> Result<CampaignDirectory, Vec<CampaignFault>> {
-        let text = read(directory, DESCRIPTION).map_err(one)?;
-        let campaign = Campaign::parse(&text)
-            .map_err(|errors| errors.into_iter().map(CampaignFault::from).collect::<Vec<_>>())?;
-        let mut table = open_table(directory, &campaign).map_err(one)?;
-        let files = Template::read(directory, &campaign).map_err(one)?;
-        let prepared = prepare(&campaign, files.bytes(), table.columns(), &fixed(&campaign))
-            .map_err(|errors| errors.into_iter().map(CampaignFault::from).collect::<Vec<_>>())?;
+    /// Everything that is wrong with it, a line each.
+    pub fn open(dir: &Directory, fixed: impl FnOnce(&Campaign) -> Fixed) -> Result<CampaignDirectory, String> {
+        let text = read_file(dir, DESCRIPTION, MAX_CAMPAIGN as u64)?;
+        let campaign = Campaign::parse(&text).map_err(|errors| {
+            errors.iter().fold(String::new(), |all, e| all + &format!("{DESCRIPTION}: {e}\n"))
+        })?;
+        if campaign.verp {
+            return Err(format!(
+                "{DESCRIPTION}: verp = true: signed return paths per recipient are not available yet; write verp = false\n"
+            ));
+        }
+        let file = &campaign.recipients;
+        let named = |e: &dyn std::fmt::Display| format!("{}: {e}\n", file.name);
+        let (recipients, stat) = dir.open_file(OsStr::new(&file.name)).map_err(|e| named(&e))?;
+        let mut table = open_table(recipients, file).map_err(|e| named(&e))?;
+        let template = Template::read(dir, &campaign.template)?;
+        let prepared = prepare::prepare(&campaign, template.bytes(), table.columns(), &fixed(&campaign))
+            .map_err(|errors| errors.iter().fold(String::new(), |all, e| all + &format!("{e}\n")))?;
         table.require(prepared.plan.columns());
-        Ok(CampaignDirectory { campaign, prepared, table })
+        Ok(CampaignDirectory { campaign, prepared, table, stat })
     }
 }
 
-fn one(fault: CampaignFault) -> Vec<CampaignFault> {
-    vec![fault]
-}
-
-/// Opens a file of the campaign: a plain one, and no link that leads out of the directory.
-fn open(directory: &Path, name: &str) -> Result<File, CampaignFault> {
-    let trouble = |source| CampaignFault::File { file: name.to_owned(), source };
-    let path: PathBuf = directory.join(name);
-    // NONBLOCK, so that a pipe put there cannot hold the engine up.
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(trouble)?;
-    if !file.metadata().map_err(trouble)?.is_file() {
-        return Err(CampaignFault::NotAFile { file: name.to_owned() });
-    }
-    Ok(file)
-}
-
-fn read(directory: &Path, name: &str) -> Result<Vec<u8>, CampaignFault> {
+fn read_file(dir: &Directory, name: &str, most: u64) -> Result<Vec<u8>, String> {
+    let (file, _) = dir.open_file(OsStr::new(name)).map_err(|e| {
+        if e.is_gone() { format!("{name}: there is no such file in the campaign's directory\n") } else { format!("{name}: {e}\n") }
+    })?;
     let mut bytes = Vec::new();
-    let source = open(directory, name)?.take(MAX_TEMPLATE + 1).read_to_end(&mut bytes);
-    source.map_err(|source| CampaignFault::File { file: name.to_owned(), source })?;
-    if bytes.len() as u64 > MAX_TEMPLATE {
-        return Err(CampaignFault::TooLong { file: name.to_owned() });
+    let read = file.take(most + 1).read_to_end(&mut bytes).map_err(|e| format!("{name}: {e}\n"))?;
+    if read as u64 > most {
+        return Err(format!("{name}: the file is larger than {most} bytes\n"));
     }
     Ok(bytes)
 }
 
 fn open_table(
-    directory: &Path,
-    campaign: &Campaign,
-) -> Result<Table<Box<dyn BufRead + Send>>, CampaignFault> {
-    let file = &campaign.recipients;
-    let name = || file.name.clone();
+    mut file: File,
+    described: &RecipientsFile,
+) -> Result<Table<Box<dyn BufRead + Send>>, String> {
     // A damaged archive must be found before the first row is taken.
-    check_archive(open(directory, &file.name)?, file.compression, MAX_DECODED)
-        .map_err(|source| CampaignFault::Archive { file: name(), source })?;
-    let input = open_compressed(open(directory, &file.name)?, file.compression)
-        .map_err(|source| CampaignFault::File { file: name(), source })?;
-    Table::open(file.format, input).map_err(|source| CampaignFault::Table { file: name(), source })
+    check_archive(&file, described.compression, MAX_DECODED).map_err(|e| e.to_string())?;
+    file.rewind().map_err(|e| e.to_string())?;
+    let input = open_compressed(file, described.compression).map_err(|e| e.to_string())?;
+    Table::open(described.format, input).map_err(|e| e.to_string())
 }
 
-/// The template's files, read.
+/// The bytes of the template files.
 enum Template {
     Eml(Vec<u8>),
     Parts { html: Option<Vec<u8>>, text: Option<Vec<u8>> },
 }
 
 impl Template {
-    fn read(directory: &Path, campaign: &Campaign) -> Result<Template, CampaignFault> {
-        let part = |name: &Option<String>| name.as_deref().map(|n| read(directory, n)).transpose();
-        Ok(match &campaign.template {
-            TemplateFiles::Eml(name) => Template::Eml(read(directory, name)?),
-            TemplateFiles::Parts { html, text } => Template::Parts { html: part(html)?, text: part(text)? },
+    fn read(dir: &Directory, files: &TemplateFiles) -> Result<Template, String> {
+        let read = |name: &Option<String>| name.as_ref().map(|n| read_file(dir, n, MAX_TEMPLATE)).transpose();
+        Ok(match files {
+            TemplateFiles::Eml(name) => Template::Eml(read_file(dir, name, MAX_TEMPLATE)?),
+            TemplateFiles::Parts { html, text } => Template::Parts { html: read(html)?, text: read(text)? },
         })
     }
 
     fn bytes(&self) -> TemplateBytes<'_> {
         match self {
             Template::Eml(bytes) => TemplateBytes::Eml(bytes),
-            Template::Parts { html, text } => {
-                TemplateBytes::Parts { html: html.as_deref(), text: text.as_deref() }
-            }
+            Template::Parts { html, text } => TemplateBytes::Parts { html: html.as_deref(), text: text.as_deref() },
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    const CAMPAIGN: &str = "job = \"spring\"\nenvelope-sender = \"b@news.example\"\ntext = \"body.txt\"\n\
-        recipients = \"list.csv\"\n[headers]\nFrom = \"n@news.example\"\nSubject = \"Hello {{ name }}\"\n";
-
-    fn campaign(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            fs::write(dir.path().join(name), text).unwrap();
-        }
-        dir
-    }
-
-    fn faults(files: &[(&str, &str)]) -> Vec<String> {
-        let dir = campaign(files);
-        match CampaignDirectory::open(dir.path(), |_| Fixed::default()) {
-            Ok(_) => Vec::new(),
-            Err(faults) => faults.iter().map(ToString::to_string).collect(),
-        }
-    }
-
-    #[test]
-    fn a_good_campaign_is_ready_to_be_imported() {
-        let files = [
-            ("campaign.toml", CAMPAIGN),
-            ("body.txt", "Hi {{ name }}, your code is {{ code }}\n"),
-            ("list.csv", "email,name,city,code\na@b.example,Ann,Ulm,7\n"),
-        ];
-        let dir = campaign(&files);
-        let opened = CampaignDirectory::open(dir.path(), |_| Fixed::default()).ok().unwrap();
-        assert_eq!(opened.campaign.job, "spring");
-        assert_eq!(opened.prepared.plan.field_names(), ["name", "code"]);
-    }
-
-    #[test]
-    fn what_is_missing_is_named() {
-        let body = ("body.txt", "x");
-        let list = ("list.csv", "email,name\na@b.example,Ann\n");
-        assert!(faults(&[body, list])[0].starts_with("campaign.toml: No such file"));
-        assert!(faults(&[("campaign.toml", CAMPAIGN), list])[0].starts_with("body.txt: No such file"));
-        assert!(faults(&[("campaign.toml", CAMPAIGN), body])[0].starts_with("list.csv: No such file"));
-        let shown = faults(&[("campaign.toml", CAMPAIGN), body, ("list.csv", "mail,nam\nx,y\n")]);
-        assert!(shown.iter().any(|f| f.contains("name")), "{shown:?}");
-        assert!(faults(&[("campaign.toml", "job = 3\n"), body, list]).len() > 1, "all faults at once");
-    }
-
-    #[test]
-    fn a_link_out_of_the_directory_is_not_followed() {
-        let dir = campaign(&[("campaign.toml", CAMPAIGN), ("body.txt", "x")]);
-        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("list.csv")).unwrap();
-        let faults = CampaignDirectory::open(dir.path(), |_| Fixed::default()).err().unwrap();
-        assert!(faults[0].to_string().starts_with("list.csv: "), "{faults:?}");
-        fs::remove_file(dir.path().join("body.txt")).unwrap();
-        fs::create_dir(dir.path().join("body.txt")).unwrap();
-        fs::remove_file(dir.path().join("list.csv")).unwrap();
-        fs::write(dir.path().join("list.csv"), "email,name\n").unwrap();
-        let faults = CampaignDirectory::open(dir.path(), |_| Fixed::default()).err().unwrap();
-        assert!(faults[0].to_string().contains("not a plain file"), "{faults:?}");
     }
 }

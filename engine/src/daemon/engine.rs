@@ -2,7 +2,7 @@
 
 use super::accounting::{Accounting, AccountingError};
 use super::accounting_spool::SpoolLog;
-use super::accounts::{AccountsError, stream_options};
+use super::accounting_config::{AccountingConfigError, stream_options};
 use super::answer::Answerer;
 use super::control_socket::{ControlError, ControlSocket};
 use super::intake::Intake;
@@ -22,6 +22,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -43,7 +44,7 @@ pub enum BootError {
     #[error(transparent)]
     Profile(#[from] ProfileError),
     #[error(transparent)]
-    Accounts(#[from] AccountsError),
+    AccountingConfig(#[from] AccountingConfigError),
     #[error(transparent)]
     Accounting(#[from] AccountingError),
     #[error(transparent)]
@@ -74,7 +75,8 @@ pub struct Engine {
     owners: Owners,
     reactors: Vec<JoinHandle<()>>,
     storage: Storage,
-    accounting: Accounting,
+    accounting: Arc<Accounting>,
+    intake: Arc<Intake>,
     answerer: Arc<Answerer>,
     listening: Vec<SocketAddr>,
 }
@@ -86,12 +88,13 @@ impl Engine {
         let spool = spool_directory(&config)?;
         let host = host_name(&config);
         let configured = Arc::new(Configured::new(config.clone(), &host)?);
-        let (accounting, notes) = stream_options(&config, &spool)?;
+        let mut notes = Vec::new();
+        let accounting = stream_options(&config, &spool, jiff::tz::TimeZone::system(), &mut notes)?;
         for note in config.notes().iter().map(ToString::to_string).chain(notes) {
             tracing::warn!("{note}");
         }
         let (storage, recovered) = Storage::open(&spool, &storage_options(&config))?;
-        let accounting = Accounting::start(accounting, SpoolLog::new(storage.clone()))?;
+        let accounting = Arc::new(Accounting::start(accounting, SpoolLog::new(storage.clone()))?);
         let control = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(CONTROL_THREADS)
             .thread_name("control")
@@ -109,11 +112,11 @@ impl Engine {
         drop(recovered);
         let (stop, stopping) = watch::channel(false);
         let clients = submission::clients(&configured.load());
-        let (serving, listening) = listen(&control, &config, &intake, &clients, &stopping)?;
-        let accounting_handle = accounting.handle();
-        let answerer = Arc::new(Answerer::new(intake, total, clients, accounting_handle, clock, stop.clone()));
+        let (serving, listening) = listen(&control, &config, &intake, &clients, clock, &stopping)?;
+        let answerer =
+            Arc::new(Answerer::new(intake.clone(), total, clients, accounting.clone(), clock, stop.clone()));
         serve_control(&control, &config, overrides, &answerer)?;
-        Ok(Engine { control, stop, serving, pickup, owners, reactors, storage, accounting, answerer, listening })
+        Ok(Engine { control, stop, serving, pickup, owners, reactors, storage, accounting, intake, answerer, listening })
     }
 
     /// Addresses that SMTP is served on.
@@ -151,8 +154,9 @@ impl Engine {
 
     /// Stops in order: intake, deliveries in flight, log, accounting (F03).
     pub fn stop(self) {
-        let Engine { control, stop, serving, pickup, owners, reactors, storage, accounting, answerer, .. } = self;
+        let Engine { control, stop, serving, pickup, owners, reactors, storage, accounting, intake, answerer, .. } = self;
         stop.send_replace(true);
+        intake.stopping.store(true, Ordering::Relaxed);
         if let Some(pickup) = pickup {
             pickup.stop();
         }
@@ -165,16 +169,14 @@ impl Engine {
                 tracing::warn!("transactions in flight did not end in time; they will be repeated");
             }
         });
-        drop(answerer);
-        drop(owners);
+        drop((answerer, intake, owners));
         // The last senders are gone with the runtime's tasks, and with them the reactors' reason to run.
         control.shutdown_timeout(Duration::from_secs(5));
         for reactor in reactors {
             let _ = reactor.join();
         }
-        storage.clone().flush();
-        accounting.stop();
         storage.stop();
+        accounting.stop();
     }
 }
 
@@ -279,6 +281,7 @@ fn listen(
     config: &Config,
     intake: &Arc<Intake>,
     clients: &Arc<crate::io::smtp_listener::Clients>,
+    clock: Clock,
     stopping: &watch::Receiver<bool>,
 ) -> Result<Serving, BootError> {
     control.block_on(async {
@@ -286,7 +289,7 @@ fn listen(
         for listener in config.listeners() {
             let bound = submission::bind(listener).await.map_err(BootError::Listen)?;
             listening.extend(bound.addresses());
-            serving.extend(submission::start(bound, intake, clients, stopping));
+            serving.extend(submission::start(bound, intake, clients, clock, stopping));
         }
         Ok((serving, listening))
     })

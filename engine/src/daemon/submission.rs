@@ -1,7 +1,7 @@
 //! SMTP submission: which clients are served and how, by their `<source>`, and where their messages go.
 
 use super::intake::{Handed, Intake, Refused};
-use crate::io::clock;
+use crate::io::clock::{self, Clock};
 use crate::io::smtp_listener::{Arrival, Clients, Reception, Refusal, Submit, serve};
 use crate::smtp::server::{Relay, RelayDomains, ServerOptions};
 use arc_swap::ArcSwap;
@@ -101,7 +101,8 @@ fn refusal(refused: Refused) -> Refusal {
         Refused::NoSuchVmta(_) => (550, "5.5.0"),
         Refused::Message(_) => (550, "5.6.0"),
         Refused::Header { .. } => (550, "5.6.0"),
-        Refused::Recipient(..) => (550, "5.1.3"),
+        Refused::Recipients(_) => (550, "5.1.3"),
+        Refused::Pool(_) => (451, "4.3.5"),
         Refused::Spool(e) if e.is_transient() => (452, "4.3.1"),
         Refused::Spool(_) => (451, "4.3.0"),
         Refused::Stopping => (421, "4.3.2"),
@@ -146,6 +147,7 @@ pub fn start(
     bound: Bound,
     intake: &Arc<Intake>,
     clients: &Arc<Clients>,
+    clock: Clock,
     stop: &watch::Receiver<bool>,
 ) -> Vec<tokio::task::JoinHandle<()>> {
     let door = Arc::new(Door {
@@ -166,7 +168,7 @@ pub fn start(
         })
     };
     let serving = bound.listeners.into_iter().map(|listener| {
-        tokio::spawn(serve(listener, receive.clone(), clients.clone(), door.clone(), stop.clone()))
+        tokio::spawn(serve(listener, receive.clone(), clients.clone(), door.clone(), clock, stop.clone()))
     });
     serving.collect()
 }

@@ -45,6 +45,10 @@ impl Rotation {
         }
     }
 
+    pub fn members(&self) -> &[String] {
+        &self.members
+    }
+
     /// Index of the VMTA that the next recipient of `domain` gets.
     fn next(&mut self, domain: &str) -> u8 {
         if self.members.len() == 1 {

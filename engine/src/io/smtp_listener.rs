@@ -1,7 +1,7 @@
 //! The shell around inbound SMTP sessions: sockets, timers and the count of clients. What is said is decided by
 //! [`crate::smtp::server`]; what becomes of a message by the [`Submit`] that the daemon plugs in.
 
-use crate::base::{Now, Time, Wall};
+use super::clock::Clock;
 use crate::smtp::server::{Envelope, ServerEvent, ServerOptions, Session};
 use std::collections::HashMap;
 use std::future::Future;
@@ -9,7 +9,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -120,18 +120,6 @@ impl Drop for Place {
     }
 }
 
-/// The engine's clock, as the core wants it.
-#[derive(Clone, Copy, Debug)]
-struct Clock(Instant);
-
-impl Clock {
-    fn now(self) -> Now {
-        let mono = Time(u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX));
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Now { mono, wall: Wall(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)) }
-    }
-}
-
 /// Serves clients until `stop` becomes true or its sender is gone. Then sessions are ended with 421, those whose message
 /// is being stored after its reply, and the call returns.
 pub async fn serve<S: Submit>(
@@ -139,6 +127,7 @@ pub async fn serve<S: Submit>(
     receive: Receive,
     clients: Arc<Clients>,
     submit: Arc<S>,
+    clock: Clock,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut sessions = JoinSet::new();
@@ -152,7 +141,7 @@ pub async fn serve<S: Submit>(
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let connection = Connection { socket, clock: Clock(Instant::now()), stop: stop.clone() };
+        let connection = Connection { socket, clock, stop: stop.clone() };
         sessions.spawn(connection.run(peer, receive.clone(), clients.clone(), submit.clone()));
     }
     drop(listener);
@@ -287,7 +276,7 @@ mod tests {
         let inbox = Arc::new(Inbox { arrived: sender, stored: stored.clone() });
         let clients = Clients::new(100, max_per_client);
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(serve(listener, receive, clients.clone(), inbox, stopped));
+        let task = tokio::spawn(serve(listener, receive, clients.clone(), inbox, Clock::start(), stopped));
         Service { address, arrived, stored, clients, stop, task }
     }
 

@@ -71,7 +71,7 @@ impl Directory {
                 Named::Segment(number) => self.read_header(number, &path)?,
                 Named::Free(number) => self.free.push(number),
                 Named::New if repair => {
-                    fs::remove_file(&path).map_err(|e| SpoolError::io(&path, "remove", e))?
+                    fs::remove_file(&path).map_err(|e| SpoolError::io(&path, "remove", e))?;
                 }
                 Named::New => {}
                 Named::Other
@@ -154,7 +154,7 @@ impl Directory {
     pub fn is_volatile(&self) -> bool {
         const TMPFS: i64 = 0x0102_1994;
         const RAMFS: i64 = 0x8584_58f6;
-        rustix::fs::fstatfs(&self.handle).is_ok_and(|fs| [TMPFS, RAMFS].contains(&(fs.f_type as i64)))
+        rustix::fs::fstatfs(&self.handle).is_ok_and(|fs| [TMPFS, RAMFS].contains(&fs.f_type))
     }
 }
 

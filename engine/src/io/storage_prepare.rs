@@ -15,7 +15,7 @@ use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -148,13 +148,13 @@ impl Preparer {
         while let Some(number) = self.free.pop() {
             let path = self.path(&free_name(number));
             if fs::metadata(&path).is_ok_and(|file| file.len() == u64::from(self.size)) {
-                return self.name(path).map(Some);
+                return self.name(&path).map(Some);
             }
             // Of another size, from before a change of the configuration, or cut short.
             let _ = fs::remove_file(path);
         }
         match self.allocate() {
-            Ok(number) => self.name(self.path(&free_name(number))).map(Some),
+            Ok(number) => self.name(&self.path(&free_name(number))).map(Some),
             Err(SpoolError::Io { why, .. }) => {
                 tracing::warn!(%why, "no spool segment could be allocated");
                 Ok(None)
@@ -164,29 +164,29 @@ impl Preparer {
     }
 
     /// Gives a free file its header and its name.
-    fn name(&mut self, path: PathBuf) -> Result<Prepared, SpoolError> {
+    fn name(&mut self, path: &Path) -> Result<Prepared, SpoolError> {
         let header = SegmentHeader { number: self.take_number(), size: self.size, nonce: nonce()? };
         let bytes = header.encode();
         let mut blocks = Blocks::with_capacity(bytes.len());
         blocks.push(&bytes);
         let blocks = blocks.finish();
-        let failed = |e: io::Error| SpoolError::io(&path, "write the segment header of", e);
-        let mut file = self.open(&path).map_err(failed)?;
+        let failed = |e: io::Error| SpoolError::io(path, "write the segment header of", e);
+        let mut file = self.open(path).map_err(failed)?;
         let mut written = file.write_all_at(blocks.as_slice(), 0);
         if self.direct && written.as_ref().is_err_and(|e| e.raw_os_error() == Some(22)) {
             self.direct = false;
-            file = self.open(&path).map_err(failed)?;
+            file = self.open(path).map_err(failed)?;
             written = file.write_all_at(blocks.as_slice(), 0);
         }
         written.and_then(|()| file.sync_all()).map_err(failed)?;
         self.counters.direct.store(self.direct, Relaxed);
         let segment = self.path(&file_name(header.number));
-        fs::rename(&path, &segment).map_err(|e| SpoolError::io(&segment, "rename to", e))?;
+        fs::rename(path, &segment).map_err(|e| SpoolError::io(&segment, "rename to", e))?;
         self.directory.sync()?;
         Ok(Prepared { header, file })
     }
 
-    fn open(&mut self, path: &PathBuf) -> io::Result<File> {
+    fn open(&mut self, path: &Path) -> io::Result<File> {
         let flags = |direct: bool| OFlags::NOFOLLOW | if direct { OFlags::DIRECT } else { OFlags::empty() };
         let open =
             |direct| OpenOptions::new().write(true).custom_flags(flags(direct).bits() as i32).open(path);
@@ -209,7 +209,7 @@ impl Preparer {
         Ok(number)
     }
 
-    fn zero(&self, path: &PathBuf) -> io::Result<()> {
+    fn zero(&self, path: &Path) -> io::Result<()> {
         let flags = OFlags::NOFOLLOW.bits() as i32;
         let file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;

@@ -149,6 +149,22 @@ fn the_structure_of_a_multipart_template_is_kept() {
 }
 
 #[test]
+fn parts_that_could_not_leave_as_they_are_are_encoded() {
+    let mut raw = b"From: a@example.com\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n\n".to_vec();
+    raw.extend_from_slice("caf\u{e9} ".repeat(300).as_bytes());
+    raw.extend_from_slice(b"\n--b\nContent-Type: image/png; name=x.png\nContent-ID: <i>\nContent-Transfer-Encoding: 8bit\n\n\x89PNG\xff\n--b--\n");
+    let content = compile_with(TemplateSource::Eml(&raw), &[], Syntax::Minijinja, &[]).expect("compiles");
+    assert!(!content.needs_8bit());
+    let message = render(&content, &[]).expect("renders");
+    assert!(message.is_ascii() && message.lines().all(|l| l.len() <= 76), "{message}");
+    let parsed = MessageParser::default().parse(message.as_bytes()).expect("parses");
+    assert_eq!(parsed.body_text(0).as_deref(), Some("caf\u{e9} ".repeat(300).as_str()));
+    let image = parsed.attachment(0).expect("image");
+    assert_eq!((image.contents(), image.content_id()), (&b"\x89PNG\xff"[..], Some("i")));
+    assert_eq!(image.content_type().and_then(|t| t.attribute("name")), Some("x.png"));
+}
+
+#[test]
 fn html_and_text_bodies_become_an_alternative() {
     let source = TemplateSource::Parts { html: Some("<p>{{ n }}</p>"), text: Some("Hi {{ n }}\n") };
     let list = [("From", "N\u{e9}ws <a@example.com>"), ("Subject", "{{ n }}!"), ("To", "{{ n }} <{{ e }}>")];

@@ -5,7 +5,7 @@ use super::dispatch::Fed;
 use super::outcomes::AttemptKey;
 use super::targets::Next;
 use super::{ConnectionId, Output, Shard};
-use crate::base::{Now, Time};
+use crate::base::Now;
 use crate::smtp::client::{Client, Event, Failure, Stage};
 use super::said;
 use crate::smtp::verdict::{self, Class};

@@ -227,7 +227,6 @@ impl Shard {
         let submission = self.submissions.admit(
             admit.submission,
             admit.accepted_at,
-            admit.start_at,
             &admit.job,
             rows,
         );

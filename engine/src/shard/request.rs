@@ -62,6 +62,21 @@ pub struct ShardStatus {
     pub messages: u64,
 }
 
+impl ShardStatus {
+    /// Adds what another shard counted.
+    pub fn add(&mut self, other: &ShardStatus) {
+        self.waiting += other.waiting;
+        self.queues += other.queues;
+        self.connections += other.connections;
+        self.delivered += other.delivered;
+        self.delivered_bytes += other.delivered_bytes;
+        self.bounced += other.bounced;
+        self.deferrals += other.deferrals;
+        self.in_doubt += other.in_doubt;
+        self.messages += other.messages;
+    }
+}
+
 /// One line of `show queues`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueueState {

@@ -13,7 +13,6 @@ pub type SubmissionKey = u32;
 struct Entry {
     at: Location,
     accepted_at: Wall,
-    start_at: Wall,
     rows: u32,
     job: u32,
     loaded: Option<Rc<Submission>>,
@@ -62,7 +61,6 @@ impl Submissions {
         &mut self,
         at: Location,
         accepted_at: Wall,
-        start_at: Wall,
         job: &Arc<str>,
         rows: u32,
     ) -> SubmissionKey {
@@ -72,7 +70,7 @@ impl Submissions {
             self.entries[key as usize].rows += rows;
             return key;
         }
-        let entry = Entry { at, accepted_at, start_at, rows, job, loaded: None };
+        let entry = Entry { at, accepted_at, rows, job, loaded: None };
         let key = match self.free.pop() {
             Some(key) => {
                 self.entries[key as usize] = entry;
@@ -93,10 +91,6 @@ impl Submissions {
 
     pub fn accepted_at(&self, key: SubmissionKey) -> Wall {
         self.entries[key as usize].accepted_at
-    }
-
-    pub fn start_at(&self, key: SubmissionKey) -> Wall {
-        self.entries[key as usize].start_at
     }
 
     pub fn job(&self, key: SubmissionKey) -> &Arc<str> {
@@ -155,15 +149,15 @@ mod tests {
         let mut submissions = Submissions::default();
         let at = Location { segment: 1, offset8: 512 };
         let job: Arc<str> = "spring".into();
-        let key = submissions.admit(at, Wall(5), Wall(0), &job, 2);
-        assert_eq!(submissions.admit(at, Wall(5), Wall(0), &job, 1), key);
+        let key = submissions.admit(at, Wall(5), &job, 2);
+        assert_eq!(submissions.admit(at, Wall(5), &job, 1), key);
         let content = Location { segment: 1, offset8: 600 };
         submissions.load(key, Submission { content, ..Submission::default() });
         assert_eq!(submissions.settled(key), None);
         assert_eq!(submissions.settled(key), None);
         assert_eq!(submissions.jobs().next().unwrap().1.waiting, 1);
         assert_eq!(submissions.settled(key), Some(content));
-        let other = submissions.admit(Location { segment: 2, offset8: 512 }, Wall(6), Wall(0), &job, 1);
+        let other = submissions.admit(Location { segment: 2, offset8: 512 }, Wall(6), &job, 1);
         assert_eq!(other, key, "the slot is used again");
         assert!(submissions.loaded(other).is_none(), "and remembers nothing");
     }

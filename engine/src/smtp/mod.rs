@@ -26,6 +26,8 @@ pub mod verdict;
 #[cfg(test)]
 mod client_tests;
 #[cfg(test)]
+mod lockstep_tests;
+#[cfg(test)]
 mod server_tests;
 #[cfg(test)]
 mod tls_tests;

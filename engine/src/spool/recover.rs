@@ -215,6 +215,8 @@ impl Run<'_> {
         let (bytes, judged) = match self.judged(number, sealed) {
             Some(Ok(read)) => read,
             lost => {
+                // Nothing is left of a missing file that could be kept: it is named once and then forgotten.
+                let there = self.headers.contains_key(&number) || unreadable.contains(&number);
                 let damage = match lost {
                     Some(Err(why)) => Damage::Unreadable { segment: number, why },
                     _ if unreadable.contains(&number) => Damage::Unreadable {
@@ -224,6 +226,9 @@ impl Run<'_> {
                     _ => Damage::Missing { segment: number, end: u64::from(sealed.unwrap_or(0)) * 8 },
                 };
                 self.recovery.damage.push(damage);
+                if !there {
+                    return self.recovery.ledger.retire(number);
+                }
                 self.recovery.ledger.hold(number);
                 return self.recovery.ledger.end_segment(number, sealed.unwrap_or((DATA_START / 8) as u32));
             }

@@ -1,6 +1,6 @@
 //! Directives of `<source>`, its users, groups and listeners (reference 2.3, 2.4).
 
-use super::{Directive, Status, no};
+use super::{Directive, Status, instead, no};
 use crate::scope::{Scope, Scopes};
 use crate::value::{Named, Syntax::*};
 
@@ -32,6 +32,7 @@ pub(super) const SOURCE: &[Directive] = {
         d("bcc", Email, "", LATER, "Copy every message"),
         d("broken-auth-clients", Unchecked, "", no("it is obsolete since PowerMTA 4.5"), "Older workaround for clients that parse AUTH badly"),
         d("check-dkim-inbound", Bool, "false", LATER, "Verify signatures, add Authentication-Results"),
+        d("check-mfrom-inbound", Bool, "false", instead("`check-spf-inbound`"), "Older name of `check-spf-inbound`"),
         d("check-iprev-inbound", Bool, "false", LATER, "Reverse DNS against EHLO name"),
         d("check-spf-inbound", Bool, "false", LATER, "Adds Authentication-Results"),
         d("check-spf-inbound-best-guess", Unchecked, "", no("it is obsolete since PowerMTA 4.5"), "SPF guess for domains without a record"),

@@ -85,7 +85,8 @@ pub(super) fn boolean_word(word: &str) -> Option<bool> {
 
 pub(super) fn boolean(c: &mut Cursor) -> Result<bool, ParseError> {
     let word = c.word("`yes` or `no`")?;
-    boolean_word(&word.text).ok_or_else(|| refused(&word, "`yes` or `no`", "write `yes`, `no`, `true` or `false`"))
+    boolean_word(&word.text)
+        .ok_or_else(|| refused(&word, "`yes` or `no`", "write `yes`, `no`, `true` or `false`"))
 }
 
 pub(super) fn number(c: &mut Cursor, low: u64, high: u64) -> Result<u64, ParseError> {
@@ -229,7 +230,9 @@ fn whole(word: &Word, unit: &str) -> Word {
 
 pub(super) fn rate(c: &mut Cursor) -> Result<Rate, ParseError> {
     match slashed(c, "a rate")? {
-        (word, None) if word.text.eq_ignore_ascii_case("unlimited") || word.text == "0" => Ok(Rate::Unlimited),
+        (word, None) if word.text.eq_ignore_ascii_case("unlimited") || word.text == "0" => {
+            Ok(Rate::Unlimited)
+        }
         (word, None) => Err(refused(&word, "a rate", RATE_HELP)),
         (word, Some(unit)) => {
             let count = digits(&word.text).and_then(|n| u32::try_from(n).ok());
