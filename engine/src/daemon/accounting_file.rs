@@ -6,7 +6,7 @@
 //! twice.
 
 use super::accounting_cursor::Mark;
-use crate::acct::{Layout, QueueFilter};
+use crate::acct::Layout;
 use crate::base::Wall;
 use jiff::civil::Date;
 use std::fs::{self, File, OpenOptions};
@@ -15,6 +15,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
+use vmta_config::QueueFilter;
 
 /// An `<acct-file>` as configured.
 #[derive(Debug, Clone)]

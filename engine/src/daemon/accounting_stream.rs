@@ -349,10 +349,11 @@ impl Lines {
 /// Puts the line into every file that takes it. Receipts are not filtered by queue (reference 2.7).
 fn push_record(record: &Record<'_>, stamp: &mut Stamp, files: &mut [AcctFile]) {
     let queue = record.attempt.map_or("", |a: &Attempt| &a.queue);
+    let (domain, vmta) = queue.split_once('/').unwrap_or((queue, "{default}"));
     for file in files {
         let filtered = || {
             record.kind != RecordType::Receipt
-                && file.options.queue_filter.as_ref().is_some_and(|f| !f.fits(queue))
+                && file.options.queue_filter.as_ref().is_some_and(|f| !f.admits(domain, vmta))
         };
         if file.options.layout.takes(record.kind) && !filtered() {
             file.options.layout.push_line(record, stamp, &mut file.buffer);

@@ -1,6 +1,7 @@
 //! The daemon: boot, threads, and everything at the edge of the engine.
 
 pub mod accounting;
+pub mod accounting_config;
 mod accounting_cursor;
 pub mod accounting_file;
 pub mod accounting_log;
