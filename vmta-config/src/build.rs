@@ -38,6 +38,7 @@ pub(crate) fn build(sources: &Sources, findings: &mut Findings, items: &[Item]) 
     for block in blocks(items) {
         builder.block(block);
     }
+    builder.config.levels.iter_mut().for_each(Level::classify);
     check::link(&mut builder);
     check::whole(&mut builder);
     builder.config.notes = builder.lines.notes();

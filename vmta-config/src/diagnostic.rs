@@ -144,13 +144,14 @@ impl fmt::Display for Diagnostic {
 }
 
 /// Most findings kept of one load; the rest are only counted.
-const MAX_KEPT: usize = 1000;
+const MAX_KEPT: usize = 200;
 
 /// Collects findings while a configuration is read. In lenient mode everything that concerns one line is a warning.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub kept: Vec<Diagnostic>,
-    pub lenient: bool,
+    lenient: bool,
+    errors: usize,
     left_out: usize,
 }
 
@@ -170,13 +171,20 @@ impl Findings {
     }
 
     fn keep(&mut self, diagnostic: Diagnostic) {
-        if self.kept.len() < MAX_KEPT
-            || (diagnostic.is_error() && !self.kept.iter().any(Diagnostic::is_error))
-        {
+        if self.kept.len() < MAX_KEPT || (diagnostic.is_error() && self.errors == 0) {
+            self.errors += usize::from(diagnostic.is_error());
             self.kept.push(diagnostic);
         } else {
             self.left_out += 1;
         }
+    }
+
+    /// Counts one more finding instead of describing it, once there are more than anybody reads: a file of another
+    /// kind given by mistake is refused quickly.
+    pub fn only_counted(&mut self) -> bool {
+        let full = self.kept.len() >= MAX_KEPT && (self.lenient || self.errors > 0);
+        self.left_out += usize::from(full);
+        full
     }
 
     pub fn finish(mut self) -> Vec<Diagnostic> {

@@ -20,6 +20,7 @@ mod lex;
 mod lines;
 mod load;
 mod macros;
+mod manual;
 mod nearest;
 mod patterns;
 mod scope;
@@ -35,6 +36,7 @@ pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use explain::{Explained, Note};
 pub use files::{Files, MemoryFiles, OsFiles};
 pub use load::{Loaded, load};
+pub use manual::manual;
 pub use patterns::{BouncePattern, SmtpPattern, SmtpPatternList};
 pub use scope::{Scope, Scopes};
 pub use settings::{

@@ -82,6 +82,9 @@ impl<'a> Lines<'a> {
     }
 
     pub fn error(&mut self, place: Place, message: String, help: Option<String>) {
+        if self.findings.only_counted() {
+            return;
+        }
         self.findings.add(Diagnostic::at(self.sources, place, message).help(help));
     }
 
@@ -155,6 +158,9 @@ impl<'a> Lines<'a> {
     }
 
     fn unknown(&mut self, line: &Line, scope: Scope) {
+        if self.findings.only_counted() {
+            return;
+        }
         let shown = if line.name.is_empty() { shorten(&line.args) } else { shorten(&line.name) };
         let elsewhere = table::scopes_of(&line.name);
         if !elsewhere.is_empty() {

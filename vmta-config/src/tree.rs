@@ -81,19 +81,22 @@ impl<'a> Reader<'a> {
             match lex_line(line) {
                 Ok(Lexed::Blank) => {}
                 Ok(lexed) => self.lexed(&mut parsing, line, line_at, lexed),
-                Err(e) => {
-                    let found = Diagnostic::at(&self.sources, line_at.part(&e.at), e.message).help(e.help);
-                    self.findings.add(found);
-                }
+                Err(e) => self.error(line_at.part(&e.at), e.message, e.help),
             }
         }
         while let Some(block) = parsing.open.pop() {
             let message = format!("`<{}>` is not closed in this file", block.name);
             let help = format!("close it with `</{}>`", block.name);
-            self.findings.add(Diagnostic::at(&self.sources, block.at, message).help(help));
+            self.error(block.at, message, Some(help));
             parsing.items_mut().push(Item::Block(block));
         }
         parsing.items
+    }
+
+    fn error(&mut self, place: Place, message: String, help: Option<String>) {
+        if !self.findings.only_counted() {
+            self.findings.add(Diagnostic::at(&self.sources, place, message).help(help));
+        }
     }
 
     fn lexed(&mut self, parsing: &mut Parsing, line: &str, at: Place, lexed: Lexed) {
@@ -131,10 +134,8 @@ impl<'a> Reader<'a> {
         }
         // A list broken over several lines is a common mistake, and no line of it but the first makes sense.
         if parsing.continued && table::find(scope, &line.name).is_none() && !line.name.is_empty() {
-            let found =
-                Diagnostic::at(&self.sources, line.name_at, "this continues the line before it".to_string())
-                    .help("a directive ends with its line; write the whole list on one line".to_string());
-            self.findings.add(found);
+            let help = "a directive ends with its line; write the whole list on one line".to_string();
+            self.error(line.name_at, "this continues the line before it".into(), Some(help));
             parsing.continued = line.name.ends_with(',') || line.args.ends_with(',');
             return;
         }
@@ -179,7 +180,7 @@ impl<'a> Reader<'a> {
             Some(tag) => argument_problem(tag, arg),
         };
         if let Some((message, help)) = problem {
-            self.findings.add(Diagnostic::at(&self.sources, at, message).help(help));
+            self.error(at, message, help);
             block.tag = None;
         }
         if arg.starts_with('"')
@@ -197,14 +198,14 @@ impl<'a> Reader<'a> {
                 .last()
                 .map(|b| format!("the open tag is `<{}>`, close it with `</{}>`", b.name, b.name));
             let message = format!("`</{}>` closes no open tag", shorten(name));
-            self.findings.add(Diagnostic::at(&self.sources, at, message).help(help));
+            self.error(at, message, help);
             return;
         }
         while let Some(block) = parsing.open.pop() {
             let matched = block.name == name;
             if !matched {
                 let message = format!("`<{}>` is not closed before `</{name}>`", block.name);
-                self.findings.add(Diagnostic::at(&self.sources, block.at, message));
+                self.error(block.at, message, None);
             }
             parsing.items_mut().push(Item::Block(block));
             if matched {
@@ -218,14 +219,14 @@ impl<'a> Reader<'a> {
         let path = match named {
             Ok(word) => resolve(self.sources.path(line.name_at.file), &word.text),
             Err(e) => {
-                self.findings.add(Diagnostic::at(&self.sources, line.name_at, e.message));
+                self.error(line.name_at, e.message, e.help);
                 return Vec::new();
             }
         };
         match self.include_files(line, &path, scope) {
             Ok(items) => items,
             Err((message, help)) => {
-                self.findings.add(Diagnostic::at(&self.sources, line.args_at, message).help(help));
+                self.error(line.args_at, message, help);
                 Vec::new()
             }
         }

@@ -243,6 +243,24 @@ fn the_mandatory_minimum_is_asked_for() {
     let messages: Vec<&str> = loaded.diagnostics.iter().map(|d| d.message.as_str()).collect();
     assert_eq!(messages, ["no `log-file` is given", "no spool directory is given"]);
     assert!(load("nosuch", &files, true).config.is_none());
+    let found = faults("spool /var/spool/p\n");
+    assert_eq!(found, ["error: spool /var/spool/p is given twice, at /e/config:4 and /e/config:2"]);
+}
+
+#[test]
+fn bounds_are_kept() {
+    let found = faults(
+        "segment-size 1k\nthreads 0\n<domain *>\n connect-timeout 0\n connection-idle-timeout 11m\n retry-after 10m,0\n</domain>\n\
+         <acct-file /a.csv>\n max-size 500k\n records d\n records b\n</acct-file>\npickup /a /b\npickup /c /d\n",
+    );
+    let has = |part: &str| found.iter().any(|f| f.contains(part));
+    assert_eq!(found.len(), 8, "{found:#?}");
+    assert!(has("segment-size: must be from") && has("threads: 0 is out of range: 1 to 1024"));
+    assert!(
+        has("connect-timeout: must be at least 1s") && has("connection-idle-timeout: must be at most 600s")
+    );
+    assert!(has("retry-after: `0` is not a time above zero") && has("max-size: at least 1M"));
+    assert!(has("`records` may be given only once here") && has("`pickup` may be given only once here"));
 }
 
 #[test]

@@ -95,7 +95,9 @@ impl Batch {
 
     /// Bytes of memory that the batch holds.
     pub fn memory(&self) -> usize {
-        self.bytes.capacity() + self.ends.capacity() * size_of::<u32>() + self.rows.capacity() * size_of::<Mark>()
+        self.bytes.capacity()
+            + self.ends.capacity() * size_of::<u32>()
+            + self.rows.capacity() * size_of::<Mark>()
     }
 
     /// The row with this index, in the order of the file.

@@ -2,8 +2,8 @@
 //! refuses the file, except that after `XACK OFF` recipients that are no addresses bounce to the sender.
 
 use super::pickup::{
-    Lines, MAX_ENVELOPE_LINE, MAX_RECIPIENTS, PickupError, PickupMessage, PickupOptions, PickupProblem, RefusedRecipient,
-    error,
+    Lines, MAX_ENVELOPE_LINE, MAX_RECIPIENTS, PickupError, PickupMessage, PickupOptions, PickupProblem,
+    RefusedRecipient, error,
 };
 use super::pickup_text::{MessageText, name};
 use crate::mail::address;
@@ -12,7 +12,9 @@ use crate::mail::address;
 pub(super) fn starts(file: &[u8]) -> bool {
     let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
     let end = file.iter().position(u8::is_ascii_whitespace).unwrap_or(file.len());
-    ["HELO", "EHLO", "MAIL", "XMRG", "XACK"].iter().any(|verb| verb.as_bytes().eq_ignore_ascii_case(&file[..end]))
+    ["HELO", "EHLO", "MAIL", "XMRG", "XACK"]
+        .iter()
+        .any(|verb| verb.as_bytes().eq_ignore_ascii_case(&file[..end]))
 }
 
 pub(super) fn parse(lines: &mut Lines<'_>, options: &PickupOptions) -> Result<PickupMessage, PickupError> {
@@ -93,7 +95,11 @@ impl Session {
 
     fn greet(&mut self, number: usize, rest: &str) -> Result<(), PickupError> {
         if rest.trim().is_empty() {
-            return syntax(number, "HELO", "write the name of the sending host after it, as in HELO app.example");
+            return syntax(
+                number,
+                "HELO",
+                "write the name of the sending host after it, as in HELO app.example",
+            );
         }
         if self.mail || std::mem::replace(&mut self.greeted, true) {
             return order(number, "HELO", "it stands once, before MAIL");
@@ -186,7 +192,12 @@ fn check(path: &str) -> Result<(), crate::mail::AddressError> {
     address::check(path.as_bytes()).map(|_| ())
 }
 
-fn refuse(number: usize, field: &'static str, path: &str, cause: crate::mail::AddressError) -> Result<(), PickupError> {
+fn refuse(
+    number: usize,
+    field: &'static str,
+    path: &str,
+    cause: crate::mail::AddressError,
+) -> Result<(), PickupError> {
     error(number, PickupProblem::Address { field, value: path.chars().take(300).collect(), error: cause })
 }
 

@@ -30,7 +30,13 @@ pub struct PickupOptions {
 impl Default for PickupOptions {
     fn default() -> PickupOptions {
         let max_bytes = 25 * 1024 * 1024;
-        PickupOptions { max_bytes, remove_dot: false, process_virtual_mta: true, process_job: true, process_envid: true }
+        PickupOptions {
+            max_bytes,
+            remove_dot: false,
+            process_virtual_mta: true,
+            process_job: true,
+            process_envid: true,
+        }
     }
 }
 
@@ -74,7 +80,9 @@ pub enum PickupProblem {
     TooLarge { bytes: usize, max: usize },
     #[error("the file is empty")]
     Empty,
-    #[error("a plain pickup file starts with `x-sender: user@domain`, a batch SMTP file with HELO, EHLO, MAIL, XMRG or XACK")]
+    #[error(
+        "a plain pickup file starts with `x-sender: user@domain`, a batch SMTP file with HELO, EHLO, MAIL, XMRG or XACK"
+    )]
     Start,
     #[error("a carriage return stands alone; lines end with LF or CR LF")]
     BareCr,
@@ -106,7 +114,9 @@ pub enum PickupProblem {
     SecondHeader { field: &'static str },
     #[error("there is no message after the envelope")]
     NoMessage,
-    #[error("`{0}` is not a command of a batch SMTP file; HELO, EHLO, MAIL, RCPT, DATA, XACK, XMRG, XDFN and XPRT are")]
+    #[error(
+        "`{0}` is not a command of a batch SMTP file; HELO, EHLO, MAIL, RCPT, DATA, XACK, XMRG, XDFN and XPRT are"
+    )]
     UnknownCommand(String),
     #[error("{command} comes out of order; {right}")]
     Order { command: &'static str, right: &'static str },
@@ -114,7 +124,9 @@ pub enum PickupProblem {
     Syntax { command: &'static str, right: &'static str },
     #[error("{command} has no parameter `{parameter}`; it may have {right}")]
     Parameter { command: &'static str, parameter: String, right: &'static str },
-    #[error("{0}: mail merge in pickup files is not supported yet; write a campaign directory with a template and rows")]
+    #[error(
+        "{0}: mail merge in pickup files is not supported yet; write a campaign directory with a template and rows"
+    )]
     Merge(&'static str),
     #[error("the file ends before the line with a single dot that ends the message")]
     NoDot,
@@ -129,7 +141,9 @@ fn bracket_hint(value: &str) -> &'static str {
 impl PickupError {
     /// The text of the `.reason` file beside the bad file: one line, then a line on what to do.
     pub fn reason(&self, file: &str) -> String {
-        format!("{file}: {self}\nNothing of this file was sent. Correct it and move it into the pickup directory again.\n")
+        format!(
+            "{file}: {self}\nNothing of this file was sent. Correct it and move it into the pickup directory again.\n"
+        )
     }
 }
 
@@ -149,7 +163,11 @@ pub fn parse(file: &[u8], options: &PickupOptions) -> Result<PickupMessage, Pick
         return error(1, PickupProblem::Empty);
     }
     let mut lines = Lines { rest: file, number: 0 };
-    if bsmtp::starts(file) { bsmtp::parse(&mut lines, options) } else { pickup_plain::parse(&mut lines, options) }
+    if bsmtp::starts(file) {
+        bsmtp::parse(&mut lines, options)
+    } else {
+        pickup_plain::parse(&mut lines, options)
+    }
 }
 
 /// The lines of a file, numbered from one, without their ends. LF ends a line, and so does CR LF (A03).

@@ -21,7 +21,8 @@ fn a_plain_file_is_envelope_then_message() {
     assert_eq!(message.recipients, ["jim@site.example", "eva@other.example"]);
     assert_eq!((&*message.envid, &*message.job, &*message.virtual_mta), ("e-1", "spring", "pool-a"));
     // No dot handling, no headers added, nothing else removed.
-    let expected = "From: News <news@news.example>\r\nSubject: Hello\r\n\tagain\r\n\r\n.\r\n..two\r\nlast\r\n";
+    let expected =
+        "From: News <news@news.example>\r\nSubject: Hello\r\n\tagain\r\n\r\n.\r\n..two\r\nlast\r\n";
     assert_eq!(String::from_utf8(message.message).unwrap(), expected);
 }
 
@@ -33,8 +34,12 @@ fn a_plain_file_reads_the_same_with_either_line_end() {
 
 #[test]
 fn the_override_wins_wherever_it_stands() {
-    let message = read("x-sender: a@x.example\nx-receiver: b@x.example\nFrom: c\nX-Sender-Override: d@x.example\n\n");
-    assert_eq!((message.sender.as_str(), message.message.as_slice()), ("d@x.example", b"From: c\r\n\r\n".as_slice()));
+    let message =
+        read("x-sender: a@x.example\nx-receiver: b@x.example\nFrom: c\nX-Sender-Override: d@x.example\n\n");
+    assert_eq!(
+        (message.sender.as_str(), message.message.as_slice()),
+        ("d@x.example", b"From: c\r\n\r\n".as_slice())
+    );
     let null = read("x-sender:\nx-receiver: b@x.example\nFrom: c\n\nbody\n");
     assert_eq!(null.sender, "");
     assert_eq!(read("x-sender: <>\nx-receiver: b@x.example\nFrom: c\n").message, b"From: c\r\n\r\n");
@@ -63,29 +68,59 @@ fn a_bad_plain_file_is_refused_with_line_field_and_remedy() {
     for (file, said) in [
         (String::new(), "line 1: the file is empty"),
         (" \n\r\n".to_owned(), "line 1: the file is empty"),
-        ("From: a@x.example\n\nHi\n".to_owned(), "line 1: a plain pickup file starts with `x-sender: user@domain`"),
+        (
+            "From: a@x.example\n\nHi\n".to_owned(),
+            "line 1: a plain pickup file starts with `x-sender: user@domain`",
+        ),
         ("x-receiver: a@x.example\n".to_owned(), "line 1: a plain pickup file starts with"),
-        ("x-sender: Jim <a@x.example>\n".to_owned(), "line 1: `Jim <a@x.example>` is not an address for `x-sender`: "),
-        ("x-sender: <a@x.example>\n".to_owned(), "write user@domain, without a name and without angle brackets"),
-        ("x-sender: a@x.example\nx-receiver: b@\n".to_owned(), "line 2: `b@` is not an address for `x-receiver`"),
+        (
+            "x-sender: Jim <a@x.example>\n".to_owned(),
+            "line 1: `Jim <a@x.example>` is not an address for `x-sender`: ",
+        ),
+        (
+            "x-sender: <a@x.example>\n".to_owned(),
+            "write user@domain, without a name and without angle brackets",
+        ),
+        (
+            "x-sender: a@x.example\nx-receiver: b@\n".to_owned(),
+            "line 2: `b@` is not an address for `x-receiver`",
+        ),
         ("x-sender: a@x.example\nx-receiver:\n".to_owned(), "line 2: `` is not an address for `x-receiver`"),
-        ("x-sender: a@x.example\nFrom: b\n\n".to_owned(), "line 2: there is no recipient; name each by a line `x-receiver:"),
-        ("x-sender: a@x.example\nx-sender: b@x.example\n".to_owned(), "line 2: `x-sender` is there a second time"),
+        (
+            "x-sender: a@x.example\nFrom: b\n\n".to_owned(),
+            "line 2: there is no recipient; name each by a line `x-receiver:",
+        ),
+        (
+            "x-sender: a@x.example\nx-sender: b@x.example\n".to_owned(),
+            "line 2: `x-sender` is there a second time",
+        ),
         (format!("{envelope}x-job: a\nx-job: b\n"), "line 4: `x-job` is there a second time"),
         (format!("{envelope}x-job:\n"), "line 3: `x-job` has to be 1 to 128 characters"),
-        (format!("{envelope}From: c\nx-receiver: d@x.example\n"), "line 4: `x-receiver` has to stand before the headers"),
+        (
+            format!("{envelope}From: c\nx-receiver: d@x.example\n"),
+            "line 4: `x-receiver` has to stand before the headers",
+        ),
         (format!("{envelope}From: c\nx-job: d\n e\n"), "line 5: `x-job` stands on one line"),
         (format!("{envelope} c\n"), "line 3: this is neither a header"),
-        (format!("{envelope}From: c\nHello\n"), "line 4: this is neither a header (`Name: value`) nor the empty line"),
+        (
+            format!("{envelope}From: c\nHello\n"),
+            "line 4: this is neither a header (`Name: value`) nor the empty line",
+        ),
         (format!("{envelope}To: c\n\nHi\n"), "line 4: the message has no From header"),
         (format!("{envelope}From: c\nfrom: d\n"), "line 4: the message has a second From header"),
         (format!("{envelope}Subject: c\nSubject: d\n"), "line 4: the message has a second Subject header"),
         (envelope.to_owned(), "line 2: there is no message after the envelope"),
-        (format!("{envelope}From: c\n\na\rb\n"), "line 5: a carriage return stands alone; lines end with LF or CR LF"),
+        (
+            format!("{envelope}From: c\n\na\rb\n"),
+            "line 5: a carriage return stands alone; lines end with LF or CR LF",
+        ),
         (format!("{envelope}From: c\n\na\r"), "line 5: a carriage return stands alone"),
         (format!("{envelope}From: c\n\na\r\r\n"), "line 5: a carriage return stands alone"),
         (format!("{envelope}From: c\n\na\0b\n"), "line 5: there is a NUL character"),
-        (format!("{envelope}From: c\n\n{}\n", "x".repeat(999)), "line 5: the line is 999 bytes long; at most 998"),
+        (
+            format!("{envelope}From: c\n\n{}\n", "x".repeat(999)),
+            "line 5: the line is 999 bytes long; at most 998",
+        ),
     ] {
         let error = refused(&file);
         assert!(error.contains(said), "{file:?}: {error}");
@@ -116,7 +151,8 @@ fn after_xack_off_bad_recipients_bounce_and_the_others_are_sent() {
     let file = "XACK OFF\nMAIL FROM:<>\nRCPT TO:<jim>\nRCPT TO:<eva@x.example>\nDATA\nFrom: c\n\n.\n";
     let message = read(file);
     assert_eq!(message.recipients, ["eva@x.example"]);
-    let refusals: Vec<_> = message.refused.iter().map(|refused| (refused.line, refused.address.as_str())).collect();
+    let refusals: Vec<_> =
+        message.refused.iter().map(|refused| (refused.line, refused.address.as_str())).collect();
     assert_eq!(refusals, [(3, "jim")]);
     assert!(refused(&file.replace("OFF", "ON")).starts_with("line 3: `jim` is not an address for `RCPT TO`"));
 }
@@ -125,23 +161,41 @@ fn after_xack_off_bad_recipients_bounce_and_the_others_are_sent() {
 fn a_bad_batch_smtp_file_is_refused_with_line_command_and_remedy() {
     let mail = "MAIL FROM:<a@x.example>\nRCPT TO:<b@x.example>\n";
     for (file, said) in [
-        ("MAIL FROM:a@x.example\n".to_owned(), "line 1: this is not how MAIL is written; write MAIL FROM:<user@domain>"),
+        (
+            "MAIL FROM:a@x.example\n".to_owned(),
+            "line 1: this is not how MAIL is written; write MAIL FROM:<user@domain>",
+        ),
         ("MAIL FROM:<a@>\n".to_owned(), "line 1: `a@` is not an address for `MAIL FROM`"),
-        ("MAIL FROM:<a@x.example> FOO=1\n".to_owned(), "line 1: MAIL has no parameter `FOO=1`; it may have SIZE="),
+        (
+            "MAIL FROM:<a@x.example> FOO=1\n".to_owned(),
+            "line 1: MAIL has no parameter `FOO=1`; it may have SIZE=",
+        ),
         ("MAIL FROM:<a@x.example> ENVID=+2\n".to_owned(), "ENVID is written as xtext"),
         ("HELO\n".to_owned(), "line 1: this is not how HELO is written"),
-        ("HELO a\nRCPT TO:<b@x.example>\n".to_owned(), "line 2: RCPT comes out of order; MAIL comes before it"),
+        (
+            "HELO a\nRCPT TO:<b@x.example>\n".to_owned(),
+            "line 2: RCPT comes out of order; MAIL comes before it",
+        ),
         ("HELO a\nDATA\n".to_owned(), "line 2: DATA comes out of order"),
         ("XACK MAYBE\n".to_owned(), "line 1: this is not how XACK is written; write XACK ON or XACK OFF"),
-        ("MAIL FROM:<>\nDATA\n".to_owned(), "line 2: there is no recipient; name each by RCPT TO:<user@domain>"),
+        (
+            "MAIL FROM:<>\nDATA\n".to_owned(),
+            "line 2: there is no recipient; name each by RCPT TO:<user@domain>",
+        ),
         (format!("{mail}MAIL FROM:<>\n"), "line 3: MAIL comes out of order; a file holds one message"),
         (format!("{mail}RCPT TO:<c@x.example> X=1\n"), "line 3: RCPT has no parameter `X=1`"),
         (format!("{mail}QUIT\n"), "line 3: `QUIT` is not a command of a batch SMTP file"),
         (format!("{mail}DATA now\n"), "line 3: this is not how DATA is written"),
         (mail.to_owned(), "line 2: the end of the file comes out of order"),
         (format!("{mail}DATA\nFrom: c\n\nHi\n"), "line 6: the file ends before the line with a single dot"),
-        (format!("{mail}DATA\nFrom: c\n\n.\nQUIT\n"), "line 7: there is something after the end of the message"),
-        ("XMRG FROM:<a@x.example>\n".to_owned(), "line 1: XMRG: mail merge in pickup files is not supported yet"),
+        (
+            format!("{mail}DATA\nFrom: c\n\n.\nQUIT\n"),
+            "line 7: there is something after the end of the message",
+        ),
+        (
+            "XMRG FROM:<a@x.example>\n".to_owned(),
+            "line 1: XMRG: mail merge in pickup files is not supported yet",
+        ),
         ("XACK ON\nXDFN a=1\n".to_owned(), "line 2: XDFN: mail merge"),
     ] {
         let error = refused(&file);
@@ -154,7 +208,9 @@ fn a_bad_batch_smtp_file_is_refused_with_line_command_and_remedy() {
 #[test]
 fn a_line_end_other_than_lf_or_crlf_ends_no_message() {
     for end in ["\r", "\u{b}", "\u{c}", "\u{85}", "\u{2028}"] {
-        let file = format!("MAIL FROM:<>\nRCPT TO:<b@x.example>\nDATA\nFrom: c\n\nx{end}.{end}MAIL FROM:<evil@x.example>\n.\n");
+        let file = format!(
+            "MAIL FROM:<>\nRCPT TO:<b@x.example>\nDATA\nFrom: c\n\nx{end}.{end}MAIL FROM:<evil@x.example>\n.\n"
+        );
         match parse(file.as_bytes(), &PickupOptions::default()) {
             Ok(message) => assert!(message.message.ends_with(b"MAIL FROM:<evil@x.example>\r\n"), "{end:?}"),
             Err(error) => assert_eq!(error.problem, PickupProblem::BareCr, "{end:?}"),

@@ -45,7 +45,10 @@ pub fn prepare(
     let content = compile(campaign, template, columns, fixed, &mut errors);
     let used: Vec<UsedField> = content.as_ref().map_or(Vec::new(), |content| {
         let names = content.fields().iter().cloned();
-        names.zip(content.fields_in_headers()).map(|(name, in_header)| UsedField { name, in_header }).collect()
+        names
+            .zip(content.fields_in_headers())
+            .map(|(name, in_header)| UsedField { name, in_header })
+            .collect()
     });
     let plan = Plan::new(columns, &campaign.email_column, &used);
     match (content, plan) {
@@ -82,8 +85,7 @@ fn compile(
             TemplateSource::Parts { html, text }
         }
     };
-    let template =
-        Template { source, headers: &campaign.headers, syntax: campaign.syntax, fields: columns };
+    let template = Template { source, headers: &campaign.headers, syntax: campaign.syntax, fields: columns };
     let file = |error: &TemplateError| {
         let part = match &error.place {
             place if place.starts_with("html part") => eml.or(html),
@@ -96,7 +98,8 @@ fn compile(
     match Content::compile(&template, fixed) {
         Ok(content) => Some(content),
         Err(found) => {
-            errors.extend(found.into_iter().map(|error| PrepareError::Template { file: file(&error), error }));
+            errors
+                .extend(found.into_iter().map(|error| PrepareError::Template { file: file(&error), error }));
             None
         }
     }

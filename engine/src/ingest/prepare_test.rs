@@ -1,10 +1,10 @@
 //! Campaigns from their files to rendered messages.
 
-use super::*;
 use super::super::batch::Batch;
 use super::super::import::{Import, Settings, Taken};
 use super::super::submission::campaign_start;
 use super::super::table::Table;
+use super::*;
 use crate::mail::Row;
 use crate::mail::row::row_view;
 use crate::spool::record::Draft;
@@ -43,7 +43,8 @@ fn a_campaign_goes_from_its_files_to_messages() {
     let template = TemplateBytes::Parts { html: Some(b"<p>{{ city }}</p>"), text: Some(b"From {{ city }}.") };
     let Prepared { content, plan } = prepare(&campaign, template, table.columns(), &fixed()).unwrap();
     table.require(plan.columns());
-    let settings = Settings { vmtas: &["v".into()], duplicates: campaign.duplicates, key: [1; 16], resume: None };
+    let settings =
+        Settings { vmtas: &["v".into()], duplicates: campaign.duplicates, key: [1; 16], resume: None };
     let mut import = Import::new(plan, &settings).unwrap();
     let (mut batch, mut taken) = (Batch::new(), Taken::default());
     while table.read(&mut batch).unwrap() {
@@ -53,14 +54,22 @@ fn a_campaign_goes_from_its_files_to_messages() {
     let lines: Vec<u64> = taken.rejected.iter().map(|rejected| rejected.line).collect();
     assert_eq!(lines, [3, 4]);
     let chunk = taken.chunks.pop().unwrap();
-    let group =
-        campaign_start(submission(&campaign, 0xabc, 1000, "id"), &content, chunk.rows.clone(), &chunk.progress, true);
+    let group = campaign_start(
+        submission(&campaign, 0xabc, 1000, "id"),
+        &content,
+        chunk.rows.clone(),
+        &chunk.progress,
+        true,
+    );
     let [Draft::Content(stored), Draft::Accepted { submission, .. }, Draft::Rows { rows, .. }, _, _] =
         group.drafts.as_slice()
     else {
         panic!("{group:?}");
     };
-    assert_eq!((submission.fields.as_slice(), submission.job.as_str()), (&columns(&["first", "city"])[..], "j"));
+    assert_eq!(
+        (submission.fields.as_slice(), submission.job.as_str()),
+        (&columns(&["first", "city"])[..], "j")
+    );
     let content = Content::decode(stored).unwrap();
     let row = row_view(&rows.bytes[..rows.ends[0] as usize]).unwrap();
     let values = row.values().collect::<Result<Vec<_>, _>>().unwrap();
@@ -78,10 +87,20 @@ fn every_missing_field_and_column_is_told_with_its_file() {
     let template = TemplateBytes::Parts { html: Some(b"<p>\n{{ cty }}"), text: Some(b"{{ city ") };
     let errors = said(prepare(&campaign, template, &columns(&["mail", "city"]), &fixed()));
     assert_eq!(errors.len(), 4, "{errors:#?}");
-    assert!(errors.iter().any(|error| error.starts_with("campaign.toml: header Subject, line 1: there is no field `first`")));
-    assert!(errors.iter().any(|error| error.starts_with("b.html: html part, line 2: there is no field `cty` (did you mean `city`?)")));
+    assert!(
+        errors.iter().any(
+            |error| error.starts_with("campaign.toml: header Subject, line 1: there is no field `first`")
+        )
+    );
+    assert!(errors.iter().any(|error| {
+        error.starts_with("b.html: html part, line 2: there is no field `cty` (did you mean `city`?)")
+    }));
     assert!(errors.iter().any(|error| error.starts_with("b.txt: text part, line 1: ")));
-    assert!(errors[3].starts_with("r.csv: there is no column `email`, which holds the addresses"), "{}", errors[3]);
+    assert!(
+        errors[3].starts_with("r.csv: there is no column `email`, which holds the addresses"),
+        "{}",
+        errors[3]
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Groups of finished messages and of campaigns.
 
-use super::*;
 use super::super::progress::Counts;
+use super::*;
 use crate::mail::row::row_view;
 use std::collections::BTreeMap;
 
@@ -24,8 +24,13 @@ fn rows(draft: &Draft) -> &RowsDraft {
 fn a_message_with_recipients_is_content_header_and_rows() {
     let submission = Submission { id: 7, sender: "a@x.example".into(), ..Submission::default() };
     let mut rotation = Rotation::new(&pool(1), &[1; 16]).unwrap();
-    let submitted =
-        plain(submission, &message(), ["Jim@Site.Example", "eva@site.example", "b@bücher.example"], &mut rotation).unwrap();
+    let submitted = plain(
+        submission,
+        &message(),
+        ["Jim@Site.Example", "eva@site.example", "b@bücher.example"],
+        &mut rotation,
+    )
+    .unwrap();
     let [Draft::Content(content), Draft::Accepted { submission, content: Ref::Here(0) }, third] =
         submitted.group.drafts.as_slice()
     else {
@@ -35,9 +40,13 @@ fn a_message_with_recipients_is_content_header_and_rows() {
     assert_eq!((submission.id, submission.size as usize), (7, message().size_estimate()));
     assert!(submission.eight_bit && !submission.smtputf8 && submission.fields.is_empty());
     let rows = rows(third);
-    assert_eq!((rows.vmtas.as_slice(), rows.vmta.as_slice(), rows.first_row), (&pool(1)[..], &[0, 0, 0][..], 0));
+    assert_eq!(
+        (rows.vmtas.as_slice(), rows.vmta.as_slice(), rows.first_row),
+        (&pool(1)[..], &[0, 0, 0][..], 0)
+    );
     assert_eq!(row_view(&rows.bytes[..rows.ends[0] as usize]).unwrap().address, "Jim@Site.Example");
-    let domains: Vec<_> = submitted.routes.iter().map(|route| (route.draft, route.index, &*route.domain)).collect();
+    let domains: Vec<_> =
+        submitted.routes.iter().map(|route| (route.draft, route.index, &*route.domain)).collect();
     assert_eq!(domains, [(2, 0, "site.example"), (2, 1, "site.example"), (2, 2, "xn--bcher-kva.example")]);
 }
 
@@ -46,10 +55,13 @@ fn many_recipients_fill_several_records_of_one_group() {
     let recipients: Vec<String> = (0..2500).map(|n| format!("r{n}@d{}.example", n % 5)).collect();
     let submission = Submission { pickup_identity: "1:2:3:4:a.eml".into(), ..Submission::default() };
     let mut rotation = Rotation::new(&pool(3), &[1; 16]).unwrap();
-    let submitted = plain(submission, &message(), recipients.iter().map(String::as_str), &mut rotation).unwrap();
+    let submitted =
+        plain(submission, &message(), recipients.iter().map(String::as_str), &mut rotation).unwrap();
     let drafts = &submitted.group.drafts;
     assert_eq!(drafts.len(), 6);
-    assert!(matches!(&drafts[5], Draft::Control(Control::PickupDone { identity }) if identity == "1:2:3:4:a.eml"));
+    assert!(
+        matches!(&drafts[5], Draft::Control(Control::PickupDone { identity }) if identity == "1:2:3:4:a.eml")
+    );
     let mut shares: BTreeMap<(&str, u8), i32> = BTreeMap::new();
     for (recipient, route) in recipients.iter().zip(&submitted.routes) {
         let rows = rows(&drafts[route.draft]);
@@ -80,14 +92,21 @@ fn a_message_for_nobody_is_refused() {
 #[test]
 fn groups_of_a_campaign_carry_how_far_it_is() {
     let submission = Submission { pickup_identity: "id".into(), ..Submission::default() };
-    let progress = Progress { next_row: 3, counts: Counts { read: 5, accepted: 3, duplicates: 1, rejected: 1 } };
+    let progress =
+        Progress { next_row: 3, counts: Counts { read: 5, accepted: 3, duplicates: 1, rejected: 1 } };
     let first = campaign_start(submission, &message(), RowsDraft::default(), &progress, false);
-    let [Draft::Content(_), Draft::Accepted { .. }, Draft::Rows { submission: Ref::Here(1), .. }, Draft::Control(control)] =
-        first.drafts.as_slice()
+    let [
+        Draft::Content(_),
+        Draft::Accepted { .. },
+        Draft::Rows { submission: Ref::Here(1), .. },
+        Draft::Control(control),
+    ] = first.drafts.as_slice()
     else {
         panic!("{first:?}");
     };
-    let Control::ImportProgress { identity, submission, next_row, state } = control else { panic!("{control:?}") };
+    let Control::ImportProgress { identity, submission, next_row, state } = control else {
+        panic!("{control:?}")
+    };
     assert_eq!((identity.as_str(), *submission), ("id", Location { segment: 0, offset8: 1 }));
     assert_eq!(Progress::from_state(*next_row, state), Ok(progress));
     let at = Location { segment: 4, offset8: 2 };

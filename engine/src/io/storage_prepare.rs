@@ -8,7 +8,7 @@ use super::storage_counters::Counters;
 use super::storage_files::{Directory, free_name, new_name};
 use crate::spool::SpoolError;
 use crate::spool::block::Blocks;
-use crate::spool::header::{BLOCK, SegmentHeader};
+use crate::spool::header::SegmentHeader;
 use crate::spool::segments::file_name;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
@@ -27,6 +27,11 @@ const SPARE: usize = 3;
 const SPARE_MAX: usize = 16;
 /// How often free space is looked at (F11: intake resumes within 5 s).
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Bytes zeroed by one write.
+const ZEROS: usize = 1 << 20;
+/// What a file system answers that does not take O_DIRECT.
+const EINVAL: i32 = rustix::io::Errno::INVAL.raw_os_error();
 
 pub(super) enum Wish {
     /// Make the next segment.
@@ -173,7 +178,7 @@ impl Preparer {
         let failed = |e: io::Error| SpoolError::io(path, "write the segment header of", e);
         let mut file = self.open(path).map_err(failed)?;
         let mut written = file.write_all_at(blocks.as_slice(), 0);
-        if self.direct && written.as_ref().is_err_and(|e| e.raw_os_error() == Some(22)) {
+        if self.direct && written.as_ref().is_err_and(|e| e.raw_os_error() == Some(EINVAL)) {
             self.direct = false;
             file = self.open(path).map_err(failed)?;
             written = file.write_all_at(blocks.as_slice(), 0);
@@ -209,20 +214,29 @@ impl Preparer {
         Ok(number)
     }
 
-    fn zero(&self, path: &Path) -> io::Result<()> {
+    /// Around the page cache where possible: nobody is going to read these zeros.
+    fn zero(&mut self, path: &Path) -> io::Result<()> {
         let flags = OFlags::NOFOLLOW.bits() as i32;
-        let file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;
+        OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;
+        let mut file = self.open(path)?;
         match fallocate(&file, FallocateFlags::empty(), 0, u64::from(self.size)) {
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
             Err(error) => return Err(error.into()),
         }
-        let zeros = vec![0; 256 * BLOCK];
+        let mut zeros = Blocks::with_capacity(ZEROS);
+        zeros.push(&vec![0; ZEROS]);
+        let zeros = zeros.finish();
         let mut at = 0;
         while at < self.size as usize {
-            let len = zeros.len().min(self.size as usize - at);
-            file.write_all_at(&zeros[..len], at as u64)?;
-            at += len;
+            let len = ZEROS.min(self.size as usize - at);
+            match file.write_all_at(&zeros.as_slice()[..len], at as u64) {
+                Ok(()) => at += len,
+                Err(error) if self.direct && error.raw_os_error() == Some(EINVAL) => {
+                    self.direct = false;
+                    file = self.open(path)?;
+                }
+                Err(error) => return Err(error),
+            }
         }
         file.sync_all()
     }

@@ -203,19 +203,20 @@ pub fn check(bytes: &[u8]) -> Result<AddressRef<'_>, AddressError> {
 
 /// Where the unquoted local part of `bytes` ends.
 fn dot_string_end(bytes: &[u8]) -> Result<usize, AddressError> {
-    let mut before = b'.';
+    // Where the atom began that is being read: just behind the last dot.
+    let mut atom = 0;
     for (at, &byte) in bytes.iter().enumerate() {
-        if CLASS[byte as usize] & ATEXT == 0 {
-            match byte {
-                b'.' if before == b'.' => return Err(AddressError::LocalDot { at }),
-                b'.' => {}
-                b'@' if at == 0 => return Err(AddressError::EmptyLocal),
-                b'@' if before == b'.' => return Err(AddressError::LocalDot { at: at - 1 }),
-                b'@' => return Ok(at),
-                _ => return Err(AddressError::LocalByte { at, byte }),
-            }
+        if CLASS[byte as usize] & ATEXT != 0 {
+            continue;
         }
-        before = byte;
+        match byte {
+            b'.' if at == atom => return Err(AddressError::LocalDot { at }),
+            b'.' => atom = at + 1,
+            b'@' if at == 0 => return Err(AddressError::EmptyLocal),
+            b'@' if at == atom => return Err(AddressError::LocalDot { at: at - 1 }),
+            b'@' => return Ok(at),
+            _ => return Err(AddressError::LocalByte { at, byte }),
+        }
     }
     Err(AddressError::NoAt)
 }

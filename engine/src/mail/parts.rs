@@ -146,7 +146,7 @@ impl Compiler<'_> {
         match plan {
             Plan::Keep => {}
             Plan::Text { text, html } => {
-                self.text_part(&text_content_type(part.content_type()), &text, html, None)
+                self.text_part(&text_content_type(part.content_type()), &text, html, None);
             }
             Plan::Base64(bytes) => {
                 self.raw(b"Content-Transfer-Encoding: base64\r\n\r\n");

@@ -130,6 +130,16 @@ pub(super) fn time(c: &mut Cursor) -> Result<Duration, ParseError> {
     interval(&word.text).ok_or_else(|| refused(&word, "a time", TIME_HELP))
 }
 
+pub(super) fn time_within(c: &mut Cursor, low: u64, high: u64) -> Result<Duration, ParseError> {
+    let at = c.here(1);
+    let time = time(c)?;
+    match (low..=high).contains(&time.as_secs()) {
+        true => Ok(time),
+        false if time.as_secs() < low => Err(ParseError::new(at, format!("must be at least {low}s"))),
+        false => Err(ParseError::new(at, format!("must be at most {high}s"))),
+    }
+}
+
 /// `1w2d12h`: numbers with units, added up. `0` needs no unit.
 fn interval(text: &str) -> Option<Duration> {
     if text == "0" {
@@ -290,6 +300,15 @@ const SIZE_HELP: &str = "write digits and a unit: 500b, 64k, 50M, 2g or 1t";
 pub(super) fn size(c: &mut Cursor, bare: bool) -> Result<u64, ParseError> {
     let word = c.word("a size")?;
     bytes(&word.text, bare).ok_or_else(|| refused(&word, "a size", SIZE_HELP))
+}
+
+pub(super) fn size_within(c: &mut Cursor, low: u64, high: u64) -> Result<u64, ParseError> {
+    let at = c.here(1);
+    let bytes = size(c, false)?;
+    match (low..=high).contains(&bytes) {
+        true => Ok(bytes),
+        false => Err(ParseError::new(at, format!("must be from {low}b to {high}b"))),
+    }
 }
 
 pub(super) fn size_or_unlimited(c: &mut Cursor) -> Result<Value, ParseError> {
