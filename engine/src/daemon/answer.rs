@@ -2,8 +2,9 @@
 
 use super::accounting::Accounting;
 use super::control::{
-    Connections, DeleteQuery, DomainRow, Flow, JobRow, LastError, ListQuery, Listing, Mode, QueueQuery, QueueRow, Reply,
-    Request, Setting, Sort, SpoolStatus, Status, Traffic, VmtaRow, Waiting, WhyQueue, WhyRecipient, WhyReport,
+    Connections, DeleteQuery, DomainRow, Flow, JobRow, LastError, ListQuery, Listing, Mode, QueueQuery,
+    QueueRow, Reply, Request, Setting, Sort, SpoolStatus, Status, Traffic, VmtaRow, Waiting, WhyQueue,
+    WhyRecipient, WhyReport,
 };
 use super::intake::Intake;
 use super::owners::Stopping;
@@ -84,7 +85,8 @@ impl Answerer {
     async fn status(&self) -> Result<Status, Stopping> {
         let counts = self.counts().await?;
         let states = self.states(&QueuePattern::all()).await?;
-        let mut domains: Vec<&str> = states.iter().filter(|s| s.waiting > 0).map(|s| &*s.name.domain).collect();
+        let mut domains: Vec<&str> =
+            states.iter().filter(|s| s.waiting > 0).map(|s| &*s.name.domain).collect();
         domains.sort_unstable();
         domains.dedup();
         let storage = self.intake.storage.status();
@@ -149,7 +151,9 @@ impl Answerer {
     }
 
     async fn selected(&self, query: &QueueQuery) -> Result<Vec<QueueState>, Stopping> {
-        let mut states = self.states(&QueuePattern::parse(&query.pattern)).await?;
+        let pattern =
+            if query.pattern.is_empty() { QueuePattern::all() } else { QueuePattern::parse(&query.pattern) };
+        let mut states = self.states(&pattern).await?;
         states.retain(|s| {
             query.vmta.as_ref().is_none_or(|v| v.eq_ignore_ascii_case(&s.name.vmta))
                 && query.connected.is_none_or(|c| c == (s.connections > 0))
@@ -320,7 +324,9 @@ fn listing<R>(mut rows: Vec<R>, sort: Sort, most: u32, key: impl Fn(&R) -> (&Str
     let total = rows.len() as u64;
     match sort {
         Sort::Name => rows.sort_by(|a, b| key(a).0.cmp(key(b).0)),
-        Sort::Rcpt | Sort::Size => rows.sort_by(|a, b| key(b).1.cmp(&key(a).1).then_with(|| key(a).0.cmp(key(b).0))),
+        Sort::Rcpt | Sort::Size => {
+            rows.sort_by(|a, b| key(b).1.cmp(&key(a).1).then_with(|| key(a).0.cmp(key(b).0)))
+        }
     }
     if most > 0 {
         rows.truncate(most as usize);
@@ -344,13 +350,18 @@ fn why_recipient(found: Found, queues: &[QueueState]) -> WhyRecipient {
         accepted_at: found.accepted_at.0,
         attempts: u32::from(found.attempts),
         next_attempt_at: found.due.map(|at| at.0),
-        last_reply: queue.and_then(|q| q.last_error.as_ref()).map(|(_, text)| text.clone()).unwrap_or_default(),
+        last_reply: queue
+            .and_then(|q| q.last_error.as_ref())
+            .map(|(_, text)| text.clone())
+            .unwrap_or_default(),
     }
 }
 
 fn summary(what: &str, address: bool, recipients: &[Found], queues: &[QueueState], now: Wall) -> String {
     if address && recipients.is_empty() {
-        return format!("Nothing is waiting for {what}. If it was sent, its outcome is in the accounting file.");
+        return format!(
+            "Nothing is waiting for {what}. If it was sent, its outcome is in the accounting file."
+        );
     }
     if queues.is_empty() {
         return format!("There is no queue {what}: nothing has been queued for it since the start.");

@@ -34,7 +34,10 @@ impl CampaignDirectory {
     ///
     /// # Errors
     /// Everything that is wrong with it, a line each.
-    pub fn open(dir: &Directory, fixed: impl FnOnce(&Campaign) -> Fixed) -> Result<CampaignDirectory, String> {
+    pub fn open(
+        dir: &Directory,
+        fixed: impl FnOnce(&Campaign) -> Fixed,
+    ) -> Result<CampaignDirectory, String> {
         let text = read_file(dir, DESCRIPTION, MAX_CAMPAIGN as u64)?;
         let campaign = Campaign::parse(&text).map_err(|errors| {
             errors.iter().fold(String::new(), |all, e| all + &format!("{DESCRIPTION}: {e}\n"))
@@ -58,7 +61,11 @@ impl CampaignDirectory {
 
 fn read_file(dir: &Directory, name: &str, most: u64) -> Result<Vec<u8>, String> {
     let (file, _) = dir.open_file(OsStr::new(name)).map_err(|e| {
-        if e.is_gone() { format!("{name}: there is no such file in the campaign's directory\n") } else { format!("{name}: {e}\n") }
+        if e.is_gone() {
+            format!("{name}: there is no such file in the campaign's directory\n")
+        } else {
+            format!("{name}: {e}\n")
+        }
     })?;
     let mut bytes = Vec::new();
     let read = file.take(most + 1).read_to_end(&mut bytes).map_err(|e| format!("{name}: {e}\n"))?;
@@ -68,10 +75,7 @@ fn read_file(dir: &Directory, name: &str, most: u64) -> Result<Vec<u8>, String> 
     Ok(bytes)
 }
 
-fn open_table(
-    mut file: File,
-    described: &RecipientsFile,
-) -> Result<Table<Box<dyn BufRead + Send>>, String> {
+fn open_table(mut file: File, described: &RecipientsFile) -> Result<Table<Box<dyn BufRead + Send>>, String> {
     // A damaged archive must be found before the first row is taken.
     check_archive(&file, described.compression, MAX_DECODED).map_err(|e| e.to_string())?;
     file.rewind().map_err(|e| e.to_string())?;
@@ -97,7 +101,9 @@ impl Template {
     fn bytes(&self) -> TemplateBytes<'_> {
         match self {
             Template::Eml(bytes) => TemplateBytes::Eml(bytes),
-            Template::Parts { html, text } => TemplateBytes::Parts { html: html.as_deref(), text: text.as_deref() },
+            Template::Parts { html, text } => {
+                TemplateBytes::Parts { html: html.as_deref(), text: text.as_deref() }
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The engine as a whole: started from a configuration, asked, stopped. `run`, `demo` and the tests start the same one.
 
 use super::accounting::{Accounting, AccountingError};
-use super::accounting_spool::SpoolLog;
 use super::accounting_config::{AccountingConfigError, stream_options};
+use super::accounting_spool::SpoolLog;
 use super::answer::Answerer;
 use super::control_socket::{ControlError, ControlSocket};
 use super::intake::Intake;
@@ -102,7 +102,13 @@ impl Engine {
             .build()?;
         let total = Arc::new(SharedConnections::new(config.global().total_max_smtp_out));
         let paused = recovered.paused().map(QueuePattern::parse).collect();
-        let start = Start { clock, configured: configured.clone(), storage: storage.clone(), total: total.clone(), paused };
+        let start = Start {
+            clock,
+            configured: configured.clone(),
+            storage: storage.clone(),
+            total: total.clone(),
+            paused,
+        };
         let (owners, reactors) = start.reactors(control.handle(), shard_count(&config))?;
         let waiting = recovery::requeue(&recovered, &owners).map_err(|_| SpoolError::Stopped)?;
         tracing::info!(recipients = waiting, "queues rebuilt");
@@ -116,7 +122,19 @@ impl Engine {
         let answerer =
             Arc::new(Answerer::new(intake.clone(), total, clients, accounting.clone(), clock, stop.clone()));
         serve_control(&control, &config, overrides, &answerer)?;
-        Ok(Engine { control, stop, serving, pickup, owners, reactors, storage, accounting, intake, answerer, listening })
+        Ok(Engine {
+            control,
+            stop,
+            serving,
+            pickup,
+            owners,
+            reactors,
+            storage,
+            accounting,
+            intake,
+            answerer,
+            listening,
+        })
     }
 
     /// Addresses that SMTP is served on.
@@ -154,7 +172,19 @@ impl Engine {
 
     /// Stops in order: intake, deliveries in flight, log, accounting (F03).
     pub fn stop(self) {
-        let Engine { control, stop, serving, pickup, owners, reactors, storage, accounting, intake, answerer, .. } = self;
+        let Engine {
+            control,
+            stop,
+            serving,
+            pickup,
+            owners,
+            reactors,
+            storage,
+            accounting,
+            intake,
+            answerer,
+            ..
+        } = self;
         stop.send_replace(true);
         intake.stopping.store(true, Ordering::Relaxed);
         if let Some(pickup) = pickup {

@@ -73,7 +73,9 @@ impl Importer {
         match pickup.subdirectory(name).map(drop).and_then(|()| pickup.move_into(name, &self.aside, name)) {
             Ok(moved) => self.spawn(moved),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => tracing::warn!(campaign = %name.display(), error = %e, "campaign cannot be moved aside"),
+            Err(e) => {
+                tracing::warn!(campaign = %name.display(), error = %e, "campaign cannot be moved aside")
+            }
         }
     }
 
@@ -109,7 +111,8 @@ impl Importer {
 
     /// Puts away what has ended, and starts what waits.
     pub fn reap(&mut self) {
-        let (ended, running) = std::mem::take(&mut self.running).into_iter().partition(|(_, t)| t.is_finished());
+        let (ended, running) =
+            std::mem::take(&mut self.running).into_iter().partition(|(_, t)| t.is_finished());
         self.running = running;
         for (name, thread) in ended {
             self.ended(&name, thread);

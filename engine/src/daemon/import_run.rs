@@ -145,7 +145,10 @@ impl Run {
         })?;
         let CampaignDirectory { campaign, prepared, table, stat } = opened;
         let members = configured.members(&campaign.virtual_mta).ok_or_else(|| {
-            format!("campaign.toml: virtual-mta: there is no virtual MTA or pool {:?}\n", campaign.virtual_mta)
+            format!(
+                "campaign.toml: virtual-mta: there is no virtual MTA or pool {:?}\n",
+                campaign.virtual_mta
+            )
         })?;
         let identity = identity(&stat, &self.job.name);
         if self.done.contains(&identity) {

@@ -3,10 +3,10 @@
 use super::owners::{Accepted, Owners, Split};
 use super::profiles::Configured;
 use crate::base::Wall;
-use crate::mail::plain::{self, PlainOptions, Received};
 use crate::ingest::chunk::MembersError;
 use crate::ingest::submission::{self, Rotation, SubmissionError, Submitted};
 use crate::io::storage::{Pending, Storage};
+use crate::mail::plain::{self, PlainOptions, Received};
 use crate::mail::{Content, PlainError, header::Header};
 use crate::spool::SpoolError;
 use crate::spool::record::{Committed, Draft, Group, Submission};
@@ -111,7 +111,15 @@ struct Spoken {
 impl Intake {
     pub fn new(storage: Storage, owners: Owners, configured: Arc<ArcSwap<Configured>>) -> Intake {
         let key = fastrand::u128(..).to_le_bytes();
-        Intake { storage, owners, configured, rotations: Mutex::default(), key, stopping: AtomicBool::new(false), received: Counts::default() }
+        Intake {
+            storage,
+            owners,
+            configured,
+            rotations: Mutex::default(),
+            key,
+            stopping: AtomicBool::new(false),
+            received: Counts::default(),
+        }
     }
 
     pub fn is_stopping(&self) -> bool {
@@ -119,14 +127,24 @@ impl Intake {
     }
 
     /// Checks a message and puts it on the way to the spool; [`Intake::queue`] follows when it is durable.
-    pub async fn take(&self, handed: Handed<'_>, source: &SourceSettings, now: Wall) -> Result<Underway, Refused> {
+    pub async fn take(
+        &self,
+        handed: Handed<'_>,
+        source: &SourceSettings,
+        now: Wall,
+    ) -> Result<Underway, Refused> {
         let (group, ready) = self.prepare(handed, source, now)?;
         let pending = self.storage.submit_async(group).await;
         Ok(Underway { pending, ready })
     }
 
     /// The same for a thread that may block.
-    pub fn take_blocking(&self, handed: Handed<'_>, source: &SourceSettings, now: Wall) -> Result<Underway, Refused> {
+    pub fn take_blocking(
+        &self,
+        handed: Handed<'_>,
+        source: &SourceSettings,
+        now: Wall,
+    ) -> Result<Underway, Refused> {
         let (group, ready) = self.prepare(handed, source, now)?;
         Ok(Underway { pending: self.storage.submit(group), ready })
     }
@@ -162,7 +180,12 @@ impl Intake {
         (split, format!("{:x}", submission.id))
     }
 
-    fn prepare(&self, handed: Handed<'_>, source: &SourceSettings, now: Wall) -> Result<(Group, Ready), Refused> {
+    fn prepare(
+        &self,
+        handed: Handed<'_>,
+        source: &SourceSettings,
+        now: Wall,
+    ) -> Result<(Group, Ready), Refused> {
         let configured = self.configured.load();
         let spoken = spoken(handed.message, source)?;
         let asked = handed.virtual_mta.map(str::to_owned).or(spoken.virtual_mta);

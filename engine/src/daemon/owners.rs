@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn rows_reach_the_owner_of_their_queue_in_order() {
-        let domains: Vec<Arc<str>> = ["a.example", "b.example", "c.example", "d.example"].map(Arc::from).into();
+        let domains: Vec<Arc<str>> =
+            ["a.example", "b.example", "c.example", "d.example"].map(Arc::from).into();
         let vmta: Arc<str> = "v".into();
         let accepted = Accepted::new(Location::default(), &Submission::default(), None);
         let place = Place { at: Location { segment: 3, offset8: 9 }, first_ordinal: 100 };

@@ -49,7 +49,11 @@ pub struct Pickup {
 
 impl Pickup {
     /// Starts watching, if the configuration names a pickup directory.
-    pub fn start(config: &Config, intake: &Arc<Intake>, recovered: &Recovered) -> Result<Option<Pickup>, PickupError> {
+    pub fn start(
+        config: &Config,
+        intake: &Arc<Intake>,
+        recovered: &Recovered,
+    ) -> Result<Option<Pickup>, PickupError> {
         let global = config.global();
         let Some((dir, bad)) = &global.pickup else { return Ok(None) };
         let open = |path: &Path| {
@@ -74,7 +78,8 @@ impl Pickup {
             settling: HashSet::new(),
         };
         let kernel = wake.clone();
-        let thread = std::thread::Builder::new().name("pickup".into()).spawn(move || watch.run(&woken, &kernel));
+        let thread =
+            std::thread::Builder::new().name("pickup".into()).spawn(move || watch.run(&woken, &kernel));
         Ok(Some(Pickup { wake, thread: thread.map_err(PickupError::Thread)? }))
     }
 

@@ -25,19 +25,29 @@ pub fn requeue(recovered: &Recovered, owners: &Owners) -> Result<u64, Stopping> 
         for (row, tried) in record.live() {
             let index = usize::from(row.index);
             // An unreadable row goes to a queue of its own, where its delivery fails and says so.
-            let address = record.rows.row(index).and_then(|b| row_view(b).ok()).map_or("", |view| view.address);
+            let address =
+                record.rows.row(index).and_then(|b| row_view(b).ok()).map_or("", |view| view.address);
             let domain = address.rsplit_once('@').map_or("invalid", |(_, domain)| domain);
             let mut normal = String::new();
             if normalise_domain(domain, &mut normal).is_err() {
                 normal = domain.to_ascii_lowercase();
             }
             let vmta = record.rows.vmta(index).filter(|name| !name.is_empty()).unwrap_or("{default}");
-            rows.push((row.index, tried.map_or(0, |t| t.attempts), intern(&mut names, &normal), intern(&mut names, vmta)));
+            rows.push((
+                row.index,
+                tried.map_or(0, |t| t.attempts),
+                intern(&mut names, &normal),
+                intern(&mut names, vmta),
+            ));
         }
         waiting += rows.len();
         handed += rows.len() as u64;
         let place = Place { at: record.at, first_ordinal: record.first_ordinal };
-        split.add(&accepted, place, rows.iter().map(|(index, tried, domain, vmta)| (*index, *tried, domain, vmta)));
+        split.add(
+            &accepted,
+            place,
+            rows.iter().map(|(index, tried, domain, vmta)| (*index, *tried, domain, vmta)),
+        );
         if waiting >= BATCH {
             waiting = 0;
             let full = std::mem::replace(&mut split, Split::new(owners.shards()));

@@ -66,7 +66,9 @@ fn options(configured: &Arc<Configured>, settings: &SourceSettings) -> ServerOpt
     ServerOptions {
         relay,
         smtputf8: settings.allow_smtputf8,
-        max_message_size: settings.max_message_size.map_or(MAX_MESSAGE, |n| usize::try_from(n).unwrap_or(MAX_MESSAGE)),
+        max_message_size: settings
+            .max_message_size
+            .map_or(MAX_MESSAGE, |n| usize::try_from(n).unwrap_or(MAX_MESSAGE)),
         max_recipients: settings.max_rcpt_per_message.map_or(defaults.max_recipients, |n| n as usize),
         max_hops: settings.max_message_hops as usize,
         command_timeout: settings.smtp_command_timeout,

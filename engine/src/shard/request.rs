@@ -41,11 +41,21 @@ pub enum ShardRequest {
     Status,
     Queues,
     Jobs,
-    Pause { queue: QueuePattern, paused: bool },
+    Pause {
+        queue: QueuePattern,
+        paused: bool,
+    },
     /// Removes recipients that are not being sent right now.
-    Delete { selection: Selection, quiet: bool },
+    Delete {
+        selection: Selection,
+        quiet: bool,
+    },
     /// Recipients whose address is `address`, at most `limit`; `None` looks at queues only.
-    Find { address: Option<String>, queue: QueuePattern, limit: usize },
+    Find {
+        address: Option<String>,
+        queue: QueuePattern,
+        limit: usize,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,5 +135,8 @@ pub enum ShardReply {
     Jobs(Vec<JobState>),
     /// Number of queues or recipients concerned.
     Count(u64),
-    Found { recipients: Vec<Found>, queues: Vec<QueueState> },
+    Found {
+        recipients: Vec<Found>,
+        queues: Vec<QueueState>,
+    },
 }

@@ -57,13 +57,7 @@ pub struct Submissions {
 
 impl Submissions {
     /// Counts `rows` more waiting recipients of the submission at `at`.
-    pub fn admit(
-        &mut self,
-        at: Location,
-        accepted_at: Wall,
-        job: &Arc<str>,
-        rows: u32,
-    ) -> SubmissionKey {
+    pub fn admit(&mut self, at: Location, accepted_at: Wall, job: &Arc<str>, rows: u32) -> SubmissionKey {
         let job = self.jobs.key(job);
         self.jobs.counts[job as usize].waiting += u64::from(rows);
         if let Some(&key) = self.by_location.get(&at) {

@@ -72,7 +72,15 @@ impl Shard {
     }
 
     /// A queue failed as a whole: record it, and give up what has become too old while it could not be delivered.
-    pub(super) fn queue_failed(&mut self, now: Now, queue: u32, attempt: Attempt, said: Said, text: &str, dns: bool) {
+    pub(super) fn queue_failed(
+        &mut self,
+        now: Now,
+        queue: u32,
+        attempt: Attempt,
+        said: Said,
+        text: &str,
+        dns: bool,
+    ) {
         let entry = &mut self.queues[queue];
         if dns {
             entry.queue.dns_failed(now, text);
