@@ -1,7 +1,7 @@
 //! Commands that need more than a running engine's control socket: `run`, `check-config`, `send`, `demo`.
 
 use super::args::{Cli, Command};
-use super::{UNUSABLE, complain, demo_run, print, send};
+use super::{UNUSABLE, check_config, complain, demo_run, send};
 use crate::daemon::engine::{BootError, Engine, Overrides};
 use crate::spool::error::EXIT_LOG_FAILED;
 use std::fs::OpenOptions;
@@ -16,13 +16,14 @@ use tracing_subscriber::{EnvFilter, fmt};
 use tokio::signal::unix::{SignalKind, signal};
 use vmta_config::{Config, Files, Loaded, OsFiles, load};
 
-pub fn start(cli: Cli) -> ExitCode {
+/// Runs such a command.
+pub fn start(cli: &Cli) -> ExitCode {
     match &cli.command {
-        Command::Run => run(&cli),
+        Command::Run => run(cli),
         Command::CheckConfig { lenient, file } => {
-            check_config(&cli, file.as_deref().unwrap_or(&cli.config), *lenient)
+            check_config::check_config(cli, file.as_deref().unwrap_or(&cli.config), *lenient)
         }
-        Command::Send { campaign, check } => send::send(&cli, campaign, *check),
+        Command::Send { campaign, check } => send::send(cli, campaign, *check),
         Command::Demo(demo) => demo_run::run(demo),
         _ => {
             complain(cli.json, "this command is answered by the running engine");
@@ -50,19 +51,6 @@ fn reason(e: &std::io::Error) -> String {
         ErrorKind::NotFound => "there is no such file; name one by --config FILE".to_owned(),
         _ => e.to_string(),
     }
-}
-
-fn check_config(cli: &Cli, path: &Path, lenient: bool) -> ExitCode {
-    let config = match configuration(cli, path, lenient) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    for note in config.notes() {
-        println!("note: {note}");
-    }
-    let (vmtas, pools) = (config.virtual_mtas().len(), config.pools().len());
-    print(&format!("{}: good ({vmtas} virtual MTAs, {pools} pools)\n", path.display()));
-    ExitCode::SUCCESS
 }
 
 /// Starts logging: to `log-file`, and to standard error where there is no file or somebody is watching. Filtered by the

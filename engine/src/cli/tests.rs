@@ -139,7 +139,10 @@ fn other_lists() {
         ..JobRow::default()
     };
     let shown = text(&Reply::Jobs(Listing { rows: vec![job], total: 1 }), &view());
-    assert!(shown.contains("weeklyNews22100") && shown.contains("1236.9") && shown.contains("99,569"), "{shown}");
+    assert!(
+        shown.contains("weeklyNews22100") && shown.contains("1236.9") && shown.contains("99,569"),
+        "{shown}"
+    );
     assert!(shown.ends_with("\nTotal of 1 job(s).\n"));
     let none = text(&Reply::Domains(Listing::default()), &view());
     assert!(none.ends_with("\n0 of 0 domains shown.\n"), "{none}");

@@ -155,7 +155,8 @@ impl Place {
 }
 
 fn filter(list: &str) -> Option<vmta_config::QueueFilter> {
-    let text = format!("<spool /s>\n</spool>\n<acct-file /x.csv>\nqueue-filter {list}\n</acct-file>\nlog-file /l\n");
+    let text =
+        format!("<spool /s>\n</spool>\n<acct-file /x.csv>\nqueue-filter {list}\n</acct-file>\nlog-file /l\n");
     let loaded = vmta_config::load("config", &vmta_config::MemoryFiles::new([("config", text)]), false);
     loaded.config.unwrap().acct_files()[0].settings.queue_filter.clone()
 }
