@@ -1,1 +1,7 @@
-fn main() {}
+//! The `posthaste` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    posthaste::cli::main(posthaste::cli::start::start)
+}

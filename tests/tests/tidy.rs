@@ -74,7 +74,10 @@ fn production(path: &Path) -> String {
 
 fn is_test_file(path: &Path) -> bool {
     let name = path.file_stem().expect("a file name").to_string_lossy().into_owned();
-    name == "tests" || name.ends_with("_test") || name.ends_with("_tests") || path.components().any(|c| c.as_os_str() == "tests")
+    name == "tests"
+        || name.ends_with("_test")
+        || name.ends_with("_tests")
+        || path.components().any(|c| c.as_os_str() == "tests")
 }
 
 #[test]
@@ -143,7 +146,9 @@ fn functions_fit_a_screen() {
         for (number, line) in lines.iter().enumerate() {
             let indent = line.len() - line.trim_start().len();
             match open {
-                None if is_function(line) && !line.trim_end().ends_with(['}', ';']) => open = Some((number, indent)),
+                None if is_function(line) && !line.trim_end().ends_with(['}', ';']) => {
+                    open = Some((number, indent))
+                }
                 Some((start, at)) if indent == at && line.trim_start().starts_with('}') => {
                     let length = number - start + 1;
                     if length > FUNCTION_LINES {
@@ -160,9 +165,18 @@ fn functions_fit_a_screen() {
 
 fn is_function(line: &str) -> bool {
     let line = line.trim_start();
-    ["fn ", "pub fn ", "async fn ", "pub async fn ", "pub(crate) fn ", "pub(super) fn ", "const fn ", "pub const fn "]
-        .iter()
-        .any(|start| line.starts_with(start))
+    [
+        "fn ",
+        "pub fn ",
+        "async fn ",
+        "pub async fn ",
+        "pub(crate) fn ",
+        "pub(super) fn ",
+        "const fn ",
+        "pub const fn ",
+    ]
+    .iter()
+    .any(|start| line.starts_with(start))
 }
 
 #[test]

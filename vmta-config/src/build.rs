@@ -38,6 +38,7 @@ pub(crate) fn build(sources: &Sources, findings: &mut Findings, items: &[Item]) 
     for block in blocks(items) {
         builder.block(block);
     }
+    builder.config.levels.iter_mut().for_each(Level::classify);
     check::link(&mut builder);
     check::whole(&mut builder);
     builder.config.notes = builder.lines.notes();
@@ -123,7 +124,11 @@ impl Builder<'_> {
         let Some(before) = self.defined.insert((kind, block.arg.clone()), block.arg_at) else { return true };
         let what = block.tag.map_or("", |t| t.name);
         let help = format!("the first one is at {}", self.lines.sources.origin(before));
-        self.lines.error(block.arg_at, format!("<{what} {}> is defined a second time", block.arg), Some(help));
+        self.lines.error(
+            block.arg_at,
+            format!("<{what} {}> is defined a second time", block.arg),
+            Some(help),
+        );
         false
     }
 
@@ -180,7 +185,8 @@ impl Builder<'_> {
     /// The `<domain>` entries inside a VMTA or pool, as a level of their own.
     fn inner_domains(&mut self, block: &Block, outer: &str) -> Option<u32> {
         let level = self.config.levels.len() as u32;
-        let mut inner = blocks(&block.items).filter(|b| b.tag.is_some_and(|t| t.scope == Scope::Domain)).peekable();
+        let mut inner =
+            blocks(&block.items).filter(|b| b.tag.is_some_and(|t| t.scope == Scope::Domain)).peekable();
         inner.peek()?;
         self.config.levels.push(Level::default());
         for domain in inner {
@@ -198,7 +204,8 @@ impl Builder<'_> {
         }
         let level = self.inner_domains(block, "virtual-mta");
         if block.arg.starts_with('{') {
-            let help = "choose a name without braces; `{default}` is what mail without a choice uses".to_string();
+            let help =
+                "choose a name without braces; `{default}` is what mail without a choice uses".to_string();
             return self.lines.error(block.arg_at, "names in braces are reserved".into(), Some(help));
         }
         if !self.define(Named::VirtualMta, block) {
@@ -219,7 +226,8 @@ impl Builder<'_> {
 
     fn pool(&mut self, block: &Block) {
         let settings = self.lines.settings(&block.items, Scope::VirtualMtaPool);
-        let members: Vec<String> = Slots::merge([settings.as_slice()]).read(Scope::VirtualMtaPool, "virtual-mta");
+        let members: Vec<String> =
+            Slots::merge([settings.as_slice()]).read(Scope::VirtualMtaPool, "virtual-mta");
         let level = self.inner_domains(block, "virtual-mta-pool");
         if !self.define(Named::VirtualMta, block) {
             return;

@@ -1,5 +1,7 @@
 //! Checks over the whole configuration: names that are referred to, pools, limits that one line cannot know.
 
+use std::collections::HashMap;
+
 use crate::build::Builder;
 use crate::config::VmtaOrPool;
 use crate::diagnostic::Diagnostic;
@@ -71,7 +73,10 @@ fn join_pools(builder: &mut Builder) {
             }
             if let (Some(_), Some(_)) = (vmta.pool_level, pool.level) {
                 let other = vmta.pools.last().map_or("", String::as_str);
-                wrong.push((&pool.name, format!("`{member}` is also in pool `{other}`, and both define <domain>")));
+                wrong.push((
+                    &pool.name,
+                    format!("`{member}` is also in pool `{other}`, and both define <domain>"),
+                ));
                 continue;
             }
             vmta.pool_level = vmta.pool_level.or(pool.level);
@@ -85,8 +90,19 @@ fn join_pools(builder: &mut Builder) {
     }
 }
 
-/// The mandatory minimum (reference 1.1).
+/// The mandatory minimum (reference 1.1), and nothing twice that can be there only once.
 pub(crate) fn whole(builder: &mut Builder) {
+    let spools = builder.config.spools.iter().map(|s| (format!("spool {}", s.directory), &s.origin));
+    let listeners = builder.config.listeners.iter();
+    let listeners = listeners.map(|l| (format!("listener {}:{}", l.network, l.port), &l.origin));
+    let mut seen = HashMap::new();
+    let mut twice = Vec::new();
+    for (what, origin) in spools.chain(listeners) {
+        if let Some(before) = seen.insert(what.clone(), origin) {
+            twice.push(format!("{what} is given twice, at {before} and {origin}"));
+        }
+    }
+    twice.into_iter().for_each(|message| builder.lines.findings.add(Diagnostic::whole(message)));
     let findings = &mut *builder.lines.findings;
     if builder.config.global.log_file.is_none() {
         let help = "write `log-file /var/log/posthaste/log`".to_string();

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ipnet::IpNet;
 
 use crate::diagnostic::Origin;
-use crate::domains::{DomainIndex, State};
+use crate::domains::{Class, DomainIndex};
 use crate::explain::Note;
 use crate::patterns::{BouncePattern, SmtpPatternList};
 use crate::settings::{AcctSettings, DomainSettings, Global, SourceSettings, SpoolSettings};
@@ -114,10 +114,10 @@ pub(crate) struct DomainBlock {
 /// `<domain>` entries of one level; the entries are indexes of blocks.
 pub(crate) type Level = DomainIndex<u32>;
 
-/// Queues with the same key have the same settings: (level, state) of the global entries, the pool's and the VMTA's.
-type QueueKey = [(u32, State); 3];
+/// Queues with the same key have the same settings: (level, class) of the global entries, the pool's and the VMTA's.
+type QueueKey = [(u32, Class); 3];
 
-const NO_LEVEL: (u32, State) = (u32::MAX, 0);
+const NO_LEVEL: (u32, Class) = (u32::MAX, 0);
 
 /// A configuration without errors.
 #[derive(Debug)]
@@ -241,8 +241,8 @@ impl Config {
             Resolved::Pool(pool) => (pool.level, None),
             Resolved::Default | Resolved::Unknown => (None, None),
         };
-        let state = |level: u32| (level, self.levels[level as usize].state(domain));
-        [state(0), pool.map_or(NO_LEVEL, state), own.map_or(NO_LEVEL, state)]
+        let class = |level: u32| (level, self.levels[level as usize].class(domain));
+        [class(0), pool.map_or(NO_LEVEL, class), own.map_or(NO_LEVEL, class)]
     }
 
     fn blocks_of(&self, domain: &str, key: &QueueKey) -> Vec<&DomainBlock> {
@@ -276,7 +276,9 @@ impl Config {
     /// What applies to mail that comes in under a name alone, such as `{pickup}`.
     pub fn source_named(&self, name: &str) -> SourceSettings {
         let named = self.sources_by_name.get(name);
-        SourceSettings::read(&Slots::merge(std::iter::once(&self.source_base).chain(named).map(Vec::as_slice)))
+        SourceSettings::read(&Slots::merge(
+            std::iter::once(&self.source_base).chain(named).map(Vec::as_slice),
+        ))
     }
 
     pub fn has_source(&self, name: &str) -> bool {

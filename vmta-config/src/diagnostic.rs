@@ -45,10 +45,14 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// Where the file was included, innermost first.
     pub included_at: Vec<Origin>,
+    /// File in the order of reading, line and column: the order findings are reported in.
+    order: (u32, u32, u32),
 }
 
 /// Widest stretch of a line that is shown.
 const SHOWN: usize = 140;
+/// Longest mark.
+const MARKED: usize = 60;
 
 impl Diagnostic {
     pub(crate) fn at(sources: &Sources, place: Place, message: String) -> Diagnostic {
@@ -65,6 +69,7 @@ impl Diagnostic {
             text,
             help: None,
             included_at: sources.includes(place),
+            order: (place.file, place.line, place.start),
         }
     }
 
@@ -78,6 +83,7 @@ impl Diagnostic {
             text: String::new(),
             help: None,
             included_at: Vec::new(),
+            order: (u32::MAX, 0, 0),
         }
     }
 
@@ -110,7 +116,7 @@ impl Diagnostic {
         if first + SHOWN < length {
             text.push_str(" ...");
         }
-        let marked = (self.length as usize).min(SHOWN).min(text.chars().count().saturating_sub(at)).max(1);
+        let marked = (self.length as usize).min(MARKED).min(text.chars().count().saturating_sub(at)).max(1);
         (text, at, marked)
     }
 }
@@ -138,13 +144,14 @@ impl fmt::Display for Diagnostic {
 }
 
 /// Most findings kept of one load; the rest are only counted.
-const MAX_KEPT: usize = 1000;
+const MAX_KEPT: usize = 200;
 
 /// Collects findings while a configuration is read. In lenient mode everything that concerns one line is a warning.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub kept: Vec<Diagnostic>,
-    pub lenient: bool,
+    lenient: bool,
+    errors: usize,
     left_out: usize,
 }
 
@@ -164,14 +171,24 @@ impl Findings {
     }
 
     fn keep(&mut self, diagnostic: Diagnostic) {
-        if self.kept.len() < MAX_KEPT || (diagnostic.is_error() && !self.kept.iter().any(Diagnostic::is_error)) {
+        if self.kept.len() < MAX_KEPT || (diagnostic.is_error() && self.errors == 0) {
+            self.errors += usize::from(diagnostic.is_error());
             self.kept.push(diagnostic);
         } else {
             self.left_out += 1;
         }
     }
 
+    /// Counts one more finding instead of describing it, once there are more than anybody reads: a file of another
+    /// kind given by mistake is refused quickly.
+    pub fn only_counted(&mut self) -> bool {
+        let full = self.kept.len() >= MAX_KEPT && (self.lenient || self.errors > 0);
+        self.left_out += usize::from(full);
+        full
+    }
+
     pub fn finish(mut self) -> Vec<Diagnostic> {
+        self.kept.sort_by_key(|d| d.order);
         if self.left_out > 0 {
             let message = format!("{} more findings are not shown", self.left_out);
             self.kept.push(Diagnostic::whole(message).warning());

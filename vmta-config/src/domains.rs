@@ -1,6 +1,7 @@
 //! Which `<domain>` entries apply to a name, found by hash look-ups on its suffixes (reference 1.4 rule 1).
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use ipnet::IpNet;
 
@@ -14,6 +15,8 @@ pub(crate) struct DomainIndex<T> {
     nodes: Vec<Node<T>>,
     /// From the widest to the narrowest.
     literals: Vec<(IpNet, Vec<Entry<T>>)>,
+    /// Class by state, made by `classify`.
+    classes: HashMap<State, Class>,
 }
 
 #[derive(Clone, Debug)]
@@ -32,12 +35,21 @@ struct Node<T> {
 
 impl<T> Default for DomainIndex<T> {
     fn default() -> DomainIndex<T> {
-        DomainIndex { any: Vec::new(), by_name: HashMap::new(), nodes: Vec::new(), literals: Vec::new() }
+        DomainIndex {
+            any: Vec::new(),
+            by_name: HashMap::new(),
+            nodes: Vec::new(),
+            literals: Vec::new(),
+            classes: HashMap::new(),
+        }
     }
 }
 
-/// Names of one state have the same entries, so that settings can be kept by state.
-pub(crate) type State = u32;
+/// Where a name falls in the index.
+type State = u32;
+/// Names of one class have the same entries, so that settings can be kept by class: a macro of a thousand domains is
+/// one class.
+pub(crate) type Class = u32;
 
 const LITERAL: State = 1 << 31;
 
@@ -94,12 +106,10 @@ impl<T> DomainIndex<T> {
         !self.any.is_empty() || suffixes(domain).any(applies)
     }
 
-    /// The state of a name (lower-case ASCII): one hash look-up a label, from the whole name upwards.
-    pub fn state(&self, domain: &str) -> State {
-        if domain.starts_with('[') && !self.literals.is_empty() {
-            let Some(ip) = literal(domain) else { return 0 };
-            let narrowest = self.literals.iter().rposition(|(net, _)| matches_net(net, ip));
-            return narrowest.map_or(0, |i| LITERAL | i as u32);
+    /// One hash look-up a label, from the whole name upwards.
+    fn state(&self, domain: &str) -> State {
+        if domain.starts_with('[') {
+            return self.narrowest(domain).map_or(0, |i| LITERAL | i as u32);
         }
         for (start, suffix) in suffixes(domain) {
             if let Some(node) = self.by_name.get(suffix) {
@@ -109,13 +119,24 @@ impl<T> DomainIndex<T> {
         0
     }
 
+    /// The narrowest network that an address literal lies in.
+    fn narrowest(&self, domain: &str) -> Option<usize> {
+        let ip = literal(domain)?;
+        self.literals.iter().rposition(|(net, _)| matches_net(net, ip))
+    }
+
+    /// The entries of a network and of those around it, from the widest.
+    fn around(&self, narrowest: usize) -> impl Iterator<Item = &Vec<Entry<T>>> {
+        let inner = self.literals[narrowest].0;
+        let holds = move |net: &IpNet| net.prefix_len() == 0 || net.contains(&inner);
+        self.literals[..=narrowest].iter().filter(move |(net, _)| holds(net)).map(|(_, list)| list)
+    }
+
     /// What applies to a name, from the most general to the most specific.
     pub fn chain(&self, domain: &str) -> Vec<&T> {
         let mut lists = vec![&self.any];
         if domain.starts_with('[') {
-            if let Some(ip) = literal(domain) {
-                lists.extend(self.literals.iter().filter(|(net, _)| matches_net(net, ip)).map(|(_, list)| list));
-            }
+            lists.extend(self.narrowest(domain).into_iter().flat_map(|i| self.around(i)));
         } else {
             let mut upwards = Vec::new();
             for (start, suffix) in suffixes(domain) {
@@ -128,6 +149,33 @@ impl<T> DomainIndex<T> {
             lists.extend(upwards.into_iter().rev());
         }
         lists.into_iter().flatten().map(|e| &e.held).collect()
+    }
+}
+
+impl<T: Copy + Eq + Hash> DomainIndex<T> {
+    /// Finds the classes, once every entry is there.
+    pub fn classify(&mut self) {
+        let copied = |chain: Vec<&T>| chain.into_iter().copied().collect::<Vec<T>>();
+        let mut chains = vec![(0, copied(self.chain("")))];
+        for (name, node) in &self.by_name {
+            chains.push((1 + node * 2 + 1, copied(self.chain(name))));
+            // A label that no pattern can hold stands for every other subdomain.
+            chains.push((1 + node * 2, copied(self.chain(&format!("\0.{name}")))));
+        }
+        for i in 0..self.literals.len() {
+            let chain = self.any.iter().chain(self.around(i).flatten());
+            chains.push((LITERAL | i as u32, chain.map(|e| e.held).collect()));
+        }
+        let mut known: HashMap<Vec<T>, Class> = HashMap::new();
+        for (state, chain) in chains {
+            let next = known.len() as Class;
+            self.classes.insert(state, *known.entry(chain).or_insert(next));
+        }
+    }
+
+    /// The class of a name (lower-case ASCII).
+    pub fn class(&self, domain: &str) -> Class {
+        self.classes.get(&self.state(domain)).copied().unwrap_or_default()
     }
 }
 
@@ -172,6 +220,21 @@ mod tests {
     }
 
     #[test]
+    fn names_with_the_same_entries_are_one_class() {
+        let mut index = DomainIndex::default();
+        for name in ["a.com", "b.com", "[10/8]", "[10.1/16]"] {
+            index.add(&name.parse().unwrap(), true, 7);
+        }
+        index.classify();
+        assert_eq!(index.class("a.com"), index.class("b.com"));
+        assert_eq!(index.class("x.a.com"), index.class("elsewhere"));
+        assert_ne!(index.class("a.com"), index.class("elsewhere"));
+        assert_ne!(index.class("[10.1.0.1]"), index.class("[10.2.0.1]"));
+        assert_eq!(index.chain("[10.1.0.1]").len(), 2);
+        assert_eq!(index.class("[11.0.0.1]"), index.class("elsewhere"));
+    }
+
+    #[test]
     fn a_literal_name_beats_one_from_a_macro() {
         let mut index = DomainIndex::default();
         let name: DomainPattern = "a.b".parse().unwrap();
@@ -198,9 +261,9 @@ mod tests {
                 prop_assert_eq!(index.covers(name), !expected.is_empty());
                 prop_assert_eq!(found, expected);
             }
-            if index.state(&names[0]) == index.state(&names[1]) {
-                prop_assert_eq!(index.chain(&names[0]), index.chain(&names[1]));
-            }
+            index.classify();
+            let same = index.class(&names[0]) == index.class(&names[1]);
+            prop_assert_eq!(same, index.chain(&names[0]) == index.chain(&names[1]));
         }
     }
 }

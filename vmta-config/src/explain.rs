@@ -22,7 +22,7 @@ impl fmt::Display for Note {
         match self.directive.status {
             Status::InEffect | Status::Planned => f.write_str("is not in effect yet")?,
             Status::NoEffect(reason) => write!(f, "has no effect: {reason}")?,
-            Status::Replaced(by) => write!(f, "is an older form without effect; write {by}")?,
+            Status::Replaced(by) => write!(f, "is an older form; write {by}")?,
         }
         match self.origins.len() {
             1 => Ok(()),

@@ -28,8 +28,12 @@ impl Files for OsFiles {
         }
         let bytes = std::fs::read(path)?;
         String::from_utf8(bytes).map_err(|e| {
-            let line = 1 + e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
-            io::Error::new(io::ErrorKind::InvalidData, format!("line {line} is not UTF-8; save the file as UTF-8"))
+            let line =
+                1 + e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("line {line} is not UTF-8; save the file as UTF-8"),
+            )
         })
     }
 

@@ -205,7 +205,10 @@ impl<'a> Cursor<'a> {
         let rest = self.rest();
         let start = self.pos;
         let Some(inner) = rest.strip_prefix('/') else {
-            return Err(ParseError::new(self.here(first_word(rest)), "a regular expression `/.../` is expected here"));
+            return Err(ParseError::new(
+                self.here(first_word(rest)),
+                "a regular expression `/.../` is expected here",
+            ));
         };
         let mut escaped = false;
         for (i, c) in inner.char_indices() {
@@ -236,11 +239,13 @@ impl<'a> Cursor<'a> {
         if rest.is_empty() {
             return Ok(());
         }
-        let error = ParseError::new(self.here(rest.len()), format!("`{}` is not expected here", shorten(rest)));
-        Err(if rest == "{" {
-            error.help("this language has no braces blocks; write `<name ARGUMENT>` ... `</name>`")
-        } else {
-            error.help("a value that holds blanks is written in double quotes")
+        let error =
+            ParseError::new(self.here(rest.len()), format!("`{}` is not expected here", shorten(rest)));
+        Err(match rest {
+            "{" => error.help("this language has no braces blocks; write `<name ARGUMENT>` ... `</name>`"),
+            _ => {
+                error.help("nothing may follow the value; one that holds blanks is written in double quotes")
+            }
         })
     }
 
@@ -319,7 +324,8 @@ mod tests {
 
     #[test]
     fn lists_accept_blanks_around_commas() {
-        let words = |text| Cursor::new(text).list("x").unwrap().into_iter().map(|w| w.text).collect::<Vec<_>>();
+        let words =
+            |text| Cursor::new(text).list("x").unwrap().into_iter().map(|w| w.text).collect::<Vec<_>>();
         assert_eq!(words("a, b ,c"), ["a", "b", "c"]);
         assert_eq!(words("\"\""), Vec::<String>::new());
         assert!(Cursor::new("a,,b").list("x").is_err());

@@ -20,6 +20,7 @@ mod lex;
 mod lines;
 mod load;
 mod macros;
+mod manual;
 mod nearest;
 mod patterns;
 mod scope;
@@ -35,6 +36,7 @@ pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use explain::{Explained, Note};
 pub use files::{Files, MemoryFiles, OsFiles};
 pub use load::{Loaded, load};
+pub use manual::manual;
 pub use patterns::{BouncePattern, SmtpPattern, SmtpPatternList};
 pub use scope::{Scope, Scopes};
 pub use settings::{
@@ -43,6 +45,6 @@ pub use settings::{
 };
 pub use table::{Directive, Status, directives};
 pub use value::{
-    DailyLimit, DomainPattern, FieldSelection, HeaderField, HostAndPort, MailHost, ParseError, Pattern,
-    Named, QueueFilter, Rate, RecordType, Route, SmtpAction, SourceHost, Syntax, Value, VolumeRate,
+    DailyLimit, DomainPattern, FieldSelection, HeaderField, HostAndPort, MailHost, Named, ParseError,
+    Pattern, QueueFilter, Rate, RecordType, Route, SmtpAction, SourceHost, Syntax, Value, VolumeRate,
 };

@@ -34,8 +34,13 @@ pub(crate) struct Lines<'a> {
 impl<'a> Lines<'a> {
     /// Macros are collected first, since they may be used before their definition.
     pub fn new(sources: &'a Sources, findings: &'a mut Findings, items: &[Item]) -> Lines<'a> {
-        let mut lines =
-            Lines { sources, findings, macros: Macros::default(), references: Vec::new(), used: BTreeMap::new() };
+        let mut lines = Lines {
+            sources,
+            findings,
+            macros: Macros::default(),
+            references: Vec::new(),
+            used: BTreeMap::new(),
+        };
         lines.define_macros(items);
         lines
     }
@@ -48,7 +53,8 @@ impl<'a> Lines<'a> {
             if let Some(before) = places.insert(name.clone(), line.args_at) {
                 let message = format!("macro `{name}` is defined a second time; this definition counts");
                 let help = format!("the first one is at {}", self.sources.origin(before));
-                self.findings.add_fatal(Diagnostic::at(self.sources, line.args_at, message).help(help).warning());
+                self.findings
+                    .add_fatal(Diagnostic::at(self.sources, line.args_at, message).help(help).warning());
             }
             definitions.insert(name, members);
         }
@@ -76,6 +82,9 @@ impl<'a> Lines<'a> {
     }
 
     pub fn error(&mut self, place: Place, message: String, help: Option<String>) {
+        if self.findings.only_counted() {
+            return;
+        }
         self.findings.add(Diagnostic::at(self.sources, place, message).help(help));
     }
 
@@ -107,6 +116,11 @@ impl<'a> Lines<'a> {
             return None;
         };
         let row = written.row();
+        if let Status::Replaced(by) = row.status {
+            let message = format!("`{}` is an older form that is not supported", line.name);
+            self.error(line.name_at, message, Some(format!("write {by}")));
+            return None;
+        }
         let value = match row.syntax.parse(&line.args, &self.macros) {
             Ok(value) => value,
             Err(e) => {
@@ -144,6 +158,9 @@ impl<'a> Lines<'a> {
     }
 
     fn unknown(&mut self, line: &Line, scope: Scope) {
+        if self.findings.only_counted() {
+            return;
+        }
         let shown = if line.name.is_empty() { shorten(&line.args) } else { shorten(&line.name) };
         let elsewhere = table::scopes_of(&line.name);
         if !elsewhere.is_empty() {
@@ -153,9 +170,17 @@ impl<'a> Lines<'a> {
         }
         if line.name.is_empty() {
             let message = format!("a pattern is not expected in {scope}");
-            return self.error(line.args_at, message, Some("patterns stand in `<bounce-category-patterns>`".into()));
+            return self.error(
+                line.args_at,
+                message,
+                Some("patterns stand in `<bounce-category-patterns>`".into()),
+            );
         }
-        self.error(line.name_at, format!("unknown directive `{shown}` in {scope}"), advice(&line.name, scope));
+        self.error(
+            line.name_at,
+            format!("unknown directive `{shown}` in {scope}"),
+            advice(&line.name, scope),
+        );
     }
 
     /// Directives used that the engine does not act on, in the order of the files.
@@ -185,7 +210,6 @@ const MISTAKES: &[(&str, &str)] = &[
     ("acct-file", "accounting files are tags: `<acct-file PATH>` ... `</acct-file>`"),
     ("bounce-classification-file", "write `/expression/ category` lines in `<bounce-category-patterns>`"),
     ("category", "write `/expression/ category` on one line of `<bounce-category-patterns>`"),
-    ("check-mfrom-inbound", "write `check-spf-inbound`"),
     ("dkim-key", "write `domain-key SELECTOR,DOMAIN,FILE` at the top level or in `<virtual-mta>`"),
     ("dkim-private-key-file", "write `domain-key SELECTOR,DOMAIN,FILE` at the top level or in `<virtual-mta>`"),
     ("dkim-selector", "the selector is the first part of `domain-key SELECTOR,DOMAIN,FILE`"),
@@ -193,16 +217,23 @@ const MISTAKES: &[(&str, &str)] = &[
     ("error-file", "errors go to `log-file`"),
     ("http-mgmt-allow", "write `http-access CIDR LEVEL`"),
     ("map-header-to-column", "write `map-header-to-field TYPE header_X FIELD`"),
-    ("pattern", "write `/expression/ category` on one line of `<bounce-category-patterns>`"),
+    ("<pattern>", "write `/expression/ category` on one line of `<bounce-category-patterns>`"),
     ("require-starttls-before-mail", "write `require-starttls-before-auth`"),
     ("routing-file", "write `smtp-hosts` in `<domain>`"),
     ("virtual-mta-pool-map", "choose by sender with a `<pattern-list>` named in `<source>`"),
     ("}", "this language has no braces blocks; write `<name ARGUMENT>` ... `</name>`"),
 ];
 
+pub(crate) fn known_mistake(name: &str) -> Option<String> {
+    MISTAKES.iter().find(|(wrong, _)| *wrong == name).map(|(_, advice)| (*advice).to_string())
+}
+
 fn advice(name: &str, scope: Scope) -> Option<String> {
-    if let Some((_, advice)) = MISTAKES.iter().find(|(wrong, _)| *wrong == name) {
-        return Some((*advice).to_string());
+    if let Some(advice) = known_mistake(name) {
+        return Some(advice);
+    }
+    if scope == Scope::BounceCategoryPatterns {
+        return Some("a line here is `/expression/ category`, and an expression stands on one line".into());
     }
     if let Some(near) = nearest(name, table::names_in(scope)) {
         return Some(format!("did you mean `{near}`?"));

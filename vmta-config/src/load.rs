@@ -11,7 +11,7 @@ use crate::tree::Reader;
 pub struct Loaded {
     /// `None` if there is an error among the diagnostics.
     pub config: Option<Config>,
-    /// In the order of finding; warnings too.
+    /// In the order of the files, those about no line in particular last; warnings too.
     pub diagnostics: Vec<Diagnostic>,
 }
 

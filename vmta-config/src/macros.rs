@@ -60,7 +60,8 @@ impl Macros {
             return Ok(());
         }
         if let Some(first) = open.iter().position(|n| n == name) {
-            let chain: Vec<String> = open[first..].iter().chain([&open[first]]).map(|n| format!("${n}")).collect();
+            let chain: Vec<String> =
+                open[first..].iter().chain([&open[first]]).map(|n| format!("${n}")).collect();
             return Err(MacroError::Loop(name.to_string(), chain.join(" -> ")));
         }
         if open.len() >= MAX_DEPTH {
@@ -138,8 +139,11 @@ mod tests {
 
     #[test]
     fn macros_stand_alone_inside_names_and_in_each_other() {
-        let (macros, faults) =
-            resolve(&[("tld", &["com", "co.uk"]), ("yahoo", &["yahoo.$tld", "ymail.com"]), ("c", &["a", "b"])]);
+        let (macros, faults) = resolve(&[
+            ("tld", &["com", "co.uk"]),
+            ("yahoo", &["yahoo.$tld", "ymail.com"]),
+            ("c", &["a", "b"]),
+        ]);
         assert_eq!(faults, []);
         assert_eq!(texts(&macros, "$yahoo"), ["yahoo.com", "yahoo.co.uk", "ymail.com"]);
         assert_eq!(texts(&macros, "$c.x.$tld"), ["a.x.com", "a.x.co.uk", "b.x.com", "b.x.co.uk"]);

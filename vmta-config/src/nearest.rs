@@ -6,7 +6,9 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         return None;
     }
     let limit = (word.chars().count() / 4).clamp(1, 5);
-    let best = candidates.into_iter().map(|c| (distance(word, c), c)).min_by_key(|(d, _)| *d)?;
+    let similar = |c: &&str| c.len().abs_diff(word.len()) <= limit;
+    let best =
+        candidates.into_iter().filter(similar).map(|c| (distance(word, c), c)).min_by_key(|(d, _)| *d)?;
     (best.0 <= limit).then_some(best.1)
 }
 

@@ -7,7 +7,9 @@ use ipnet::IpNet;
 
 use crate::scope::Scope;
 use crate::slots::{FromValues, Slots};
-use crate::value::{DomainPattern, FieldSelection, HeaderField, QueueFilter, Rate, RecordType, Route, SourceHost, Value};
+use crate::value::{
+    DomainPattern, FieldSelection, HeaderField, QueueFilter, Rate, RecordType, Route, SourceHost, Value,
+};
 
 /// A struct whose fields are read from directives of one scope.
 macro_rules! settings {
@@ -206,6 +208,8 @@ settings! {
     SourceSettings of Scope::Source, {
         smtp_service: bool = "smtp-service",
         always_allow_relaying: bool = "always-allow-relaying",
+        /// Mail only after AUTH. Where AUTH is not offered, a source with this must be refused, never let through.
+        require_auth: bool = "require-auth",
         allow_smtputf8: bool = "allow-smtputf8",
         /// A virtual MTA or pool, or `by-smtp-source-ip`.
         default_virtual_mta: Option<String> = "default-virtual-mta",
@@ -272,7 +276,8 @@ mod tests {
     use crate::table::{Status, directives};
 
     /// What is handled elsewhere: tags, lists, macros.
-    const ELSEWHERE: &[&str] = &["include", "domain-macro", "spool", "smtp-listener", "always-allow-relaying"];
+    const ELSEWHERE: &[&str] =
+        &["include", "domain-macro", "spool", "smtp-listener", "always-allow-relaying"];
 
     fn compare(scope: Scope, fields: &[&str]) {
         for row in directives().filter(|r| r.scopes.contains(scope) && r.status == Status::InEffect) {
@@ -309,8 +314,14 @@ mod tests {
         assert_eq!((source.max_message_size, source.max_message_hops), (None, 100));
         let acct = AcctSettings::read(&none);
         assert_eq!(acct.records, [RecordType::Delivery, RecordType::Bounce]);
-        assert_eq!((acct.max_size, acct.delete_after), (250 << 20, DeleteAfter::Age(Duration::from_secs(8 * 86400))));
+        assert_eq!(
+            (acct.max_size, acct.delete_after),
+            (250 << 20, DeleteAfter::Age(Duration::from_secs(8 * 86400)))
+        );
         let global = Global::read(&none);
-        assert_eq!((global.total_max_smtp_out, global.total_max_smtp_in, global.segment_size), (1200, 100, 32 << 20));
+        assert_eq!(
+            (global.total_max_smtp_out, global.total_max_smtp_in, global.segment_size),
+            (1200, 100, 32 << 20)
+        );
     }
 }

@@ -10,7 +10,8 @@ use crate::scope::Scope;
 use crate::source::Place;
 use crate::table::{self, RowId};
 use crate::value::{
-    DomainPattern, FieldSelection, HeaderField, Pattern, QueueFilter, Rate, RecordType, Route, SourceHost, Value,
+    DomainPattern, FieldSelection, HeaderField, Pattern, QueueFilter, Rate, RecordType, Route, SourceHost,
+    Value,
 };
 
 /// One directive line, understood.

@@ -29,6 +29,8 @@ impl Place {
 struct SourceText {
     path: Arc<str>,
     text: Arc<str>,
+    /// Byte offset of every line.
+    starts: Vec<u32>,
     included_at: Option<Place>,
 }
 
@@ -38,7 +40,10 @@ pub(crate) struct Sources(Vec<SourceText>);
 
 impl Sources {
     pub fn add(&mut self, path: &str, text: &Arc<str>, included_at: Option<Place>) -> u32 {
-        self.0.push(SourceText { path: path.into(), text: text.clone(), included_at });
+        // Files are at most 64 MiB.
+        let ends = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i as u32 + 1);
+        let starts = std::iter::once(0).chain(ends).collect();
+        self.0.push(SourceText { path: path.into(), text: text.clone(), starts, included_at });
         self.0.len() as u32 - 1
     }
 
@@ -47,8 +52,9 @@ impl Sources {
     }
 
     pub fn line(&self, place: Place) -> &str {
-        let text = &self.0[place.file as usize].text;
-        text.lines().nth(place.line as usize - 1).unwrap_or("")
+        let source = &self.0[place.file as usize];
+        let start = source.starts.get(place.line as usize - 1).map_or(source.text.len(), |s| *s as usize);
+        source.text[start..].lines().next().unwrap_or("")
     }
 
     pub fn origin(&self, place: Place) -> Origin {

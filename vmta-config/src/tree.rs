@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, Findings};
 use crate::files::{Files, is_wildcard};
 use crate::lex::{Cursor, Lexed, lex_line, shorten};
+use crate::lines::known_mistake;
 use crate::nearest::nearest;
 use crate::scope::{Scope, TAGS, Tag, Takes, tag_named};
 use crate::source::{Place, Sources};
@@ -80,26 +81,35 @@ impl<'a> Reader<'a> {
             match lex_line(line) {
                 Ok(Lexed::Blank) => {}
                 Ok(lexed) => self.lexed(&mut parsing, line, line_at, lexed),
-                Err(e) => {
-                    let found = Diagnostic::at(&self.sources, line_at.part(&e.at), e.message).help(e.help);
-                    self.findings.add(found);
-                }
+                Err(e) => self.error(line_at.part(&e.at), e.message, e.help),
             }
         }
         while let Some(block) = parsing.open.pop() {
             let message = format!("`<{}>` is not closed in this file", block.name);
             let help = format!("close it with `</{}>`", block.name);
-            self.findings.add(Diagnostic::at(&self.sources, block.at, message).help(help));
+            self.error(block.at, message, Some(help));
             parsing.items_mut().push(Item::Block(block));
         }
         parsing.items
+    }
+
+    fn error(&mut self, place: Place, message: String, help: Option<String>) {
+        if !self.findings.only_counted() {
+            self.findings.add(Diagnostic::at(&self.sources, place, message).help(help));
+        }
     }
 
     fn lexed(&mut self, parsing: &mut Parsing, line: &str, at: Place, lexed: Lexed) {
         match lexed {
             Lexed::Blank => {}
             Lexed::Open { name, arg } => {
-                let block = self.open(parsing, &line[name.clone()], &line[arg.clone()], at.part(&name), at.part(&arg));
+                let block = self.open(
+                    parsing,
+                    &line[name.clone()],
+                    &line[arg.clone()],
+                    at.part(&name),
+                    at.part(&arg),
+                );
                 parsing.open.push(block);
             }
             Lexed::Close { name } => self.close(parsing, &line[name.clone()], at.part(&name)),
@@ -124,13 +134,13 @@ impl<'a> Reader<'a> {
         }
         // A list broken over several lines is a common mistake, and no line of it but the first makes sense.
         if parsing.continued && table::find(scope, &line.name).is_none() && !line.name.is_empty() {
-            let found = Diagnostic::at(&self.sources, line.name_at, "this continues the line before it".to_string())
-                .help("a directive ends with its line; write the whole list on one line".to_string());
-            self.findings.add(found);
+            let help = "a directive ends with its line; write the whole list on one line".to_string();
+            self.error(line.name_at, "this continues the line before it".into(), Some(help));
             parsing.continued = line.name.ends_with(',') || line.args.ends_with(',');
             return;
         }
-        parsing.continued = line.args.ends_with(',');
+        let bare_macro = line.name == "domain-macro" && !line.args.contains(char::is_whitespace);
+        parsing.continued = bare_macro || line.args.ends_with(',');
         if scope == Scope::PatternList && line.args.ends_with("<pattern-list>") {
             let (name_at, at) = (line.name_at, line.args_at);
             line.args.truncate(line.args.len() - "<pattern-list>".len());
@@ -138,7 +148,14 @@ impl<'a> Reader<'a> {
             parsing.items_mut().push(Item::Line(line));
             let tag = tag_named("pattern-list");
             let name = "pattern-list".to_string();
-            parsing.open.push(Block { tag, name, arg: String::new(), arg_at: at, at: name_at, items: Vec::new() });
+            parsing.open.push(Block {
+                tag,
+                name,
+                arg: String::new(),
+                arg_at: at,
+                at: name_at,
+                items: Vec::new(),
+            });
             return;
         }
         parsing.items_mut().push(Item::Line(line));
@@ -163,10 +180,12 @@ impl<'a> Reader<'a> {
             Some(tag) => argument_problem(tag, arg),
         };
         if let Some((message, help)) = problem {
-            self.findings.add(Diagnostic::at(&self.sources, at, message).help(help));
+            self.error(at, message, help);
             block.tag = None;
         }
-        if arg.starts_with('"') && let Ok(word) = Cursor::new(arg).remainder("the argument") {
+        if arg.starts_with('"')
+            && let Ok(word) = Cursor::new(arg).remainder("the argument")
+        {
             block.arg = word.text;
         }
         block
@@ -174,16 +193,19 @@ impl<'a> Reader<'a> {
 
     fn close(&mut self, parsing: &mut Parsing, name: &str, at: Place) {
         if !parsing.open.iter().any(|b| b.name == name) {
-            let help = parsing.open.last().map(|b| format!("the open tag is `<{}>`, close it with `</{}>`", b.name, b.name));
+            let help = parsing
+                .open
+                .last()
+                .map(|b| format!("the open tag is `<{}>`, close it with `</{}>`", b.name, b.name));
             let message = format!("`</{}>` closes no open tag", shorten(name));
-            self.findings.add(Diagnostic::at(&self.sources, at, message).help(help));
+            self.error(at, message, help);
             return;
         }
         while let Some(block) = parsing.open.pop() {
             let matched = block.name == name;
             if !matched {
                 let message = format!("`<{}>` is not closed before `</{name}>`", block.name);
-                self.findings.add(Diagnostic::at(&self.sources, block.at, message));
+                self.error(block.at, message, None);
             }
             parsing.items_mut().push(Item::Block(block));
             if matched {
@@ -197,20 +219,25 @@ impl<'a> Reader<'a> {
         let path = match named {
             Ok(word) => resolve(self.sources.path(line.name_at.file), &word.text),
             Err(e) => {
-                self.findings.add(Diagnostic::at(&self.sources, line.name_at, e.message));
+                self.error(line.name_at, e.message, e.help);
                 return Vec::new();
             }
         };
         match self.include_files(line, &path, scope) {
             Ok(items) => items,
             Err((message, help)) => {
-                self.findings.add(Diagnostic::at(&self.sources, line.args_at, message).help(help));
+                self.error(line.args_at, message, help);
                 Vec::new()
             }
         }
     }
 
-    fn include_files(&mut self, line: &Line, path: &str, scope: Scope) -> Result<Vec<Item>, (String, Option<String>)> {
+    fn include_files(
+        &mut self,
+        line: &Line,
+        path: &str,
+        scope: Scope,
+    ) -> Result<Vec<Item>, (String, Option<String>)> {
         if path.starts_with("http://") || path.starts_with("https://") {
             let help = "fetch the file to disk first and include it from there".to_string();
             return Err(("configuration is not read over the network".into(), Some(help)));
@@ -232,7 +259,8 @@ impl<'a> Reader<'a> {
                 return Err((format!("{path} includes itself"), None));
             }
             if self.sources.len() >= MAX_FILES || self.bytes > MAX_BYTES {
-                let message = format!("the configuration has more than {MAX_FILES} files or {} MiB", MAX_BYTES >> 20);
+                let message =
+                    format!("the configuration has more than {MAX_FILES} files or {} MiB", MAX_BYTES >> 20);
                 return Err((message, None));
             }
             let text = self.files.read(&path).map_err(|e| (format!("cannot read {path}: {e}"), None))?;
@@ -271,15 +299,17 @@ fn argument_problem(tag: &Tag, arg: &str) -> Option<(String, Option<String>)> {
         (Takes::Required(what), true) => {
             Some((format!("`<{}>` needs {what}", tag.name), Some(format!("write `<{} ...>`", tag.name))))
         }
-        (Takes::Nothing, false) => Some((
-            format!("`<{}>` takes no argument", tag.name),
-            Some(format!("write `<{}>`", tag.name)),
-        )),
+        (Takes::Nothing, false) => {
+            Some((format!("`<{}>` takes no argument", tag.name), Some(format!("write `<{}>`", tag.name))))
+        }
         _ => None,
     }
 }
 
 fn unknown_tag_help(name: &str, scope: Scope) -> Option<String> {
+    if let Some(advice) = known_mistake(&format!("<{name}>")) {
+        return Some(advice);
+    }
     let candidates = TAGS.iter().filter(|t| t.within.contains(scope)).map(|t| t.name);
     nearest(name, candidates).map(|near| format!("did you mean `<{near}>`?"))
 }
@@ -307,12 +337,16 @@ mod tests {
 
     #[test]
     fn tags_that_do_not_match_are_told_apart() {
-        let found = findings(&[("/e/config", "<domain a>\n</source>\n<domian b>\nx\n</domian>\n<spool /s>\n")]);
-        assert_eq!(found.len(), 4, "{found:?}");
-        assert!(found[0].contains("`</source>` closes no open tag"));
-        assert!(found[1].contains("unknown tag `<domian>`") || found[1].contains("not allowed"));
+        let found =
+            findings(&[("/e/config", "<domain a>\n</source>\n<domian b>\nx\n</domian>\n<spool /s>\n")]);
+        assert_eq!(found.len(), 5, "{found:?}");
+        assert!(found[1].contains("`</source>` closes no open tag"));
+        assert!(found[2].contains("unknown tag `<domian>`"));
+        assert!(found[3].contains("`<spool>` is not allowed in <domain>"));
         assert!(found.iter().any(|f| f.contains("`<spool>` is not closed in this file")));
-        assert!(findings(&[("/e/config", "<domian b>\n</domian>\n")])[0].contains("did you mean `<domain>`?"));
+        assert!(
+            findings(&[("/e/config", "<domian b>\n</domian>\n")])[0].contains("did you mean `<domain>`?")
+        );
     }
 
     #[test]
@@ -331,7 +365,8 @@ mod tests {
 
     #[test]
     fn include_loops_and_missing_files_show_the_chain() {
-        let found = findings(&[("/e/config", "include a\n"), ("/e/a", "include b\n"), ("/e/b", "include a\n")]);
+        let found =
+            findings(&[("/e/config", "include a\n"), ("/e/a", "include b\n"), ("/e/b", "include a\n")]);
         assert!(found[0].contains("/e/a includes itself"), "{found:?}");
         assert!(found[0].contains("included from /e/a:1") && found[0].contains("included from /e/config:1"));
         assert!(findings(&[("/e/config", "include nosuch\n")])[0].contains("cannot read /e/nosuch"));
@@ -340,7 +375,8 @@ mod tests {
 
     #[test]
     fn endless_includes_stop() {
-        let files: Vec<(String, String)> = (0..40).map(|i| (format!("/e/{i}"), format!("include {}\n", i + 1))).collect();
+        let files: Vec<(String, String)> =
+            (0..40).map(|i| (format!("/e/{i}"), format!("include {}\n", i + 1))).collect();
         let files = MemoryFiles::new(files);
         let mut reader = Reader::new(&files, false);
         reader.main("/e/0");

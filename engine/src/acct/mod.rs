@@ -6,7 +6,6 @@
 pub mod category;
 pub mod csv;
 pub mod field;
-pub mod filter;
 pub mod layout;
 mod patterns;
 pub mod record;
@@ -14,7 +13,6 @@ pub mod stamp;
 
 pub use category::{Categories, Category, PatternError};
 pub use field::{Field, RecordType, Types};
-pub use filter::{FilterError, QueueFilter};
 pub use layout::{Layout, LayoutError};
 pub use record::Record;
 pub use stamp::Stamp;

@@ -2,8 +2,11 @@
 
 pub mod args;
 pub mod demo;
+mod demo_run;
 pub mod number;
+mod send;
 pub mod show;
+pub mod start;
 pub mod status;
 pub mod table;
 pub mod why;

@@ -5,6 +5,7 @@
 
 pub use super::accounting_file::{FileError, FileOptions};
 pub use super::accounting_log::{Entry, Log};
+pub use super::accounting_spool::SpoolLog;
 pub use super::accounting_stream::StreamOptions;
 
 use super::accounting_stream::Stream;
@@ -46,7 +47,7 @@ enum Order {
 /// What status shows.
 #[derive(Debug, Default)]
 struct Shown {
-    segment_offset8: AtomicU64,
+    position: AtomicU64,
     stalled: AtomicBool,
     trouble: Mutex<String>,
 }
@@ -56,7 +57,7 @@ struct Shown {
 pub struct Accounting {
     orders: Sender<Order>,
     shown: Arc<Shown>,
-    thread: JoinHandle<()>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// How accounting is doing.
@@ -87,7 +88,7 @@ impl Accounting {
             .name("accounting".into())
             .spawn(move || run(Stream::new(options, log), &incoming, &seen))
             .map_err(AccountingError::Thread)?;
-        Ok(Accounting { orders, shown, thread })
+        Ok(Accounting { orders, shown, thread: Mutex::new(Some(thread)) })
     }
 
     /// Begins a new file in place of the one with this target, or of every file (`rotate acct [file]`).
@@ -97,8 +98,7 @@ impl Accounting {
     }
 
     pub fn status(&self) -> AccountingStatus {
-        let place = self.shown.segment_offset8.load(Ordering::Relaxed);
-        let position = Location { segment: (place >> 32) as u32, offset8: place as u32 };
+        let position = Location::from_u64(self.shown.position.load(Ordering::Relaxed));
         let trouble = self
             .shown
             .stalled
@@ -108,9 +108,10 @@ impl Accounting {
     }
 
     /// Writes the lines of all that is durable in the log, saves the cursor and ends the thread.
-    pub fn stop(self) {
+    pub fn stop(&self) {
         let _ = self.orders.send(Order::Stop);
-        if self.thread.join().is_err() {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!(
                 "the accounting thread ended in a panic; its lines are written at the next start"
             );
@@ -163,8 +164,7 @@ fn run<L: Log>(mut stream: Stream<L>, orders: &Receiver<Order>, shown: &Shown) {
 
 /// Keeps status up to date and raises the alarm once for each stretch of trouble.
 fn show<L: Log>(shown: &Shown, stream: &Stream<L>, trouble: Option<FileError>) {
-    let at = stream.position();
-    shown.segment_offset8.store(u64::from(at.segment) << 32 | u64::from(at.offset8), Ordering::Relaxed);
+    shown.position.store(stream.position().to_u64(), Ordering::Relaxed);
     let stalled = trouble.is_some();
     if let Some(e) = trouble {
         let text = e.to_string();
@@ -179,3 +179,6 @@ fn show<L: Log>(shown: &Shown, stream: &Stream<L>, trouble: Option<FileError>) {
     }
     shown.stalled.store(stalled, Ordering::Relaxed);
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 //! twice.
 
 use super::accounting_cursor::Mark;
-use crate::acct::{Layout, QueueFilter};
+use crate::acct::Layout;
 use crate::base::Wall;
 use jiff::civil::Date;
 use std::fs::{self, File, OpenOptions};
@@ -15,6 +15,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
+use vmta_config::QueueFilter;
 
 /// An `<acct-file>` as configured.
 #[derive(Debug, Clone)]
@@ -22,6 +23,7 @@ pub struct FileOptions {
     /// `/x/acct.csv` makes files `/x/acct-YYYY-MM-DD-NNNN.csv`.
     pub target: PathBuf,
     pub layout: Layout,
+    /// Lines of other queues are left out; receipts are not filtered (reference 2.7).
     pub queue_filter: Option<QueueFilter>,
     /// Where finished files go; on the same volume.
     pub move_to: Option<PathBuf>,

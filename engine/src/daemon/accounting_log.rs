@@ -1,5 +1,6 @@
 //! What accounting needs of the log: its entries in order, and the rows and submissions they speak of.
 
+use crate::spool::SpoolError;
 use crate::spool::record::{Location, OutcomeBatch, Submission};
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ pub trait Log {
     fn position(&self) -> Location;
     /// The next entry, or `None` at the durable end; damaged records are passed over and reported.
     /// `rows` says whether [`Entry::Rows`] are wanted.
-    fn next(&mut self, rows: bool) -> Option<Entry>;
+    fn next(&mut self, rows: bool) -> Result<Option<Entry>, SpoolError>;
     /// The submission at `at`; `None` when its record is damaged.
     fn submission(&mut self, at: Location) -> Option<Arc<Submission>>;
     /// Puts address and VMTA of a row into the buffers; leaves them empty when the record is damaged.

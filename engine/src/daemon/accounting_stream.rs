@@ -10,6 +10,7 @@ use crate::acct::{Categories, Category, Record, RecordType, Stamp};
 use crate::base::Wall;
 use crate::spool::record::{Attempt, Location, Outcome, OutcomeBatch, Submission};
 use hashbrown::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -123,7 +124,9 @@ impl<L: Log> Stream<L> {
     pub fn step(&mut self, now: Wall, entries: usize) -> Result<bool, FileError> {
         let mut more = true;
         for _ in 0..entries {
-            let Some(entry) = self.log.next(self.wants_rows) else {
+            let entry = self.log.next(self.wants_rows);
+            let unread = |e| failed(&self.cursor_directory, "read the log")(io::Error::other(e));
+            let Some(entry) = entry.map_err(unread)? else {
                 more = false;
                 break;
             };
@@ -346,10 +349,11 @@ impl Lines {
 /// Puts the line into every file that takes it. Receipts are not filtered by queue (reference 2.7).
 fn push_record(record: &Record<'_>, stamp: &mut Stamp, files: &mut [AcctFile]) {
     let queue = record.attempt.map_or("", |a: &Attempt| &a.queue);
+    let (domain, vmta) = queue.split_once('/').unwrap_or((queue, "{default}"));
     for file in files {
         let filtered = || {
             record.kind != RecordType::Receipt
-                && file.options.queue_filter.as_ref().is_some_and(|f| !f.fits(queue))
+                && file.options.queue_filter.as_ref().is_some_and(|f| !f.admits(domain, vmta))
         };
         if file.options.layout.takes(record.kind) && !filtered() {
             file.options.layout.push_line(record, stamp, &mut file.buffer);

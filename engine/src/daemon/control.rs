@@ -177,8 +177,13 @@ pub struct VmtaRow {
 #[serde(default)]
 pub struct JobRow {
     pub name: String,
+    /// Recipients that wait.
     pub rcpts: u64,
     pub bytes: u64,
+    /// Since the engine started.
+    pub delivered: u64,
+    pub bounced: u64,
+    pub deferrals: u64,
 }
 
 /// An amount of mail.

@@ -21,7 +21,9 @@ pub struct Directory {
 pub enum Refused {
     #[error("is a {0}, not a regular file")]
     NotRegular(&'static str),
-    #[error("has {0} hard links; a pickup file must have exactly one, so that nobody can have a foreign file read")]
+    #[error(
+        "has {0} hard links; a pickup file must have exactly one, so that nobody can have a foreign file read"
+    )]
     HardLinked(u64),
     #[error("belongs to user {owner}; allowed are the engine's user, the directory's owner and root")]
     WrongOwner { owner: u32 },
@@ -102,7 +104,8 @@ impl Directory {
         if stat.st_nlink != 1 {
             return Err(Refused::HardLinked(stat.st_nlink));
         }
-        let allowed = [0, rustix::process::geteuid().as_raw(), fs::fstat(&self.fd).map_err(io::Error::from)?.st_uid];
+        let allowed =
+            [0, rustix::process::geteuid().as_raw(), fs::fstat(&self.fd).map_err(io::Error::from)?.st_uid];
         if !allowed.contains(&stat.st_uid) {
             return Err(Refused::WrongOwner { owner: stat.st_uid });
         }

@@ -3,15 +3,17 @@
 use super::owners::{Accepted, Owners, Split};
 use super::profiles::Configured;
 use crate::base::Wall;
-use crate::mail::plain::{self, PlainOptions, Received};
-use crate::mail::{Content, PlainError, header::Header, normalise_domain};
+use crate::ingest::chunk::MembersError;
+use crate::ingest::submission::{self, Rotation, SubmissionError, Submitted};
 use crate::io::storage::{Pending, Storage};
+use crate::mail::plain::{self, PlainOptions, Received};
+use crate::mail::{Content, PlainError, header::Header};
 use crate::spool::SpoolError;
-use crate::spool::record::{Committed, Control, Draft, Group, Ref, RowsDraft, Submission};
-use crate::mail::row::put_value;
+use crate::spool::record::{Committed, Draft, Group, Submission};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use vmta_config::{AddDate, SourceSettings};
 
@@ -36,6 +38,8 @@ pub struct Handed<'a> {
     pub local_ip: String,
     /// Identity of the pickup file, empty for other doors (F26).
     pub pickup_identity: String,
+    /// DSN RET, empty when absent.
+    pub dsn_ret: &'a str,
 }
 
 /// Why a message is not taken.
@@ -47,8 +51,10 @@ pub enum Refused {
     Message(#[from] PlainError),
     #[error("{field}: {problem}")]
     Header { field: &'static str, problem: String },
-    #[error("recipient {0}: {1}")]
-    Recipient(String, String),
+    #[error(transparent)]
+    Recipients(#[from] SubmissionError),
+    #[error(transparent)]
+    Pool(#[from] MembersError),
     #[error(transparent)]
     Spool(#[from] SpoolError),
     #[error("the engine is stopping")]
@@ -58,32 +64,49 @@ pub enum Refused {
 /// A message on its way to stable storage.
 pub struct Underway {
     pending: Pending,
+    ready: Ready,
+}
+
+/// A message ready for the spool, and what its queues will have to know.
+struct Ready {
     submission: Submission,
     content: Arc<[u8]>,
-    /// Domain and VMTA of each recipient.
-    routes: Vec<(Arc<str>, Arc<str>)>,
+    /// Of each `Rows` draft: domain and VMTA of each row.
+    routes: Vec<Vec<(Arc<str>, Arc<str>)>>,
 }
+
+/// The first `Rows` draft of a group: content and header stand before it.
+const FIRST_ROWS: usize = 2;
 
 /// The way in.
 pub struct Intake {
     pub storage: Storage,
     pub owners: Owners,
     pub configured: Arc<ArcSwap<Configured>>,
-    /// Whose turn it is in each pool, by pool and domain.
-    turns: Mutex<HashMap<(String, Arc<str>), usize>>,
+    /// Whose turn it is, by pool.
+    rotations: Mutex<HashMap<String, Rotation>>,
+    /// Keys the rotations' hashes.
+    key: [u8; 16],
+    /// Set when the engine stops: nothing new is begun.
+    pub stopping: AtomicBool,
     /// Received since the start, for status.
     pub received: Counts,
 }
 
 #[derive(Debug, Default)]
 pub struct Counts {
-    pub messages: AtomicU32,
-    pub recipients: std::sync::atomic::AtomicU64,
-    pub bytes: std::sync::atomic::AtomicU64,
+    pub messages: AtomicU64,
+    pub recipients: AtomicU64,
+    pub bytes: AtomicU64,
 }
 
-/// Pools and domains whose turn is remembered; beyond it rotation starts afresh.
-const MOST_TURNS: usize = 1 << 20;
+impl Counts {
+    pub fn add(&self, messages: u64, recipients: u64, bytes: u64) {
+        self.messages.fetch_add(messages, Ordering::Relaxed);
+        self.recipients.fetch_add(recipients, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
 
 /// Headers that speak to the engine: (name, honoured by, kept by).
 struct Spoken {
@@ -95,65 +118,80 @@ struct Spoken {
 
 impl Intake {
     pub fn new(storage: Storage, owners: Owners, configured: Arc<ArcSwap<Configured>>) -> Intake {
-        Intake { storage, owners, configured, turns: Mutex::default(), received: Counts::default() }
+        let key = fastrand::u128(..).to_le_bytes();
+        Intake {
+            storage,
+            owners,
+            configured,
+            rotations: Mutex::default(),
+            key,
+            stopping: AtomicBool::new(false),
+            received: Counts::default(),
+        }
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// Checks a message and puts it on the way to the spool; [`Intake::queue`] follows when it is durable.
-    pub async fn take(&self, handed: Handed<'_>, source: &SourceSettings, now: Wall) -> Result<Underway, Refused> {
-        let (group, submission, content, routes) = self.prepare(handed, source, now)?;
+    pub async fn take(
+        &self,
+        handed: Handed<'_>,
+        source: &SourceSettings,
+        now: Wall,
+    ) -> Result<Underway, Refused> {
+        let (group, ready) = self.prepare(handed, source, now)?;
         let pending = self.storage.submit_async(group).await;
-        Ok(Underway { pending, submission, content, routes })
+        Ok(Underway { pending, ready })
     }
 
     /// The same for a thread that may block.
-    pub fn take_blocking(&self, handed: Handed<'_>, source: &SourceSettings, now: Wall) -> Result<Underway, Refused> {
-        let (group, submission, content, routes) = self.prepare(handed, source, now)?;
-        let pending = self.storage.submit(group);
-        Ok(Underway { pending, submission, content, routes })
+    pub fn take_blocking(
+        &self,
+        handed: Handed<'_>,
+        source: &SourceSettings,
+        now: Wall,
+    ) -> Result<Underway, Refused> {
+        let (group, ready) = self.prepare(handed, source, now)?;
+        Ok(Underway { pending: self.storage.submit(group), ready })
     }
 
     /// Waits until the message is durable and hands its recipients to their queues. Returns the message's name.
     pub async fn queue(&self, underway: Underway) -> Result<String, Refused> {
-        let Underway { pending, submission, content, routes } = underway;
-        let committed = pending.await?;
-        let (split, id) = self.split(&committed, submission, content, &routes);
+        let committed = underway.pending.await?;
+        let (split, id) = self.split(&committed, underway.ready);
         self.owners.admit(split).await.map_err(|_| Refused::Stopping)?;
         Ok(id)
     }
 
     pub fn queue_blocking(&self, underway: Underway) -> Result<String, Refused> {
-        let Underway { pending, submission, content, routes } = underway;
-        let committed = pending.wait()?;
-        let (split, id) = self.split(&committed, submission, content, &routes);
+        let committed = underway.pending.wait()?;
+        let (split, id) = self.split(&committed, underway.ready);
         self.owners.admit_blocking(split).map_err(|_| Refused::Stopping)?;
         Ok(id)
     }
 
-    fn split(
-        &self,
-        committed: &Committed,
-        mut submission: Submission,
-        content: Arc<[u8]>,
-        routes: &[(Arc<str>, Arc<str>)],
-    ) -> (Split, String) {
+    fn split(&self, committed: &Committed, ready: Ready) -> (Split, String) {
+        let Ready { mut submission, content, routes } = ready;
         submission.content = committed.places[0].at;
-        self.received.messages.fetch_add(1, Ordering::Relaxed);
-        self.received.recipients.fetch_add(routes.len() as u64, Ordering::Relaxed);
-        self.received.bytes.fetch_add(u64::from(submission.size), Ordering::Relaxed);
+        let recipients = routes.iter().map(Vec::len).sum::<usize>() as u64;
+        self.received.add(1, recipients, u64::from(submission.size));
         let accepted = Accepted::new(committed.places[1].at, &submission, Some(content));
         let mut split = Split::new(self.owners.shards());
-        let rows = routes.iter().enumerate().map(|(i, (domain, vmta))| (i as u16, 0, domain, vmta));
-        split.add(&accepted, committed.places[2], rows);
+        for (draft, rows) in routes.iter().enumerate() {
+            let rows = rows.iter().enumerate().map(|(i, (domain, vmta))| (i as u16, 0, domain, vmta));
+            split.add(&accepted, committed.places[FIRST_ROWS + draft], rows);
+        }
         (split, format!("{:x}", submission.id))
     }
 
-    #[allow(clippy::type_complexity)] // The parts of one message; they part ways at once.
     fn prepare(
         &self,
         handed: Handed<'_>,
         source: &SourceSettings,
         now: Wall,
-    ) -> Result<(Group, Submission, Arc<[u8]>, Vec<(Arc<str>, Arc<str>)>), Refused> {
+    ) -> Result<(Group, Ready), Refused> {
         let configured = self.configured.load();
         let spoken = spoken(handed.message, source)?;
         let asked = handed.virtual_mta.map(str::to_owned).or(spoken.virtual_mta);
@@ -165,12 +203,7 @@ impl Intake {
         };
         let id = self.storage.new_id();
         let message = self.finish_message(&handed, source, &spoken.remove, &configured.host, id, now)?;
-        let size = message.len() as u32;
         let content = Content::plain_utf8(message, handed.smtputf8);
-        let eight_bit = content.needs_8bit();
-        let mut stored = Vec::with_capacity(size as usize + 64);
-        content.encode(&mut stored);
-        let stored: Arc<[u8]> = stored.into();
         let submission = Submission {
             id,
             sender: handed.sender.to_owned(),
@@ -186,22 +219,23 @@ impl Intake {
             received_from_ip: handed.client_ip.clone(),
             received_on_ip: handed.local_ip.clone(),
             accepted_at: now.0,
-            size,
-            eight_bit,
             smtputf8: handed.smtputf8,
             pickup_identity: handed.pickup_identity.clone(),
+            dsn_ret: handed.dsn_ret.to_owned(),
             ..Submission::default()
         };
-        let (rows, routes) = self.rows(handed.recipients, &asked, &members)?;
-        let mut drafts = vec![
-            Draft::Content(stored.clone()),
-            Draft::Accepted { submission: submission.clone(), content: Ref::Here(0) },
-            Draft::Rows { submission: Ref::Here(1), rows },
-        ];
-        if !handed.pickup_identity.is_empty() {
-            drafts.push(Draft::Control(Control::PickupDone { identity: handed.pickup_identity }));
-        }
-        Ok((Group { drafts }, submission, stored, routes))
+        let submitted = {
+            let mut rotations = self.rotations.lock().unwrap_or_else(PoisonError::into_inner);
+            let rotation = match rotations.entry(asked) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(Rotation::new(&members, &self.key)?),
+            };
+            if rotation.members() != members {
+                *rotation = Rotation::new(&members, &self.key)?;
+            }
+            submission::plain(submission, &content, handed.recipients.iter().map(String::as_str), rotation)?
+        };
+        Ok(ready(submitted))
     }
 
     /// Takes out the headers that spoke to us and adds those the source asks for.
@@ -242,44 +276,32 @@ impl Intake {
         };
         Ok(plain::prepare_plain(handed.message, &options)?)
     }
+}
 
-    #[allow(clippy::type_complexity)] // Rows and, beside each, its domain and VMTA.
-    fn rows(
-        &self,
-        recipients: &[String],
-        pool: &str,
-        members: &[String],
-    ) -> Result<(RowsDraft, Vec<(Arc<str>, Arc<str>)>), Refused> {
-        let vmtas: Vec<Arc<str>> = members.iter().map(|m| m.as_str().into()).collect();
-        let mut rows = RowsDraft { vmtas: members.to_vec(), ..RowsDraft::default() };
-        let mut routes = Vec::with_capacity(recipients.len());
-        let mut domains: HashMap<String, Arc<str>> = HashMap::new();
-        let mut normal = String::new();
-        for recipient in recipients {
-            let domain = recipient.rsplit_once('@').map_or("", |(_, domain)| domain);
-            normal.clear();
-            normalise_domain(domain, &mut normal)
-                .map_err(|e| Refused::Recipient(recipient.clone(), e.to_string()))?;
-            let domain = domains.entry(normal.clone()).or_insert_with(|| normal.as_str().into()).clone();
-            let turn = if members.len() == 1 { 0 } else { self.turn(pool, &domain) % members.len() };
-            put_value(&mut rows.bytes, recipient);
-            rows.ends.push(rows.bytes.len() as u32);
-            rows.vmta.push(turn as u8);
-            routes.push((domain, vmtas[turn].clone()));
+/// Takes from a finished group what the queues need.
+fn ready(submitted: Submitted) -> (Group, Ready) {
+    let Submitted { group, routes } = submitted;
+    let mut made = Ready { submission: Submission::default(), content: Arc::from([]), routes: Vec::new() };
+    let mut vmtas: Vec<Arc<str>> = Vec::new();
+    for draft in &group.drafts {
+        match draft {
+            Draft::Content(bytes) => made.content = bytes.clone(),
+            Draft::Accepted { submission, .. } => made.submission = submission.clone(),
+            Draft::Rows { rows, .. } => {
+                if vmtas.is_empty() {
+                    vmtas = rows.vmtas.iter().map(|name| name.as_str().into()).collect();
+                }
+                made.routes.push(Vec::with_capacity(rows.ends.len()));
+            }
+            Draft::Control(_) => {}
         }
-        Ok((rows, routes))
     }
-
-    /// Members of a pool take turns for each domain, so that every provider sees all of them alike.
-    fn turn(&self, pool: &str, domain: &Arc<str>) -> usize {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        if turns.len() >= MOST_TURNS {
-            turns.clear();
-        }
-        let turn = turns.entry((pool.to_owned(), domain.clone())).or_insert(0);
-        *turn = turn.wrapping_add(1);
-        *turn - 1
+    for route in routes {
+        let Draft::Rows { rows, .. } = &group.drafts[route.draft] else { continue };
+        let vmta = vmtas[usize::from(rows.vmta[usize::from(route.index)])].clone();
+        made.routes[route.draft - FIRST_ROWS].push((route.domain, vmta));
     }
+    (group, made)
 }
 
 /// Reads the headers that speak to the engine (reference 6.2); all of them are taken out unless the source retains

@@ -93,6 +93,13 @@ impl Batch {
         self.rows.clear();
     }
 
+    /// Bytes of memory that the batch holds.
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity()
+            + self.ends.capacity() * size_of::<u32>()
+            + self.rows.capacity() * size_of::<Mark>()
+    }
+
     /// The row with this index, in the order of the file.
     pub fn row(&self, index: usize) -> Option<RawRow<'_>> {
         let mark = self.rows.get(index)?;

@@ -155,8 +155,12 @@ fn name(text: &str) -> Result<String, String> {
 
 /// A file that lies in the campaign's directory itself (A41).
 fn file(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.starts_with('.') || text.chars().any(|c| c == '/' || c == '\\' || c.is_control()) {
-        return Err("the name of a file in the campaign's own directory, without / and not starting with .".to_owned());
+    if text.is_empty()
+        || text.starts_with('.')
+        || text.chars().any(|c| c == '/' || c == '\\' || c.is_control())
+    {
+        return Err("the name of a file in the campaign's own directory, without / and not starting with ."
+            .to_owned());
     }
     Ok(text.to_owned())
 }
@@ -174,7 +178,9 @@ fn recipients(text: &str) -> Result<RecipientsFile, String> {
     } else if rest.ends_with(".jsonl") {
         Format::Jsonl
     } else {
-        return Err("a name that ends in .csv or .jsonl, with .gz or .zst after it when it is compressed".to_owned());
+        return Err(
+            "a name that ends in .csv or .jsonl, with .gz or .zst after it when it is compressed".to_owned()
+        );
     };
     Ok(RecipientsFile { name, format, compression })
 }
@@ -213,9 +219,10 @@ fn start_at(entries: &mut Entries<'_>, table: &DeTable<'_>) -> i64 {
     match instant.map(jiff::Timestamp::as_millisecond) {
         Some(at) if at > 0 => at,
         _ => {
-            let right = "a date and time with its offset from UTC and no quotes, as in 2026-12-01T09:00:00Z or \
+            let right =
+                "a date and time with its offset from UTC and no quotes, as in 2026-12-01T09:00:00Z or \
                          2026-12-01T10:00:00+01:00"
-                .to_owned();
+                    .to_owned();
             entries.refuse(value.span(), CampaignProblem::Value { key: "start-at".to_owned(), right });
             0
         }

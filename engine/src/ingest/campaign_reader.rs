@@ -78,7 +78,8 @@ impl<'t> Entries<'t> {
             let name = key.get_ref();
             if !keys.contains(&&**name) {
                 let near = nearest(name, keys.iter().copied()).map(str::to_owned);
-                let problem = CampaignProblem::UnknownKey { key: name.to_string(), near, known: keys.join(", ") };
+                let problem =
+                    CampaignProblem::UnknownKey { key: name.to_string(), near, known: keys.join(", ") };
                 self.refuse(key.span(), problem);
             }
         }

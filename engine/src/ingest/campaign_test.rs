@@ -26,7 +26,9 @@ fn errors(text: &str) -> Vec<String> {
 
 /// The smallest campaign, with a line more.
 fn with(line: &str) -> String {
-    format!("job = \"j\"\nenvelope-sender = \"a@x.example\"\nrecipients = \"r.csv\"\ntext = \"t.txt\"\n{line}\n")
+    format!(
+        "job = \"j\"\nenvelope-sender = \"a@x.example\"\nrecipients = \"r.csv\"\ntext = \"t.txt\"\n{line}\n"
+    )
 }
 
 #[test]
@@ -100,9 +102,16 @@ fn every_value_is_checked_and_told_what_would_be_right() {
     let right = |line: &str, said: &str| {
         let errors = errors(&with(line));
         assert_eq!(errors.len(), 1, "{line}: {errors:?}");
-        assert!(errors[0].starts_with("campaign.toml, line 5, column ") && errors[0].contains(said), "{}", errors[0]);
+        assert!(
+            errors[0].starts_with("campaign.toml, line 5, column ") && errors[0].contains(said),
+            "{}",
+            errors[0]
+        );
     };
-    right("emial-column = \"x\"", "column 1: there is no key `emial-column` (did you mean `email-column`?); the keys are job, ");
+    right(
+        "emial-column = \"x\"",
+        "column 1: there is no key `emial-column` (did you mean `email-column`?); the keys are job, ",
+    );
     right("verp = \"yes\"", "column 8: `verp` has to be true or false, without quotes");
     right("duplicates = \"remove\"", "`duplicates` has to be \"drop\" or \"keep\"");
     right("syntax = 'jinja'", "`syntax` has to be \"minijinja\" or \"pmta\"");
@@ -122,10 +131,16 @@ fn every_value_is_checked_and_told_what_would_be_right() {
 
 #[test]
 fn addresses_and_job_are_checked() {
-    let text = "job = \"a\\tb\"\nenvelope-sender = \"News <a@x.example>\"\nrecipients = \"r.csv\"\ntext = \"t\"\n";
+    let text =
+        "job = \"a\\tb\"\nenvelope-sender = \"News <a@x.example>\"\nrecipients = \"r.csv\"\ntext = \"t\"\n";
     let errors = errors(text);
-    assert!(errors[0].starts_with("campaign.toml, line 1, column 7: `job` has to be a name of 1 to 128 bytes"));
-    assert!(errors[1].starts_with("campaign.toml, line 2, column 19: `envelope-sender` has to be an address as in"));
+    assert!(
+        errors[0].starts_with("campaign.toml, line 1, column 7: `job` has to be a name of 1 to 128 bytes")
+    );
+    assert!(
+        errors[1]
+            .starts_with("campaign.toml, line 2, column 19: `envelope-sender` has to be an address as in")
+    );
     assert_eq!(errors.len(), 2);
 }
 

@@ -25,6 +25,16 @@ pub struct Chunk {
     pub progress: Progress,
 }
 
+impl Chunk {
+    /// Makes room for as much as `other` holds: chunks are alike, so that appending hardly ever allocates.
+    fn reserve_like(&mut self, other: &Chunk) {
+        self.rows.bytes.reserve(other.rows.bytes.len());
+        self.rows.ends.reserve(other.rows.ends.len());
+        self.rows.vmta.reserve(other.rows.vmta.len());
+        self.domains.reserve(other.domains.len());
+    }
+}
+
 /// The list of VMTAs cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MembersError {
@@ -98,6 +108,7 @@ impl Chunks {
         chunk.progress = progress;
         self.told = self.domains.len() as u32;
         self.open_at(chunk.rows.first_row + chunk.domains.len() as u64);
+        self.open.reserve_like(&chunk);
         Some(chunk)
     }
 
@@ -105,11 +116,6 @@ impl Chunks {
         &self.domains
     }
 
-    pub fn into_domains(self) -> Domains {
-        self.domains
-    }
-
-    /// Opens a chunk with room for its rows, so that appending does not allocate.
     fn open_at(&mut self, first_row: u64) {
         self.open.rows.first_row = first_row;
         self.open.rows.vmtas.clone_from(&self.members);

@@ -19,7 +19,9 @@ pub enum Compression {
 /// The archive cannot be read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    #[error("the archive is damaged or cut off after {decoded} decoded bytes: {source}; compress the file again")]
+    #[error(
+        "the archive is damaged or cut off after {decoded} decoded bytes: {source}; compress the file again"
+    )]
     Damaged { decoded: u64, source: io::Error },
     #[error("the archive decodes to more than {limit} bytes")]
     TooLong { limit: u64 },
@@ -51,13 +53,17 @@ pub fn open_compressed<'a>(
 ///
 /// # Errors
 /// When the archive is damaged, cut off, or decodes to more than `limit` bytes.
-pub fn check_archive(input: impl Read + Send, compression: Compression, limit: u64) -> Result<u64, ArchiveError> {
+pub fn check_archive(
+    input: impl Read + Send,
+    compression: Compression,
+    limit: u64,
+) -> Result<u64, ArchiveError> {
     if compression == Compression::Plain {
         return Ok(0);
     }
     let mut decoded = 0;
-    let mut reader = open_compressed(input, compression)
-        .map_err(|source| ArchiveError::Damaged { decoded, source })?;
+    let mut reader =
+        open_compressed(input, compression).map_err(|source| ArchiveError::Damaged { decoded, source })?;
     loop {
         let read = match reader.fill_buf() {
             Ok(bytes) => bytes.len(),
@@ -119,7 +125,10 @@ mod tests {
         for (packed, compression) in [(gzip(&text), Compression::Gzip), (zst(&text), Compression::Zstd)] {
             for cut in [1, 3, packed.len() / 2, packed.len() - 1] {
                 let error = check_archive(&packed[..cut], compression, u64::MAX);
-                assert!(matches!(error, Err(ArchiveError::Damaged { .. })), "{compression:?} cut at {cut}: {error:?}");
+                assert!(
+                    matches!(error, Err(ArchiveError::Damaged { .. })),
+                    "{compression:?} cut at {cut}: {error:?}"
+                );
             }
             let mut noise = packed.clone();
             noise[0] ^= 0xff;

@@ -13,7 +13,8 @@ const MAX_CELLS: usize = 16 * 1024;
 /// A CSV file after its header row.
 pub struct CsvRows<R> {
     input: Start<R>,
-    core: csv_core::Reader,
+    /// Boxed for its table of states.
+    core: Box<csv_core::Reader>,
     columns: Vec<String>,
     /// Ends of the cells of the row being read, relative to its start; as long as the longest row so far.
     ends: Vec<usize>,
@@ -31,7 +32,7 @@ struct Found {
 
 impl<R: BufRead> CsvRows<R> {
     pub(super) fn open(input: Start<R>) -> Result<CsvRows<R>, TableError> {
-        let core = csv_core::Reader::new();
+        let core = Box::new(csv_core::Reader::new());
         let mut rows = CsvRows { input, core, columns: Vec::new(), ends: vec![0; 64], finished: false };
         let mut header = Batch::new();
         let found = rows.next(&mut header)?.ok_or(TableError::EmptyCsv)?;
@@ -148,13 +149,19 @@ mod tests {
 
     #[test]
     fn a_quoted_value_may_hold_line_ends_commas_and_quotes() {
-        let (_, rows) = read(b"email,note\r\na@x.example,\"one\r\ntwo, \"\"three\"\"\"\r\n\r\nb@x.example,four\r\n").unwrap();
-        assert_eq!(rows, [row(2, &["a@x.example", "one\r\ntwo, \"three\""]), row(5, &["b@x.example", "four"])]);
+        let (_, rows) =
+            read(b"email,note\r\na@x.example,\"one\r\ntwo, \"\"three\"\"\"\r\n\r\nb@x.example,four\r\n")
+                .unwrap();
+        assert_eq!(
+            rows,
+            [row(2, &["a@x.example", "one\r\ntwo, \"three\""]), row(5, &["b@x.example", "four"])]
+        );
     }
 
     #[test]
     fn a_row_with_another_number_of_columns_is_refused_with_its_line() {
-        let (_, rows) = read(b"email,name\na@x.example\n\nb@x.example,B,C\nc@x.example,\"C\nd@x.example,D\n").unwrap();
+        let (_, rows) =
+            read(b"email,name\na@x.example\n\nb@x.example,B,C\nc@x.example,\"C\nd@x.example,D\n").unwrap();
         let faults: Vec<_> = rows.iter().map(|(line, _, fault)| (*line, fault.clone())).collect();
         assert_eq!(faults[0], (2, Some(Fault::Columns { have: 1, want: 2, lines: 1 })));
         assert_eq!(faults[1], (4, Some(Fault::Columns { have: 3, want: 2, lines: 1 })));
@@ -175,7 +182,10 @@ mod tests {
     #[test]
     fn a_file_in_another_encoding_is_named_as_such() {
         assert!(matches!(read(b"\xff\xfee\0m\0"), Err(TableError::Utf16)));
-        assert!(matches!(read(b"email,pr\xe9nom\na@x.example,b\n"), Err(TableError::HeaderUtf8 { column: 2 })));
+        assert!(matches!(
+            read(b"email,pr\xe9nom\na@x.example,b\n"),
+            Err(TableError::HeaderUtf8 { column: 2 })
+        ));
     }
 
     #[test]

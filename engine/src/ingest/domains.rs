@@ -25,7 +25,8 @@ impl Domains {
         if let Some(found) = table.find(hash, |number| &*names[*number as usize] == name) {
             return *found;
         }
-        let number = u32::try_from(names.len()).expect("four thousand million domains do not fit into memory");
+        let number =
+            u32::try_from(names.len()).expect("four thousand million domains do not fit into memory");
         names.push(Arc::from(name));
         table.insert_unique(hash, number, |number| hasher.hash(names[*number as usize].as_bytes()));
         number

@@ -22,7 +22,9 @@ pub enum Fault {
     TooLong { field: String, bytes: usize, max: usize },
     #[error("the values are {bytes} bytes long in all; at most {max} are allowed")]
     RowTooLong { bytes: usize, max: usize },
-    #[error("field `{field}` holds a line break and is used in a header, where it could start another header")]
+    #[error(
+        "field `{field}` holds a line break and is used in a header, where it could start another header"
+    )]
     LineBreak { field: String },
     #[error("field `{field}` holds a NUL character, which no message may carry")]
     Nul { field: String },

@@ -18,8 +18,7 @@ impl FileIdentity<'_> {
     /// digits, `.`, `-` and `_` percent-encoded. Two files have the same text only when all five parts are the same.
     pub fn text(&self) -> String {
         let (sign, modified) = (if self.modified_ns < 0 { "-" } else { "" }, self.modified_ns.unsigned_abs());
-        let mut text =
-            format!("{:x}:{:x}:{:x}:{sign}{modified:x}:", self.device, self.inode, self.size);
+        let mut text = format!("{:x}:{:x}:{:x}:{sign}{modified:x}:", self.device, self.inode, self.size);
         for &byte in self.name {
             if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') {
                 text.push(byte as char);

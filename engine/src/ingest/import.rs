@@ -122,7 +122,8 @@ impl Import {
         Ok(())
     }
 
-    /// Ends the import; the last chunk is appended to `taken`.
+    /// Ends the import; the last chunk is appended to `taken`. There is none only when an import goes on of which all rows
+    /// were stored already.
     ///
     /// # Errors
     /// When no row was accepted, or when the file is shorter than the one that the import began with.

@@ -23,7 +23,13 @@ fn field(name: &str, in_header: bool) -> UsedField {
     UsedField { name: name.to_owned(), in_header }
 }
 
-fn import(csv: &[u8], fields: &[UsedField], duplicates: Duplicates, pool: usize, resume: Option<Progress>) -> Imported {
+fn import(
+    csv: &[u8],
+    fields: &[UsedField],
+    duplicates: Duplicates,
+    pool: usize,
+    resume: Option<Progress>,
+) -> Imported {
     let mut table = Table::open(Format::Csv, csv).unwrap();
     let plan = Plan::new(table.columns(), "email", fields).unwrap();
     let settings = Settings { vmtas: &vmtas(pool), duplicates, key: [3; 16], resume };
@@ -34,7 +40,8 @@ fn import(csv: &[u8], fields: &[UsedField], duplicates: Duplicates, pool: usize,
         end = import.take(&batch, &mut taken);
     }
     let end = end.and_then(|()| import.finish(&mut taken));
-    let rejected = taken.rejected.iter().map(|rejected| (rejected.line, rejected.fault.to_string())).collect();
+    let rejected =
+        taken.rejected.iter().map(|rejected| (rejected.line, rejected.fault.to_string())).collect();
     let domains = import.domains().since(0).iter().map(|name| name.to_string()).collect();
     Imported { chunks: taken.chunks, rejected, end, domains }
 }
@@ -62,8 +69,18 @@ fn rows_keep_their_order_and_only_the_values_that_are_used() {
     let csv = b"id,name,email,city\n1,Jim, Jim@Site.EXAMPLE ,Oslo\n2,\xc3\x89va,eva@other.example,\n3,JIM,jim@site.example,Rome\n";
     let imported = import(csv, &[field("city", false), field("name", true)], Duplicates::Drop, 1, None);
     let expected = [
-        (0, "mta0".into(), "site.example".into(), vec!["Jim@Site.EXAMPLE".into(), "Oslo".into(), "Jim".into()]),
-        (1, "mta0".into(), "other.example".into(), vec!["eva@other.example".into(), String::new(), "Éva".into()]),
+        (
+            0,
+            "mta0".into(),
+            "site.example".into(),
+            vec!["Jim@Site.EXAMPLE".into(), "Oslo".into(), "Jim".into()],
+        ),
+        (
+            1,
+            "mta0".into(),
+            "other.example".into(),
+            vec!["eva@other.example".into(), String::new(), "Éva".into()],
+        ),
     ];
     assert_eq!(rows(&imported), expected);
     assert_eq!(imported.end, Ok(Counts { read: 3, accepted: 2, duplicates: 1, rejected: 0 }));
@@ -104,8 +121,13 @@ fn a_bad_row_is_refused_with_its_line_and_reason() {
 
 #[test]
 fn a_row_that_is_refused_does_not_hide_a_good_one_with_its_address() {
-    let imported =
-        import(b"email,n\na@x.example,\"1\n2\"\na@x.example,3\n", &[field("n", true)], Duplicates::Drop, 1, None);
+    let imported = import(
+        b"email,n\na@x.example,\"1\n2\"\na@x.example,3\n",
+        &[field("n", true)],
+        Duplicates::Drop,
+        1,
+        None,
+    );
     assert_eq!(rows(&imported)[0].3, ["a@x.example", "3"]);
 }
 
@@ -145,7 +167,8 @@ fn chunks_stay_within_their_bounds_and_announce_each_domain_once() {
         csv += &format!("a{n}@d{}.example,{text}\n", n / 100);
     }
     csv += &format!("big@x.example,{}\n", "y".repeat(60_000));
-    let imported = import(csv.as_bytes(), &[field("text", false), field("text", false)], Duplicates::Drop, 1, None);
+    let imported =
+        import(csv.as_bytes(), &[field("text", false), field("text", false)], Duplicates::Drop, 1, None);
     let mut next_row = 0;
     let mut domains = Vec::new();
     for chunk in &imported.chunks {
@@ -175,6 +198,14 @@ fn an_import_is_refused_when_the_file_has_changed_under_it() {
     let other = import(other.as_bytes(), &[], Duplicates::Drop, 1, resume);
     assert!(matches!(other.end, Err(ImportError::Changed { .. })), "{:?}", other.end);
     assert!(other.chunks.is_empty());
+}
+
+#[test]
+fn an_import_whose_rows_are_all_stored_ends_without_a_chunk() {
+    let csv = b"email\na@x.example\na@x.example\nb@x.example\nbad\n";
+    let whole = import(csv, &[], Duplicates::Drop, 1, None);
+    let rest = import(csv, &[], Duplicates::Drop, 1, Some(whole.chunks[0].progress));
+    assert_eq!((rest.chunks.len(), rest.end), (0, whole.end));
 }
 
 #[test]
@@ -245,10 +276,15 @@ impl std::io::Read for Endless {
             self.at = 0;
             while self.text.len() < 64 * 1024 && self.row < self.rows {
                 let n = self.row;
-                let domain = ["mail.example", "post.example", "inbox.example", "web.example"][(n % 4) as usize];
+                let domain =
+                    ["mail.example", "post.example", "inbox.example", "web.example"][(n % 4) as usize];
                 self.text.extend_from_slice(
-                    format!("user{n:07}@{domain},Jim{:04},Miller{:05},Oslo,2026-11-23,https://s.example/{n:09}\n", n % 9973, n % 99_991)
-                        .as_bytes(),
+                    format!(
+                        "user{n:07}@{domain},Jim{:04},Miller{:05},Oslo,2026-11-23,https://s.example/{n:09}\n",
+                        n % 9973,
+                        n % 99_991
+                    )
+                    .as_bytes(),
                 );
                 self.row += 1;
             }
@@ -265,6 +301,23 @@ fn made_up(rows: u64) -> Endless {
 }
 
 #[test]
+fn a_file_of_any_length_takes_the_memory_of_a_batch_and_of_the_addresses_seen() {
+    const ROWS: u64 = 300_000;
+    let mut table = Table::open(Format::Csv, std::io::BufReader::new(made_up(ROWS))).unwrap();
+    let plan = Plan::new(table.columns(), "email", &[field("city", false)]).unwrap();
+    let settings = Settings { vmtas: &vmtas(3), duplicates: Duplicates::Drop, key: [3; 16], resume: None };
+    let mut import = Import::new(plan, &settings).unwrap();
+    let (mut batch, mut taken) = (Batch::new(), Taken::default());
+    while table.read(&mut batch).unwrap() {
+        import.take(&batch, &mut taken).unwrap();
+        assert!(batch.memory() < 512 * 1024 && taken.chunks.len() <= 1);
+        taken.chunks.clear();
+    }
+    assert_eq!(import.finish(&mut taken).unwrap().accepted, ROWS);
+    assert!(import.memory() as u64 <= 16 * ROWS, "{} bytes", import.memory());
+}
+
+#[test]
 #[ignore = "a measurement: cargo test --release -p posthaste --lib -- --ignored --nocapture import_speed"]
 fn import_speed() {
     const ROWS: u64 = 2_000_000;
@@ -275,7 +328,8 @@ fn import_speed() {
         let started = Instant::now();
         let mut table = Table::open(Format::Csv, csv.as_slice()).unwrap();
         let plan = Plan::new(table.columns(), "email", &fields).unwrap();
-        let settings = Settings { vmtas: &vmtas(3), duplicates: Duplicates::Drop, key: [3; 16], resume: None };
+        let settings =
+            Settings { vmtas: &vmtas(3), duplicates: Duplicates::Drop, key: [3; 16], resume: None };
         let mut import = Import::new(plan, &settings).unwrap();
         let (mut batch, mut taken) = (Batch::new(), Taken::default());
         let mut stored = 0;
@@ -287,7 +341,11 @@ fn import_speed() {
             }
             reading += before.elapsed();
             import.take(&batch, &mut taken).unwrap();
-            stored += taken.chunks.drain(..).map(|chunk| chunk.rows.bytes.len() + 5 * chunk.domains.len()).sum::<usize>();
+            stored += taken
+                .chunks
+                .drain(..)
+                .map(|chunk| chunk.rows.bytes.len() + 5 * chunk.domains.len())
+                .sum::<usize>();
         }
         import.finish(&mut taken).unwrap();
         let seconds = started.elapsed().as_secs_f64();

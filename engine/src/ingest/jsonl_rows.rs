@@ -166,7 +166,11 @@ impl<'de> Visitor<'de> for Keys {
 
 /// The values of the object in `line` in the order of `columns`. Allocates one vector, and a string for each value
 /// with escapes.
-fn cells<'a>(line: &'a [u8], columns: &[String], required: &[bool]) -> Result<Vec<Option<Cow<'a, str>>>, Fault> {
+fn cells<'a>(
+    line: &'a [u8],
+    columns: &[String],
+    required: &[bool],
+) -> Result<Vec<Option<Cow<'a, str>>>, Fault> {
     let mut json = serde_json::Deserializer::from_str(as_text(line)?);
     let mut fault = None;
     let seed = Cells { columns, required, fault: &mut fault };

@@ -40,7 +40,9 @@ fn a_bad_line_costs_only_itself() {
     let (_, rows) = read(jsonl, &["email", "n"]).unwrap();
     let said: Vec<_> = rows
         .iter()
-        .map(|(line, row)| format!("{line}: {}", row.as_ref().map_or_else(Clone::clone, |cells| cells.join(" "))))
+        .map(|(line, row)| {
+            format!("{line}: {}", row.as_ref().map_or_else(Clone::clone, |cells| cells.join(" ")))
+        })
         .collect();
     assert_eq!(
         said,

@@ -2,6 +2,7 @@
 //! are read from bytes here; opening, renaming and watching files is the shell's.
 
 pub mod batch;
+mod bsmtp;
 pub mod campaign;
 mod campaign_reader;
 pub mod chunk;
@@ -13,9 +14,14 @@ pub mod fault;
 pub mod identity;
 pub mod import;
 pub mod jsonl_rows;
+pub mod pickup;
+mod pickup_plain;
+mod pickup_text;
 pub mod plan;
+pub mod prepare;
 pub mod progress;
 pub mod report;
+pub mod submission;
 pub mod table;
 
 pub use batch::{Batch, RawRow};
@@ -27,7 +33,10 @@ pub use domains::Domains;
 pub use fault::Fault;
 pub use identity::FileIdentity;
 pub use import::{Duplicates, Import, ImportError, Rejected, Settings, Taken};
+pub use pickup::{PickupError, PickupMessage, PickupOptions, PickupProblem, RefusedRecipient};
 pub use plan::{Plan, PlanError, UsedField};
+pub use prepare::{PrepareError, Prepared, TemplateBytes, prepare};
 pub use progress::{Counts, Progress};
 pub use report::{RejectedRows, Report};
+pub use submission::{Rotation, Route, Submitted};
 pub use table::{Format, Table, TableError};

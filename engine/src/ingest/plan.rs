@@ -106,7 +106,11 @@ mod tests {
 
     #[test]
     fn columns_are_found_wherever_they_stand() {
-        let plan = Plan::new(&columns(&["id", "name", "email", "city", "id"]), "email", &[used("city"), used("name")]);
+        let plan = Plan::new(
+            &columns(&["id", "name", "email", "city", "id"]),
+            "email",
+            &[used("city"), used("name")],
+        );
         let plan = plan.unwrap();
         assert_eq!(plan.columns().collect::<Vec<_>>(), [2, 3, 1]);
         assert_eq!(plan.field_names(), ["city", "name"]);
@@ -114,7 +118,8 @@ mod tests {
 
     #[test]
     fn everything_that_is_missing_is_named() {
-        let errors = Plan::new(&columns(&["mail", "fist_name", "x", "x"]), "email", &[used("first_name"), used("x")]);
+        let errors =
+            Plan::new(&columns(&["mail", "fist_name", "x", "x"]), "email", &[used("first_name"), used("x")]);
         let errors: Vec<_> = errors.unwrap_err().iter().map(ToString::to_string).collect();
         assert_eq!(
             errors,

@@ -23,7 +23,9 @@ pub struct Progress {
 
 /// A stored state does not have the form it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the stored state of an import has {0} bytes or another version; 33 bytes of version 1 were expected")]
+#[error(
+    "the stored state of an import has {0} bytes or another version; 33 bytes of version 1 were expected"
+)]
 pub struct ProgressError(usize);
 
 const VERSION: u8 = 1;

@@ -66,7 +66,8 @@ impl Report {
 
     /// The text of the file.
     pub fn json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("a report holds nothing but text and numbers");
+        let mut text =
+            serde_json::to_string_pretty(self).expect("a report holds nothing but text and numbers");
         text.push('\n');
         text
     }
@@ -137,8 +138,14 @@ mod tests {
         report.finish(counts, Wall(1_796_115_601_500), "spring.rejected.csv");
         let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
         assert_eq!(json["submission"], "abc");
-        assert_eq!((&json["read"], &json["duplicates"], &json["rejected"]), (&100.into(), &1.into(), &98.into()));
-        assert_eq!((&json["started"], &json["finished"]), (&"2026-12-01T09:00:00Z".into(), &"2026-12-01T09:00:01.5Z".into()));
+        assert_eq!(
+            (&json["read"], &json["duplicates"], &json["rejected"]),
+            (&100.into(), &1.into(), &98.into())
+        );
+        assert_eq!(
+            (&json["started"], &json["finished"]),
+            (&"2026-12-01T09:00:00Z".into(), &"2026-12-01T09:00:01.5Z".into())
+        );
         assert_eq!(json["first_errors"].as_array().unwrap().len(), FIRST_ERRORS);
         assert_eq!(json["first_errors"][0]["line"], 2);
         assert_eq!(json["rejected_file"], "spring.rejected.csv");
@@ -157,7 +164,8 @@ mod tests {
             let fault = row.fault.cloned().unwrap_or(Fault::Utf8 { field: "name".into(), at: 6 });
             rejected.write(&row, &fault).unwrap();
         }
-        let expected = b"line,reason,email,name\n2,field `name` is not UTF-8 at byte 6,x@,\"a,\"\"b\"\" \xff\"\n\
+        let expected =
+            b"line,reason,email,name\n2,field `name` is not UTF-8 at byte 6,x@,\"a,\"\"b\"\" \xff\"\n\
             3,has 1 columns where the header row has 2,short\n";
         assert_eq!(rejected.finish().unwrap().unwrap(), expected);
         assert_eq!(RejectedRows::new(Vec::new(), table.columns()).finish().unwrap(), None);

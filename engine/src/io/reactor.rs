@@ -211,7 +211,10 @@ impl Reactor {
             let Some(bytes) = shard.outgoing(id).filter(|b| !b.is_empty()) else { return Ok(true) };
             match stream.try_write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => shard.sent(self.services.clock.now(), id, n),
+                Ok(n) => {
+                    bytes.drain(..n);
+                    shard.sent(self.services.clock.now(), id, n);
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(e) => return Err(e),
             }

@@ -399,4 +399,12 @@ fn report(recovery: &Recovery) {
 
 #[cfg(test)]
 #[path = "storage_tests.rs"]
-mod tests;
+pub(super) mod tests;
+
+#[cfg(test)]
+#[path = "storage_measure.rs"]
+mod measure;
+
+#[cfg(test)]
+#[path = "storage_kill_tests.rs"]
+mod kill;

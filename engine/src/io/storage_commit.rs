@@ -47,7 +47,6 @@ pub(super) struct Committer<D: Disk> {
 }
 
 impl<D: Disk> Committer<D> {
-    #[allow(clippy::too_many_arguments)]
     pub fn new(
         disk: D,
         log: Log,
@@ -234,11 +233,11 @@ impl<D: Disk> Committer<D> {
         synced.map_err(|e| self.broken(self.log.segment(), "sync", &e))?;
         self.log.synced();
         self.dirty = None;
-        self.segments.set_durable(self.log.durable());
         self.counters.add(|c| &c.syncs, 1);
         self.counters.latency(begun.elapsed());
         self.counters.live_rows.store(self.log.ledger().live_rows(), Relaxed);
         self.counters.segments_used.store(self.log.ledger().segment_count() as u32, Relaxed);
+        self.segments.set_durable(self.log.durable());
         self.acknowledge();
         Ok(())
     }
@@ -356,3 +355,7 @@ pub(super) fn has_control(group: &Group) -> bool {
         |draft| matches!(draft, Draft::Control(control) if !matches!(control, Control::QueuePaused { .. })),
     )
 }
+
+#[cfg(test)]
+#[path = "storage_commit_tests.rs"]
+mod tests;

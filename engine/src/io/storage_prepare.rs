@@ -8,14 +8,14 @@ use super::storage_counters::Counters;
 use super::storage_files::{Directory, free_name, new_name};
 use crate::spool::SpoolError;
 use crate::spool::block::Blocks;
-use crate::spool::header::{BLOCK, SegmentHeader};
+use crate::spool::header::SegmentHeader;
 use crate::spool::segments::file_name;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -27,6 +27,11 @@ const SPARE: usize = 3;
 const SPARE_MAX: usize = 16;
 /// How often free space is looked at (F11: intake resumes within 5 s).
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Bytes zeroed by one write.
+const ZEROS: usize = 1 << 20;
+/// What a file system answers that does not take O_DIRECT.
+const EINVAL: i32 = rustix::io::Errno::INVAL.raw_os_error();
 
 pub(super) enum Wish {
     /// Make the next segment.
@@ -148,13 +153,13 @@ impl Preparer {
         while let Some(number) = self.free.pop() {
             let path = self.path(&free_name(number));
             if fs::metadata(&path).is_ok_and(|file| file.len() == u64::from(self.size)) {
-                return self.name(path).map(Some);
+                return self.name(&path).map(Some);
             }
             // Of another size, from before a change of the configuration, or cut short.
             let _ = fs::remove_file(path);
         }
         match self.allocate() {
-            Ok(number) => self.name(self.path(&free_name(number))).map(Some),
+            Ok(number) => self.name(&self.path(&free_name(number))).map(Some),
             Err(SpoolError::Io { why, .. }) => {
                 tracing::warn!(%why, "no spool segment could be allocated");
                 Ok(None)
@@ -164,29 +169,29 @@ impl Preparer {
     }
 
     /// Gives a free file its header and its name.
-    fn name(&mut self, path: PathBuf) -> Result<Prepared, SpoolError> {
+    fn name(&mut self, path: &Path) -> Result<Prepared, SpoolError> {
         let header = SegmentHeader { number: self.take_number(), size: self.size, nonce: nonce()? };
         let bytes = header.encode();
         let mut blocks = Blocks::with_capacity(bytes.len());
         blocks.push(&bytes);
         let blocks = blocks.finish();
-        let failed = |e: io::Error| SpoolError::io(&path, "write the segment header of", e);
-        let mut file = self.open(&path).map_err(failed)?;
+        let failed = |e: io::Error| SpoolError::io(path, "write the segment header of", e);
+        let mut file = self.open(path).map_err(failed)?;
         let mut written = file.write_all_at(blocks.as_slice(), 0);
-        if self.direct && written.as_ref().is_err_and(|e| e.raw_os_error() == Some(22)) {
+        if self.direct && written.as_ref().is_err_and(|e| e.raw_os_error() == Some(EINVAL)) {
             self.direct = false;
-            file = self.open(&path).map_err(failed)?;
+            file = self.open(path).map_err(failed)?;
             written = file.write_all_at(blocks.as_slice(), 0);
         }
         written.and_then(|()| file.sync_all()).map_err(failed)?;
         self.counters.direct.store(self.direct, Relaxed);
         let segment = self.path(&file_name(header.number));
-        fs::rename(&path, &segment).map_err(|e| SpoolError::io(&segment, "rename to", e))?;
+        fs::rename(path, &segment).map_err(|e| SpoolError::io(&segment, "rename to", e))?;
         self.directory.sync()?;
         Ok(Prepared { header, file })
     }
 
-    fn open(&mut self, path: &PathBuf) -> io::Result<File> {
+    fn open(&mut self, path: &Path) -> io::Result<File> {
         let flags = |direct: bool| OFlags::NOFOLLOW | if direct { OFlags::DIRECT } else { OFlags::empty() };
         let open =
             |direct| OpenOptions::new().write(true).custom_flags(flags(direct).bits() as i32).open(path);
@@ -209,20 +214,29 @@ impl Preparer {
         Ok(number)
     }
 
-    fn zero(&self, path: &PathBuf) -> io::Result<()> {
+    /// Around the page cache where possible: nobody is going to read these zeros.
+    fn zero(&mut self, path: &Path) -> io::Result<()> {
         let flags = OFlags::NOFOLLOW.bits() as i32;
-        let file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;
+        OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;
+        let mut file = self.open(path)?;
         match fallocate(&file, FallocateFlags::empty(), 0, u64::from(self.size)) {
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
             Err(error) => return Err(error.into()),
         }
-        let zeros = vec![0; 256 * BLOCK];
+        let mut zeros = Blocks::with_capacity(ZEROS);
+        zeros.push(&vec![0; ZEROS]);
+        let zeros = zeros.finish();
         let mut at = 0;
         while at < self.size as usize {
-            let len = zeros.len().min(self.size as usize - at);
-            file.write_all_at(&zeros[..len], at as u64)?;
-            at += len;
+            let len = ZEROS.min(self.size as usize - at);
+            match file.write_all_at(&zeros.as_slice()[..len], at as u64) {
+                Ok(()) => at += len,
+                Err(error) if self.direct && error.raw_os_error() == Some(EINVAL) => {
+                    self.direct = false;
+                    file = self.open(path)?;
+                }
+                Err(error) => return Err(error),
+            }
         }
         file.sync_all()
     }

@@ -12,15 +12,15 @@ use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use tempfile::TempDir;
 
-const BACK_ENDS: [BackEnd; 2] = [BackEnd::Blocking, BackEnd::Uring];
+pub(in crate::io) const BACK_ENDS: [BackEnd; 2] = [BackEnd::Blocking, BackEnd::Uring];
 
-fn spool() -> TempDir {
+pub(in crate::io) fn spool() -> TempDir {
     let dir = tempfile::tempdir().expect("a temporary directory");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).expect("its mode");
     dir
 }
 
-fn options(back_end: BackEnd) -> StorageOptions {
+pub(in crate::io) fn options(back_end: BackEnd) -> StorageOptions {
     StorageOptions {
         segment_size: SEGMENT_MIN,
         back_end,
@@ -30,7 +30,7 @@ fn options(back_end: BackEnd) -> StorageOptions {
 }
 
 /// `None` where the kernel refuses io_uring.
-fn open(dir: &TempDir, back_end: BackEnd) -> Option<(Storage, Recovered)> {
+pub(in crate::io) fn open(dir: &TempDir, back_end: BackEnd) -> Option<(Storage, Recovered)> {
     match Storage::open(dir.path(), &options(back_end)) {
         Err(SpoolError::Failed { why }) if back_end == BackEnd::Uring && why.contains("refuses") => {
             eprintln!("skipped: {why}");
@@ -51,7 +51,7 @@ fn rows(addresses: &[&str]) -> RowsDraft {
     draft
 }
 
-fn message(content: &[u8], addresses: &[&str]) -> Group {
+pub(in crate::io) fn message(content: &[u8], addresses: &[&str]) -> Group {
     let submission = Submission { id: 1, sender: "news@sender.example".into(), ..Submission::default() };
     Group {
         drafts: vec![
@@ -62,7 +62,11 @@ fn message(content: &[u8], addresses: &[&str]) -> Group {
     }
 }
 
-fn outcomes(submission: Location, place: Place, rows: &[(u16, Disposition)]) -> OutcomeBatch {
+pub(in crate::io) fn outcomes(
+    submission: Location,
+    place: Place,
+    rows: &[(u16, Disposition)],
+) -> OutcomeBatch {
     let outcome = |&(index, disposition): &(u16, Disposition)| Outcome {
         row: RowRef { record: place.at, ordinal: place.first_ordinal + u32::from(index), index },
         submission,
@@ -81,7 +85,7 @@ fn outcomes(submission: Location, place: Place, rows: &[(u16, Disposition)]) -> 
     }
 }
 
-fn waiting(recovered: &Recovered) -> Vec<String> {
+pub(in crate::io) fn waiting(recovered: &Recovered) -> Vec<String> {
     let mut found = Vec::new();
     let orphans = recovered.each_live(|live| {
         for (row, tried) in live.live() {
@@ -168,6 +172,27 @@ fn the_log_is_followed_in_order_over_segments_and_restarts() {
         assert_eq!(follow(&storage, end).0, Vec::<String>::new());
         storage.submit(message(b"more", &["more@x.example"])).wait().expect("committed");
         assert_eq!(follow(&storage, end).0, ["more@x.example"]);
+        storage.stop();
+    }
+}
+
+#[test]
+fn the_segment_being_written_is_read_through_its_mapping() {
+    for back_end in BACK_ENDS {
+        let dir = spool();
+        let narrow = StorageOptions { window: 0, ..options(back_end) };
+        let Ok((storage, _)) = Storage::open(dir.path(), &narrow) else { continue };
+        let mut places = Vec::new();
+        for n in 0..300usize {
+            let body = n.to_string().into_bytes().repeat(300);
+            places.push(
+                storage.submit(message(&body, &["a@x.example"])).wait().expect("committed").places[0].at,
+            );
+            let back = n * 7 % places.len();
+            let record = storage.segments().record(places[back]).expect("readable");
+            assert_eq!(&record[..], back.to_string().into_bytes().repeat(300));
+        }
+        assert_eq!(storage.status().failed, None);
         storage.stop();
     }
 }
@@ -351,6 +376,10 @@ fn a_missing_segment_is_named_and_strict_refuses() {
     assert!(matches!(Storage::open(dir.path(), &strict), Err(SpoolError::Foreign { .. })));
     let (storage, recovered) = open(&dir, BackEnd::Blocking).expect("opens");
     assert!(matches!(recovered.damage(), [Damage::Missing { segment, .. }] if *segment == at.segment));
+    assert!((1..8).contains(&recovered.live_rows()));
+    storage.stop();
+    let (storage, recovered) = Storage::open(dir.path(), &strict).expect("once named, it is forgotten");
+    assert_eq!(recovered.damage(), []);
     storage.stop();
 }
 

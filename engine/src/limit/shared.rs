@@ -19,7 +19,9 @@ impl SharedConnections {
     #[must_use]
     pub fn try_take(&self) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
-        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < limit).then_some(open + 1)).is_ok()
+        self.open
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < limit).then_some(open + 1))
+            .is_ok()
     }
 
     pub fn give_back(&self) {

@@ -189,39 +189,33 @@ pub fn check(bytes: &[u8]) -> Result<AddressRef<'_>, AddressError> {
         return Err(AddressError::LocalTooLong(at));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| AddressError::NotUtf8)?;
-    let domain = &text[at + 1..];
-    if domain.starts_with('[') {
-        literal(domain)?;
-    } else if domain.is_ascii() {
+    if bytes.get(at + 1) == Some(&b'[') {
+        literal(&text[at + 1..])?;
+    } else if text.is_ascii() {
         check_domain(bytes, at + 1)?;
+        return Ok(AddressRef { text, at });
     } else {
-        check_international(domain)?;
+        check_international(&text[at + 1..])?;
     }
-    if !text[..at].is_ascii() {
-        visible(&text[..at])?;
-    }
+    visible(&text[..at])?;
     Ok(AddressRef { text, at })
 }
 
 /// Where the unquoted local part of `bytes` ends.
 fn dot_string_end(bytes: &[u8]) -> Result<usize, AddressError> {
-    let mut after_dot = true;
+    // Where the atom began that is being read: just behind the last dot.
+    let mut atom = 0;
     for (at, &byte) in bytes.iter().enumerate() {
         if CLASS[byte as usize] & ATEXT != 0 {
-            after_dot = false;
-        } else if byte == b'.' {
-            if after_dot {
-                return Err(AddressError::LocalDot { at });
-            }
-            after_dot = true;
-        } else if byte == b'@' {
-            return match (at, after_dot) {
-                (0, _) => Err(AddressError::EmptyLocal),
-                (_, true) => Err(AddressError::LocalDot { at: at - 1 }),
-                _ => Ok(at),
-            };
-        } else {
-            return Err(AddressError::LocalByte { at, byte });
+            continue;
+        }
+        match byte {
+            b'.' if at == atom => return Err(AddressError::LocalDot { at }),
+            b'.' => atom = at + 1,
+            b'@' if at == 0 => return Err(AddressError::EmptyLocal),
+            b'@' if at == atom => return Err(AddressError::LocalDot { at: at - 1 }),
+            b'@' => return Ok(at),
+            _ => return Err(AddressError::LocalByte { at, byte }),
         }
     }
     Err(AddressError::NoAt)
@@ -256,8 +250,9 @@ fn check_domain(bytes: &[u8], start: usize) -> Result<(), AddressError> {
         return Err(AddressError::DomainTooLong(bytes.len() - start));
     }
     let mut label = start;
-    for (at, &byte) in bytes.iter().enumerate().skip(start) {
+    for (offset, &byte) in bytes[start..].iter().enumerate() {
         if CLASS[byte as usize] & LABEL == 0 {
+            let at = start + offset;
             if byte != b'.' {
                 return Err(AddressError::DomainByte { at, byte });
             }
@@ -284,7 +279,11 @@ fn end_label(bytes: &[u8], start: usize, end: usize) -> Result<(), AddressError>
     }
 }
 
+/// A domain of an address that is not all ASCII; it may be ASCII itself.
 fn check_international(domain: &str) -> Result<(), AddressError> {
+    if domain.is_ascii() {
+        return check_domain(domain.as_bytes(), 0);
+    }
     let ascii = to_ascii(domain)?;
     check_domain(ascii.as_bytes(), 0)
 }

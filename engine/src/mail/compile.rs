@@ -1,6 +1,6 @@
 //! Compiles a template into a [`Program`]: everything is checked, everything that can be encoded before is.
 
-use super::content::{Fixed, MAX_FIELDS, MAX_TEMPLATE, Row, Syntax, Template, TemplateSource};
+use super::content::{Fixed, MAX_FIELDS, MAX_RENDERED, MAX_TEMPLATE, Syntax, Template, TemplateSource};
 use super::encode::{Encoding, Quoted};
 use super::fault::{RenderError, TemplateError, TemplateProblem};
 use super::jinja::{Jinja, Source, describe};
@@ -287,27 +287,20 @@ impl Compiler<'_> {
         }
     }
 
-    /// Renders once with short values, to learn the size and to find a template that never ends. Other errors may be
-    /// the fault of the values.
+    /// Renders on trial, to learn the size and to find a template that never ends. Other errors may be the fault of the
+    /// values.
     fn trial(&mut self) {
-        let values: Vec<&str> = self.program.fields.iter().map(|_| "12345678").collect();
-        let mut out = Vec::new();
-        let row = Row { to: "recipient@example.com", number: 0, values: &values };
-        match self.program.render(&row, &mut out) {
-            Err(RenderError::Template { place, message }) if message.starts_with("the template runs") => {
+        let (size, errors) = self.program.trial();
+        for error in errors {
+            if let RenderError::Template { place, message, endless: true } = error {
                 self.error(&place, 1, TemplateProblem::Unrenderable(message));
             }
-            Err(RenderError::TooLarge { limit }) => {
-                self.error(
-                    "template",
-                    1,
-                    TemplateProblem::Unrenderable(format!("it makes more than {limit} bytes")),
-                );
-            }
-            _ => {}
         }
-        let least = self.program.raw.len().max(out.len());
-        self.program.size = u32::try_from(least).unwrap_or(u32::MAX);
+        if size > MAX_RENDERED {
+            let message = format!("it makes more than {MAX_RENDERED} bytes");
+            self.error("template", 1, TemplateProblem::Unrenderable(message));
+        }
+        self.program.size = u32::try_from(size).unwrap_or(u32::MAX);
     }
 }
 

@@ -22,7 +22,7 @@ pub enum TemplateProblem {
     UnknownField { name: String, nearest: Option<String>, known: String },
     #[error("`{0}` is not available in a campaign; [*to], [*from] and [*date] are")]
     Reserved(String),
-    #[error("`{0}` is not closed")]
+    #[error("`{0}` is not closed; to write it as text: {{{{ '{0}' }}}}")]
     Unclosed(&'static str),
     #[error("{0}")]
     Syntax(String),
@@ -93,8 +93,9 @@ pub enum RenderError {
     Address { header: String, text: String, error: AddressError },
     #[error("header {header}: the local part of `{text}` needs SMTPUTF8, the recipient's does not")]
     NeedsSmtpUtf8 { header: String, text: String },
+    /// `endless`: it ran out of fuel, or called itself too often.
     #[error("{place}: {message}")]
-    Template { place: String, message: String },
+    Template { place: String, message: String, endless: bool },
     #[error("the message would be larger than {limit} bytes")]
     TooLarge { limit: usize },
 }

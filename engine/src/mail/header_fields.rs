@@ -243,7 +243,7 @@ impl Compiler<'_> {
                 match address::check(text.as_bytes()) {
                     Ok(parsed) => self.program.smtputf8 |= parsed.needs_smtputf8(),
                     Err(error) => {
-                        self.error(&place, line, TemplateProblem::Address { text: text.clone(), error })
+                        self.error(&place, line, TemplateProblem::Address { text: text.clone(), error });
                     }
                 }
             }

@@ -11,7 +11,9 @@ impl Content {
         let mut used = vec![false; program.fields.len()];
         for step in &program.steps {
             match *step {
-                Step::Unstructured { pieces, .. } | Step::Structured { pieces, .. } => mark(program, pieces, &mut used),
+                Step::Unstructured { pieces, .. } | Step::Structured { pieces, .. } => {
+                    mark(program, pieces, &mut used);
+                }
                 Step::Mailboxes { mailboxes, .. } => {
                     for mailbox in &program.mailboxes[mailboxes.range()] {
                         mark(program, mailbox.phrase, &mut used);
@@ -31,7 +33,8 @@ fn mark(program: &Program, pieces: Span, used: &mut [bool]) {
             Piece::Field { field, .. } => used[field as usize] = true,
             Piece::Full(index) => {
                 let (index, html) = (index as usize, program.sources[index as usize].html);
-                let variables = program.jinja.as_ref().map(|jinja| jinja.variables(index, html)).unwrap_or_default();
+                let variables =
+                    program.jinja.as_ref().map(|jinja| jinja.variables(index, html)).unwrap_or_default();
                 for (field, used) in program.fields.iter().zip(used.iter_mut()) {
                     *used |= variables.contains(field);
                 }

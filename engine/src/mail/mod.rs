@@ -22,6 +22,11 @@ mod program;
 mod stored;
 mod tags;
 
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod template_test;
+
 pub use address::{Address, AddressError, AddressRef, check, normalise_domain};
 pub use content::{Content, Fixed, Row, Syntax, Template, TemplateSource};
 pub use fault::{ContentError, RenderError, TemplateError, TemplateProblem};

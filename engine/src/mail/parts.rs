@@ -10,7 +10,7 @@ use super::lines::{MAX_LINE, survey, text_to_crlf, to_crlf};
 use super::tags::Token;
 use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
-/// Fields that describe an encoding which is replaced.
+/// Fields that describe an encoding which is replaced; the first only where the charset is.
 const REPLACED: [&str; 4] = ["Content-Type", "Content-Transfer-Encoding", "Content-MD5", "Content-Length"];
 
 /// What becomes of a part that has no parts of its own.
@@ -22,6 +22,20 @@ enum Plan {
     /// Anything else that is not 7bit.
     Base64(Vec<u8>),
 }
+
+impl Plan {
+    /// The fields that [`Compiler::leaf`] writes anew or that would be wrong.
+    fn replaced(&self) -> &'static [&'static str] {
+        match self {
+            Plan::Keep => &[],
+            Plan::Text { .. } => &REPLACED,
+            Plan::Base64(_) => &REPLACED[1..],
+        }
+    }
+}
+
+const HTML: &str = "Content-Type: text/html; charset=utf-8\r\n";
+const TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\n";
 
 fn without_bom(raw: &[u8]) -> &[u8] {
     raw.strip_prefix(b"\xef\xbb\xbf").unwrap_or(raw)
@@ -44,8 +58,7 @@ impl Compiler<'_> {
             return self.error("template", 1, TemplateProblem::Structure("there is no header"));
         };
         let plan = self.plan(root, &raw);
-        let without: &[&str] = if matches!(plan, Plan::Keep) { &[] } else { &REPLACED };
-        self.message_fields(&raw[..header.end()], without);
+        self.message_fields(&raw[..header.end()], plan.replaced());
         match plan {
             Plan::Keep => {
                 self.raw(b"\r\n");
@@ -70,7 +83,7 @@ impl Compiler<'_> {
             let fields = Header::scan(&raw[start..body]);
             for field in fields.fields() {
                 let name = String::from_utf8_lossy(fields.name(field)).into_owned();
-                if REPLACED.iter().any(|r| r.eq_ignore_ascii_case(&name)) {
+                if plan.replaced().iter().any(|r| r.eq_ignore_ascii_case(&name)) {
                     continue;
                 }
                 let line = &raw[start..body][field.whole.clone()];
@@ -133,16 +146,9 @@ impl Compiler<'_> {
         match plan {
             Plan::Keep => {}
             Plan::Text { text, html } => {
-                self.text_part(&text_content_type(part.content_type()), &text, html, None)
+                self.text_part(&text_content_type(part.content_type()), &text, html, None);
             }
             Plan::Base64(bytes) => {
-                for name in ["Content-Type"] {
-                    let found = part.headers.iter().find(|h| h.name.as_str().eq_ignore_ascii_case(name));
-                    if let (Some(_), Some(t)) = (found, part.content_type()) {
-                        let line = text_content_type(Some(t)).replacen("; charset=utf-8", "", 1);
-                        self.raw(line.as_bytes());
-                    }
-                }
                 self.raw(b"Content-Transfer-Encoding: base64\r\n\r\n");
                 base64(&bytes, &mut self.program.raw);
             }
@@ -178,8 +184,6 @@ impl Compiler<'_> {
         };
         let (html, text) = (html.map(normal), text.map(normal));
         self.message_fields(b"", &[]);
-        const HTML: &str = "Content-Type: text/html; charset=utf-8\r\n";
-        const TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\n";
         match (html, text) {
             (None, None) => self.error("template", 1, TemplateProblem::NoBody),
             (Some(html), None) => self.text_part(HTML, &html, true, None),

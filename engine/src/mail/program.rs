@@ -9,7 +9,7 @@ use super::escape;
 use super::fault::RenderError;
 use super::header::forbidden;
 use super::jinja::{Jinja, Source, describe};
-use minijinja::Value;
+use minijinja::{ErrorKind, Value};
 
 /// A range of [`Program::raw`], [`Program::text`], [`Program::pieces`] or [`Program::mailboxes`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -115,6 +115,21 @@ impl Program {
         Ok(())
     }
 
+    /// Renders each step on its own with short values: the bytes they make and what went wrong. (A value that is no
+    /// address, say, proves nothing; a template that never ends does.)
+    pub fn trial(&self) -> (usize, Vec<RenderError>) {
+        let values: Vec<&str> = self.fields.iter().map(|_| "12345678").collect();
+        let row = Row { to: "recipient@example.com", number: 0, values: &values };
+        let mut rendering = Rendering { program: self, row: &row, scratch: String::new(), values: None };
+        let (mut out, mut size, mut errors) = (Vec::new(), 0, Vec::new());
+        for step in &self.steps {
+            out.clear();
+            errors.extend(rendering.step(*step, &mut out).err());
+            size += out.len();
+        }
+        (size, errors)
+    }
+
     pub fn text(&self, span: Span) -> &str {
         &self.text[span.range()]
     }
@@ -196,6 +211,7 @@ impl<'p> Rendering<'p, '_> {
         rendered.map_err(|e| RenderError::Template {
             place: format!("{}, line {}", source.place, e.line().unwrap_or(1)),
             message: describe(&e),
+            endless: e.kind() == ErrorKind::OutOfFuel || e.detail() == Some("recursion limit exceeded"),
         })
     }
 

@@ -12,15 +12,16 @@ pub struct QueueName {
 
 impl QueueName {
     pub fn new(domain: &str, vmta: &str) -> QueueName {
-        QueueName {
-            domain: domain.to_ascii_lowercase().into(),
-            vmta: vmta.into(),
-        }
+        QueueName { domain: domain.to_ascii_lowercase().into(), vmta: vmta.into() }
     }
 
-    /// Whether `pattern` names this queue: `domain/vmta`, either half `*` or with a `*` at its beginning or end; without
-    /// a slash it is a domain with any VMTA. Case does not matter.
+    /// Whether `pattern` names this queue: `domain/vmta`, either half with a `*` at its beginning or end; a half that is
+    /// `*` or empty is any, and without a slash it is a domain with any VMTA. Case does not matter. A pattern that is
+    /// empty altogether names nothing: it is a mistake, and `delete` would take it for everything.
     pub fn matches(&self, pattern: &str) -> bool {
+        if matches!(pattern, "" | "/") {
+            return false;
+        }
         let (domain, vmta) = pattern.split_once('/').unwrap_or((pattern, "*"));
         part_matches(&self.domain, domain) && part_matches(&self.vmta.to_ascii_lowercase(), vmta)
     }
@@ -61,10 +62,12 @@ mod tests {
             "*/vmta-1",
             "*.example.com/vmta*",
             "mail*/*",
+            "/vmta-1",
+            "mail.example.com/",
         ] {
             assert!(queue.matches(pattern), "{pattern}");
         }
-        for pattern in ["example.com/vmta-1", "mail.example.com/vmta-2", "*.example.org", "/", "*/", ""] {
+        for pattern in ["example.com/vmta-1", "mail.example.com/vmta-2", "*.example.org", "/", ""] {
             assert!(!queue.matches(pattern), "{pattern}");
         }
     }

@@ -9,8 +9,8 @@ use crate::base::Now;
 use crate::mail::content::{Content, Row};
 use crate::mail::row::row_view;
 use crate::smtp::client;
-use crate::spool::record::{Disposition, Said, Submission};
 use crate::spool::codec;
+use crate::spool::record::{Disposition, Said, Submission};
 use crate::spool::rows::RowsView;
 use crate::spool::segments::RecordRef;
 use smallvec::SmallVec;
@@ -51,7 +51,8 @@ impl Shard {
         loop {
             let Some(connection) = self.connections.at(key) else { return Fed::Busy };
             connection.idle = false;
-            if connection.phase != Phase::Open || connection.loading || !connection.client.wants_transaction() {
+            if connection.phase != Phase::Open || connection.loading || !connection.client.wants_transaction()
+            {
                 return Fed::Busy;
             }
             let queue = connection.queue;
@@ -63,7 +64,9 @@ impl Shard {
             if held || self.queues[queue].queue.gate(now.mono).open().is_err() {
                 return self.nothing(key);
             }
-            let Some(first) = self.queues[queue].queue.iter(&self.slots).next() else { return self.nothing(key) };
+            let Some(first) = self.queues[queue].queue.iter(&self.slots).next() else {
+                return self.nothing(key);
+            };
             let submission = self.slots[first].submission;
             match self.content_of(now, key, submission) {
                 Ok(Some((header, content))) => {
@@ -187,7 +190,12 @@ impl Shard {
             self.bodies.push(body);
             return false;
         }
-        self.begin(now, key, header, Started { submission, content: content.clone(), recipients, addresses, body });
+        self.begin(
+            now,
+            key,
+            header,
+            Started { submission, content: content.clone(), recipients, addresses, body },
+        );
         true
     }
 
@@ -220,7 +228,10 @@ impl Shard {
             let row = Row { to: view.address, number: row.number, values: &values };
             content.render(&row, body).map_err(|e| Fate {
                 disposition: Disposition::Bounced,
-                said: Said { status: "5.6.0 (message cannot be rendered)".to_owned(), diagnostic: e.to_string() },
+                said: Said {
+                    status: "5.6.0 (message cannot be rendered)".to_owned(),
+                    diagnostic: e.to_string(),
+                },
                 size: 0,
             })?;
         }
@@ -232,8 +243,9 @@ impl Shard {
         let Started { submission, content, recipients, addresses, body } = started;
         self.tokens += 1;
         let token = self.tokens;
-        let smtputf8 =
-            header.smtputf8 || content.needs_smtputf8() || !addresses.iter().all(|address| address.is_ascii());
+        let smtputf8 = header.smtputf8
+            || content.needs_smtputf8()
+            || !addresses.iter().all(|address| address.is_ascii());
         let transaction = client::Transaction {
             token,
             sender: header.sender.clone(),
@@ -245,7 +257,15 @@ impl Shard {
         };
         connection.messages += 1;
         let granted = now.mono;
-        connection.transactions.push(Transaction { token, granted, submission, content, recipients, body, size: 0 });
+        connection.transactions.push(Transaction {
+            token,
+            granted,
+            submission,
+            content,
+            recipients,
+            body,
+            size: 0,
+        });
         connection.client.start(now, transaction);
     }
 

@@ -3,11 +3,11 @@
 use super::connection::{Connection, Phase, key};
 use super::dispatch::Fed;
 use super::outcomes::AttemptKey;
+use super::said;
 use super::targets::Next;
 use super::{ConnectionId, Output, Shard};
-use crate::base::{Now, Time};
+use crate::base::Now;
 use crate::smtp::client::{Client, Event, Failure, Stage};
-use super::said;
 use crate::smtp::verdict::{self, Class};
 use crate::spool::record::Said;
 use std::io;
@@ -141,7 +141,9 @@ impl Shard {
                 }
                 Event::WantTransaction => self.feed_or_idle(now, key),
                 Event::NeedBody { token } => self.give_body(now, key, token),
-                Event::Recipient { token, index, fate } => self.recipient_answered(now, key, token, index, fate),
+                Event::Recipient { token, index, fate } => {
+                    self.recipient_answered(now, key, token, index, fate)
+                }
                 Event::Finished { token, end } => self.transaction_ended(now, key, token, &end),
                 Event::Retreat(retreat) => {
                     let to = self.connections.at(key).map(|c| c.to);
@@ -320,4 +322,3 @@ fn errno_name(cause: &io::Error) -> String {
         _ => cause.to_string(),
     }
 }
-

@@ -11,8 +11,8 @@ mod contents;
 mod dispatch;
 mod drive;
 mod entries;
-mod outcomes;
 mod operate;
+mod outcomes;
 mod profile;
 mod request;
 mod said;
@@ -24,7 +24,9 @@ mod turn;
 
 pub use admit::{Admit, AdmitRow, owner};
 pub use profile::{Delivery, Profiles, QueueProfile, VmtaProfile};
-pub use request::{Found, JobState, QueuePattern, QueueState, Selection, ShardReply, ShardRequest, ShardStatus};
+pub use request::{
+    Found, JobState, QueuePattern, QueueState, Selection, ShardReply, ShardRequest, ShardStatus,
+};
 
 use crate::base::{Now, Time, Wheel};
 use crate::limit::SharedConnections;
@@ -55,14 +57,26 @@ pub enum Input<'a> {
     /// Recipients became durable and wait here from now on.
     Admit(Admit),
     /// The TCP connection stands; `local` is its source address.
-    Connected { connection: ConnectionId, local: IpAddr },
+    Connected {
+        connection: ConnectionId,
+        local: IpAddr,
+    },
     /// The TCP connection could not be made, or is gone.
-    Closed { connection: ConnectionId, cause: std::io::Error },
-    Received { connection: ConnectionId, bytes: &'a [u8] },
+    Closed {
+        connection: ConnectionId,
+        cause: std::io::Error,
+    },
+    Received {
+        connection: ConnectionId,
+        bytes: &'a [u8],
+    },
     /// The answer to [`Output::Resolve`].
     Answered(route::Answer),
     /// The answer to [`Output::Load`]; `None` when it cannot be read.
-    Content { at: Location, bytes: Option<Arc<[u8]>> },
+    Content {
+        at: Location,
+        bytes: Option<Arc<[u8]>>,
+    },
     /// The configuration has changed.
     Profiles(Box<dyn Profiles>),
     /// Finish the transactions in flight and start no new ones.
@@ -75,10 +89,18 @@ pub enum Input<'a> {
 #[derive(Debug)]
 pub enum Output {
     /// Connect to `to`, from `from` if given.
-    Connect { connection: ConnectionId, from: Option<IpAddr>, to: SocketAddr },
+    Connect {
+        connection: ConnectionId,
+        from: Option<IpAddr>,
+        to: SocketAddr,
+    },
     /// There are bytes to send.
-    Send { connection: ConnectionId },
-    Close { connection: ConnectionId },
+    Send {
+        connection: ConnectionId,
+    },
+    Close {
+        connection: ConnectionId,
+    },
     Resolve(route::Query),
     /// Read the content at this location.
     Load(Location),
@@ -136,7 +158,10 @@ pub struct Shard {
 
 impl std::fmt::Debug for Shard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shard").field("status", &self.status).field("draining", &self.draining).finish_non_exhaustive()
+        f.debug_struct("Shard")
+            .field("status", &self.status)
+            .field("draining", &self.draining)
+            .finish_non_exhaustive()
     }
 }
 
@@ -224,13 +249,7 @@ impl Shard {
 
     fn admit(&mut self, now: Now, admit: Admit) {
         let rows = admit.rows.len() as u32;
-        let submission = self.submissions.admit(
-            admit.submission,
-            admit.accepted_at,
-            admit.start_at,
-            &admit.job,
-            rows,
-        );
+        let submission = self.submissions.admit(admit.submission, admit.accepted_at, &admit.job, admit.size, rows);
         if let Some((at, bytes)) = admit.content {
             self.keep_content(now, at, &bytes);
         }
@@ -251,7 +270,9 @@ impl Shard {
                 slot.set_due(now.mono + std::time::Duration::from_millis(start));
             }
             let slot = self.slots.insert(slot);
-            self.queues[queues[row.queue as usize]].queue.push(&mut self.slots, slot, now.mono);
+            let entry = &mut self.queues[queues[row.queue as usize]];
+            entry.bytes += u64::from(admit.size);
+            entry.queue.push(&mut self.slots, slot, now.mono);
         }
         for queue in queues {
             self.turn(now, queue);

@@ -1,7 +1,9 @@
 //! The operator's side of a shard: what it shows and what it does on request.
 
 use super::settle::Fate;
-use super::{Found, JobState, QueuePattern, QueueState, Selection, Shard, ShardReply, ShardRequest, ShardStatus};
+use super::{
+    Found, JobState, QueuePattern, QueueState, Selection, Shard, ShardReply, ShardRequest, ShardStatus,
+};
 use crate::base::{Now, Wall};
 use crate::queue::Gate;
 use crate::spool::codec;
@@ -14,7 +16,9 @@ impl Shard {
             ShardRequest::Queues => ShardReply::Queues(self.queue_states(now, &QueuePattern::all())),
             ShardRequest::Jobs => ShardReply::Jobs(self.jobs()),
             ShardRequest::Pause { queue, paused } => ShardReply::Count(self.pause(now, &queue, paused)),
-            ShardRequest::Delete { selection, quiet } => ShardReply::Count(self.delete(now, &selection, quiet)),
+            ShardRequest::Delete { selection, quiet } => {
+                ShardReply::Count(self.delete(now, &selection, quiet))
+            }
             ShardRequest::Find { address, queue, limit } => ShardReply::Found {
                 recipients: address.map(|a| self.find(now, &a, limit)).unwrap_or_default(),
                 queues: self.queue_states(now, &queue),
@@ -47,6 +51,7 @@ impl Shard {
                 name: queue.name().clone(),
                 waiting: u64::from(queue.waiting()),
                 in_flight: 0,
+                bytes: entry.bytes,
                 connections: u64::from(queue.connections()),
                 paused: queue.is_paused(),
                 backoff: false,
@@ -107,6 +112,7 @@ impl Shard {
             .map(|(job, counts)| JobState {
                 job: job.clone(),
                 waiting: counts.waiting,
+                bytes: counts.bytes,
                 delivered: counts.delivered,
                 bounced: counts.bounced,
                 deferrals: counts.deferrals,
@@ -151,7 +157,8 @@ impl Shard {
             let taken = self.queues[key].queue.split(&mut self.slots, |slot| chosen.contains(&slot.row()));
             let taken = self.keys_of(taken);
             deleted += taken.len() as u64;
-            let said = Said { status: "5.0.0 (deleted by administrator)".to_owned(), diagnostic: String::new() };
+            let said =
+                Said { status: "5.0.0 (deleted by administrator)".to_owned(), diagnostic: String::new() };
             let fate = Fate { disposition: Disposition::Deleted { quiet }, said, size: 0 };
             self.settle_unattempted(now, key, &taken, &fate);
             self.turn(now, key);
@@ -166,7 +173,9 @@ impl Shard {
         }
         if selection.sender.is_some() || selection.envid.is_some() {
             let at = self.submissions.at(submission);
-            let Some(header) = self.segments.record(at).ok().and_then(|r| codec::decode_submission(at, &r).ok()) else {
+            let Some(header) =
+                self.segments.record(at).ok().and_then(|r| codec::decode_submission(at, &r).ok())
+            else {
                 return false;
             };
             let sender = selection.sender.as_ref().is_none_or(|s| s.eq_ignore_ascii_case(&header.sender));
@@ -182,7 +191,8 @@ impl Shard {
     fn find(&self, now: Now, address: &str, limit: usize) -> Vec<Found> {
         let domain = address.rsplit_once('@').map_or(address, |(_, domain)| domain).to_ascii_lowercase();
         let mut found = Vec::new();
-        for (key, entry) in self.queues.iter().enumerate().filter(|(_, e)| *e.queue.name().domain == *domain) {
+        for (key, entry) in self.queues.iter().enumerate().filter(|(_, e)| *e.queue.name().domain == *domain)
+        {
             let waiting = entry.queue.iter(&self.slots).map(|slot| (slot, false));
             let in_flight = self
                 .connections
@@ -192,7 +202,9 @@ impl Shard {
                 .map(|r| (r.slot, true));
             for (slot, in_flight) in in_flight.chain(waiting) {
                 let Some(row) = self.stored_row(slot) else { continue };
-                let Some(recipient) = row.address().filter(|a| a.eq_ignore_ascii_case(address)) else { continue };
+                let Some(recipient) = row.address().filter(|a| a.eq_ignore_ascii_case(address)) else {
+                    continue;
+                };
                 if found.len() == limit {
                     return found;
                 }

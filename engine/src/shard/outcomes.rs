@@ -2,8 +2,8 @@
 //! costs a few dozen bytes and no thread is woken for a single message.
 
 use crate::base::{Now, Time};
-use crate::spool::record::{Attempt, Disposition, Outcome, OutcomeBatch, QueueFailure, RowRef, Said};
 use crate::spool::record::Location;
+use crate::spool::record::{Attempt, Disposition, Outcome, OutcomeBatch, QueueFailure, RowRef, Said};
 use std::rc::Rc;
 use std::time::Duration;
 

@@ -41,11 +41,21 @@ pub enum ShardRequest {
     Status,
     Queues,
     Jobs,
-    Pause { queue: QueuePattern, paused: bool },
+    Pause {
+        queue: QueuePattern,
+        paused: bool,
+    },
     /// Removes recipients that are not being sent right now.
-    Delete { selection: Selection, quiet: bool },
+    Delete {
+        selection: Selection,
+        quiet: bool,
+    },
     /// Recipients whose address is `address`, at most `limit`; `None` looks at queues only.
-    Find { address: Option<String>, queue: QueuePattern, limit: usize },
+    Find {
+        address: Option<String>,
+        queue: QueuePattern,
+        limit: usize,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,12 +72,29 @@ pub struct ShardStatus {
     pub messages: u64,
 }
 
+impl ShardStatus {
+    /// Adds what another shard counted.
+    pub fn add(&mut self, other: &ShardStatus) {
+        self.waiting += other.waiting;
+        self.queues += other.queues;
+        self.connections += other.connections;
+        self.delivered += other.delivered;
+        self.delivered_bytes += other.delivered_bytes;
+        self.bounced += other.bounced;
+        self.deferrals += other.deferrals;
+        self.in_doubt += other.in_doubt;
+        self.messages += other.messages;
+    }
+}
+
 /// One line of `show queues`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueueState {
     pub name: QueueName,
     pub waiting: u64,
     pub in_flight: u64,
+    /// Bytes of the messages of those who wait or are in flight, each counted for each recipient.
+    pub bytes: u64,
     pub connections: u64,
     pub paused: bool,
     pub backoff: bool,
@@ -85,6 +112,7 @@ pub struct QueueState {
 pub struct JobState {
     pub job: Arc<str>,
     pub waiting: u64,
+    pub bytes: u64,
     pub delivered: u64,
     pub bounced: u64,
     pub deferrals: u64,
@@ -110,5 +138,8 @@ pub enum ShardReply {
     Jobs(Vec<JobState>),
     /// Number of queues or recipients concerned.
     Count(u64),
-    Found { recipients: Vec<Found>, queues: Vec<QueueState> },
+    Found {
+        recipients: Vec<Found>,
+        queues: Vec<QueueState>,
+    },
 }

@@ -4,10 +4,10 @@
 use super::Shard;
 use super::connection::Transaction;
 use super::outcomes::{AttemptKey, Settled};
+use super::said;
 use crate::base::Now;
 use crate::smtp::client::{End, RecipientFate};
 use crate::smtp::verdict::{self, Class, Verdict, VerdictOptions};
-use super::said;
 use crate::spool::record::{Attempt, Disposition, Said};
 
 /// What to do with one recipient.
@@ -20,7 +20,14 @@ pub(super) struct Fate {
 
 impl Shard {
     /// A recipient had its answer before its transaction ended.
-    pub(super) fn recipient_answered(&mut self, now: Now, key: u32, token: u64, index: u16, fate: RecipientFate) {
+    pub(super) fn recipient_answered(
+        &mut self,
+        now: Now,
+        key: u32,
+        token: u64,
+        index: u16,
+        fate: RecipientFate,
+    ) {
         let options = self.verdict_options(key);
         let Some(connection) = self.connections.at(key) else { return };
         let Some(transaction) = connection.transaction(token) else { return };
@@ -115,11 +122,20 @@ impl Shard {
         }
     }
 
-    fn record(&mut self, now: Now, queue: u32, attempt: &mut AttemptKey, submission: u32, slot: u32, fate: Fate) {
+    fn record(
+        &mut self,
+        now: Now,
+        queue: u32,
+        attempt: &mut AttemptKey,
+        submission: u32,
+        slot: u32,
+        fate: Fate,
+    ) {
         let row = self.slots[slot].row();
         let attempts = self.slots[slot].attempts.saturating_add(1);
         let at = self.submissions.at(submission);
-        let settled = Settled { row, submission: at, disposition: fate.disposition, size: fate.size, attempts };
+        let settled =
+            Settled { row, submission: at, disposition: fate.disposition, size: fate.size, attempts };
         let entry = &mut self.queues[queue];
         if fate.disposition != Disposition::Delivered {
             entry.queue.note_error(now, last_error(&fate.said));
@@ -146,6 +162,7 @@ impl Shard {
             }
         }
         entry.queue.settled(fate.disposition);
+        entry.bytes = entry.bytes.saturating_sub(u64::from(self.submissions.size(submission)));
         self.slots.remove(slot);
         if let Some(content) = self.submissions.settled(submission) {
             self.contents.remove(content);

@@ -19,8 +19,12 @@ struct Site {
     in_clear: Time,
 }
 
-const NOTHING: Site =
-    Site { no_pipelining: Time::ZERO, not_across_data: Time::ZERO, no_chunking: Time::ZERO, in_clear: Time::ZERO };
+const NOTHING: Site = Site {
+    no_pipelining: Time::ZERO,
+    not_across_data: Time::ZERO,
+    no_chunking: Time::ZERO,
+    in_clear: Time::ZERO,
+};
 
 #[derive(Debug, Default)]
 pub struct Sites {

@@ -2,10 +2,10 @@
 
 use super::{Output, Shard};
 use crate::base::Now;
+use crate::route::Route;
 use crate::route::choose::{Attempts, Endpoint};
 use crate::route::dns::{Answer, RouteError};
 use crate::route::table::Looked;
-use crate::route::Route;
 use crate::smtp::client::{ClientOptions, StartTls};
 use crate::spool::record::{Attempt, Said};
 use std::net::{IpAddr, SocketAddr};
@@ -62,7 +62,8 @@ impl Shard {
         let entry = &mut self.queues[queue];
         entry.turn = entry.turn.wrapping_add(1);
         let plan = Attempts::new(&route, entry.profile.port, &entry.sources, entry.turn);
-        let planned = plan.map(|mut rest| rest.next(&mut entry.sources).map(|endpoint| Next { endpoint, rest }));
+        let planned =
+            plan.map(|mut rest| rest.next(&mut entry.sources).map(|endpoint| Next { endpoint, rest }));
         match planned {
             Ok(next) => next,
             Err(error) => {

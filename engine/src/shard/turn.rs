@@ -72,7 +72,15 @@ impl Shard {
     }
 
     /// A queue failed as a whole: record it, and give up what has become too old while it could not be delivered.
-    pub(super) fn queue_failed(&mut self, now: Now, queue: u32, attempt: Attempt, said: Said, text: &str, dns: bool) {
+    pub(super) fn queue_failed(
+        &mut self,
+        now: Now,
+        queue: u32,
+        attempt: Attempt,
+        said: Said,
+        text: &str,
+        dns: bool,
+    ) {
         let entry = &mut self.queues[queue];
         if dns {
             entry.queue.dns_failed(now, text);
@@ -118,7 +126,11 @@ impl Shard {
         loop {
             let batch = self.take(now, queue, 1000);
             if batch.is_empty() {
-                break;
+                // Empty with an open gate: a run of expired ones came first.
+                if self.queues[queue].queue.gate(now.mono).open().is_err() {
+                    break;
+                }
+                continue;
             }
             let said = Said { status: "2.0.0 (success)".to_owned(), diagnostic: "discarded".to_owned() };
             let fate = Fate { disposition: Disposition::Delivered, said, size: 0 };

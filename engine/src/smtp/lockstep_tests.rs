@@ -23,7 +23,7 @@ struct Site {
 impl Site {
     fn new(secure: bool) -> Site {
         let options = ServerOptions {
-            relay: Relay::Closed { local_domains: vec!["b.test".into()] },
+            relay: Relay::Closed { to: crate::smtp::server_options::RelayDomains::new(|domain| domain == "b.test") },
             max_recipients: 3,
             ..ServerOptions::new("mx.b.test")
         };

@@ -11,7 +11,7 @@
 //! Commands are in `server_commands`, the message in `server_data`.
 
 use super::server_options::{MAX_COMMAND, MAX_OVERLONG, MAX_WAITING};
-pub use super::server_options::{Relay, ServerOptions};
+pub use super::server_options::{Relay, RelayDomains, ServerOptions};
 use super::undot::DotReader;
 pub use super::undot::LineEnds;
 use crate::base::{Now, Time};

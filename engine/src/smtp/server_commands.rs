@@ -182,10 +182,10 @@ impl Session {
     /// Whether mail to `address` is taken (A20). Where relaying is closed, a local part that holds a further address (`%`,
     /// `!`, quoted `@`) is none of ours, whatever the domain: somebody behind us might unpack it.
     fn admits(&self, address: &Address) -> bool {
-        let Relay::Closed { local_domains } = &self.options.relay else { return true };
+        let Relay::Closed { to } = &self.options.relay else { return true };
         let mut domain = String::new();
         let routed = address.local().contains(['%', '!', '@', ':', ',']);
-        !routed && normalise_domain(address.domain(), &mut domain).is_ok() && local_domains.contains(&domain)
+        !routed && normalise_domain(address.domain(), &mut domain).is_ok() && to.contains(&domain)
     }
 
     fn data(&mut self, now: Now, argument: &str) {

@@ -1,14 +1,39 @@
 //! How a server session behaves: what `<source>` and the listener say.
 
 use super::undot::LineEnds;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+/// Domains whose mail is taken from anybody: asked by name, in normal form (lower case, A-labels).
+#[derive(Clone)]
+pub struct RelayDomains(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl RelayDomains {
+    pub fn new(contains: impl Fn(&str) -> bool + Send + Sync + 'static) -> RelayDomains {
+        RelayDomains(Arc::new(contains))
+    }
+
+    pub fn none() -> RelayDomains {
+        RelayDomains::new(|_| false)
+    }
+
+    pub fn contains(&self, domain: &str) -> bool {
+        (self.0)(domain)
+    }
+}
+
+impl fmt::Debug for RelayDomains {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RelayDomains")
+    }
+}
+
 /// For whom mail is taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Relay {
-    /// Only for these domains (ours, for bounces and complaints), in their normal form (lower case, A-labels).
-    /// The default, with none (A20).
-    Closed { local_domains: Vec<String> },
+    /// Only for these domains (ours, for bounces and complaints). The default, with none (A20).
+    Closed { to: RelayDomains },
     /// For everybody: `always-allow-relaying`.
     Open,
 }
@@ -48,7 +73,7 @@ impl ServerOptions {
         ServerOptions {
             host: host.to_owned(),
             software: concat!("Posthaste v", env!("CARGO_PKG_VERSION")).to_owned(),
-            relay: Relay::Closed { local_domains: Vec::new() },
+            relay: Relay::Closed { to: RelayDomains::none() },
             smtputf8: true,
             line_ends: LineEnds::Reject,
             max_message_size: 25_000_000,

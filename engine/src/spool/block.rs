@@ -23,6 +23,11 @@ impl Blocks {
         self.raw.len() - self.skip
     }
 
+    /// Bytes of RAM that it takes.
+    pub fn footprint(&self) -> usize {
+        self.raw.capacity()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

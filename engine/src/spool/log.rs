@@ -152,6 +152,7 @@ impl Log {
     pub fn append(&mut self, group: Group) -> Result<Committed, SpoolError> {
         self.ready(Log::group_bound(&group))?;
         check(&group)?;
+        self.check_references(&group)?;
         let before = (self.building.len(), self.frames, self.next_ordinal);
         match self.put_group(group) {
             Ok((places, effects)) => {
@@ -169,7 +170,7 @@ impl Log {
     /// Appends outcomes for which there is [`Room::Here`].
     pub fn append_outcomes(&mut self, batch: &OutcomeBatch) -> Result<Location, SpoolError> {
         self.ready(Log::outcomes_bound(batch))?;
-        let bytes = codec::encode_outcomes(batch).map_err(encoding)?;
+        let bytes = codec::encode_outcomes(batch).map_err(|why| encoding(&why))?;
         let at = self.put(Kind::Outcomes, true, 0, |out| out.push(&bytes));
         self.ledger.outcomes(at, &batch.outcomes);
         Ok(at)
@@ -270,6 +271,27 @@ impl Log {
         Ok(())
     }
 
+    /// Refuses references into segments that are no longer in use: what they name may be gone.
+    fn check_references(&self, group: &Group) -> Result<(), SpoolError> {
+        for (index, draft) in group.drafts.iter().enumerate() {
+            let named = match draft {
+                Draft::Accepted { content: Ref::At(at), .. }
+                | Draft::Rows { submission: Ref::At(at), .. } => *at,
+                Draft::Control(Control::ImportProgress { submission, .. }) if submission.segment != 0 => {
+                    *submission
+                }
+                _ => continue,
+            };
+            if !self.ledger.knows(named.segment) {
+                return Err(SpoolError::Draft {
+                    index,
+                    why: "it names a record in a segment that is no longer in use",
+                });
+            }
+        }
+        Ok(())
+    }
+
     fn put(
         &mut self,
         kind: Kind,
@@ -296,7 +318,7 @@ impl Log {
                 Draft::Content(bytes) => self.put(Kind::Content, ends, 0, |out| out.push(&bytes)),
                 Draft::Accepted { mut submission, content } => {
                     submission.content = place(content);
-                    let bytes = codec::encode_submission(&submission).map_err(encoding)?;
+                    let bytes = codec::encode_submission(&submission).map_err(|why| encoding(&why))?;
                     let at = self.put(Kind::Accepted, ends, 0, |out| out.push(&bytes));
                     effects.push(Effect::Accepted { at, content: submission.content });
                     at
@@ -317,7 +339,7 @@ impl Log {
                     {
                         *submission = place(Ref::Here(submission.offset8 as usize));
                     }
-                    let bytes = codec::encode_control(&control).map_err(encoding)?;
+                    let bytes = codec::encode_control(&control).map_err(|why| encoding(&why))?;
                     let at = self.put(Kind::Control, ends, 0, |out| out.push(&bytes));
                     effects.push(Effect::Control { at, control });
                     at
@@ -399,7 +421,7 @@ fn check(group: &Group) -> Result<(), SpoolError> {
     Ok(())
 }
 
-fn encoding(why: String) -> SpoolError {
+fn encoding(why: &str) -> SpoolError {
     SpoolError::Failed { why: format!("a record could not be serialised: {why}") }
 }
 

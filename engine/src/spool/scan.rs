@@ -73,6 +73,9 @@ pub fn scan(key: &Key, bytes: &[u8]) -> Scan {
             at = at.next_multiple_of(BLOCK);
         }
     }
+    if first < scan.frames.len() {
+        scan.stray(first..scan.frames.len(), bytes.len());
+    }
     scan
 }
 
@@ -93,10 +96,7 @@ impl Scan {
         let start = commit.start8 as usize * 8;
         let own = frames.start + self.frames[frames.clone()].partition_point(|found| found.at < start);
         if own > frames.start {
-            let stray = frames.start..own;
-            let (begin, last) = (self.frames[stray.start].at, self.frames[stray.end - 1]);
-            let end = (last.at + last.header.stride()).next_multiple_of(BLOCK).min(start);
-            self.units.push(Unit { frames: stray, start: begin, end, whole: false });
+            self.stray(frames.start..own, start);
         }
         let last = self.frames[frames.end];
         let mut at = start;
@@ -108,6 +108,13 @@ impl Scan {
         whole &= last.at == at;
         let end = (last.at + last.header.stride()).next_multiple_of(BLOCK);
         self.units.push(Unit { frames: own..frames.end, start, end, whole });
+    }
+
+    /// Notes frames whose commit frame is gone; the next commit begins at `before`.
+    fn stray(&mut self, frames: Range<usize>, before: usize) {
+        let (first, last) = (self.frames[frames.start], self.frames[frames.end - 1]);
+        let end = (last.at + last.header.stride()).next_multiple_of(BLOCK).min(before);
+        self.units.push(Unit { frames, start: first.at, end, whole: false });
     }
 
     /// Decides what counts: everything readable before `floor` (known durable), and after it whole commits one

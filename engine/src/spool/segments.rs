@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-/// Bytes of recent commits kept in RAM unless told otherwise.
+/// Bytes of RAM that recent commits may take unless told otherwise.
 pub const WINDOW: usize = 8 << 20;
 
 /// File name of segment `number`.
@@ -334,14 +334,14 @@ impl Segments {
     /// Makes a written commit readable.
     pub fn push(&self, at: Location, blocks: Arc<Blocks>) {
         let mut window = self.window.write().unwrap_or_else(PoisonError::into_inner);
-        window.bytes += blocks.len();
+        window.bytes += blocks.footprint();
         window.recent.push_back(Recent { at, blocks });
         // What is not durable yet must stay: it cannot be read anywhere else.
         while window.bytes > self.window_size
             && window.recent.len() > 1
             && window.recent[1].at <= self.durable_end()
         {
-            let gone = window.recent.pop_front().map_or(0, |recent| recent.blocks.len());
+            let gone = window.recent.pop_front().map_or(0, |recent| recent.blocks.footprint());
             window.bytes -= gone;
         }
     }

@@ -154,7 +154,7 @@ fn line(stats: &SiteStats) -> String {
 
 fn table(stats: &SiteStats) -> Table {
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::UTF8_BORDERS_ONLY);
+    table.load_style(comfy_table::presets::UTF8_BORDERS_ONLY);
     table.set_header([
         "door",
         "source",

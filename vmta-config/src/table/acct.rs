@@ -28,7 +28,7 @@ pub(super) const ACCT_FILE: &[Directive] = {
         d("iso-times", Bool, "yes", ON, "No = Unix seconds"),
         d("map-header-to-field", HeaderField, "", LATER, "First present header wins; not for tq").repeats(),
         d("max-size", Size, "250M", ON, "New file when reached, with or without `move-to`. Webhook: batch size 50K..10M, default 5M"),
-        d("move-interval", Time, "1d", ON, "Silently ignored without `move-to`"),
+        d("move-interval", TimeWithin(1, 315_360_000), "1d", ON, "Silently ignored without `move-to`"),
         d("move-to", File, "", ON, "Finished files go there"),
         d("privacy-policy", Unchecked, "retain", LATER, "Hides the local part of recipients"),
         d("queue-filter", QueueFilter, "", ON, "Ordered"),

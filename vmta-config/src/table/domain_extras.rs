@@ -1,6 +1,6 @@
 //! Directives of `<domain>`: TLS, DKIM, logs, non-SMTP delivery (reference 2.5).
 
-use super::{Directive, Status, instead, no};
+use super::{Directive, Status, no};
 use crate::scope::{Scope, Scopes};
 use crate::value::Syntax::*;
 
@@ -18,7 +18,7 @@ pub(super) const DOMAIN_EXTRAS: &[Directive] = {
         d("bcc-upon-delivery", Email, "", LATER, "Copy each delivered message"),
         d("check-spf-outbound", Bool, "false", LATER, "Deliver on Pass, retry on TempError, bounce otherwise; needs a configured source address"),
         d("command", Text, "", LATER, "One process per recipient, message on stdin"),
-        d("deliver-local-dsn", Bool, "true", instead("`suppress-local-dsn` in `<source>`"), "Whether failure reports are made"),
+        d("deliver-local-dsn", Bool, "true", LATER, "Whether failure reports are made; PowerMTA now prefers `suppress-local-dsn` in `<source>`"),
         d("disable-acct-records", Records, "", LATER, "Skip these records for the queue"),
         d("discard-as-bounce", Bool, "false", LATER, "Record b instead of d"),
         d("dk-sign", Bool, "", no("DomainKeys was replaced by DKIM (RFC 6376); see `dkim-sign`"), "Old DomainKeys signing; not in the 5.0 guide"),
@@ -39,14 +39,14 @@ pub(super) const DOMAIN_EXTRAS: &[Directive] = {
         d("file-format", Keyword(&["newfile-plain", "newfile-pickup", "append-mbox"]), "newfile-plain", LATER, "New files are written as `.tmp`, renamed `.msg`"),
         d("http-delivery-extra-headers", File, "", LATER, "One header per line"),
         d("http-delivery-url", Text, "", LATER, "See 6.6"),
-        d("log-commands", Bool, "false", LATER, "Per-queue logging of connections, SMTP dialogue, raw bytes, DNS, broken transfers, disabled addresses"),
-        d("log-connections", Bool, "false", LATER, "Per-queue logging of connections, SMTP dialogue, raw bytes, DNS, broken transfers, disabled addresses"),
-        d("log-data", Bool, "false", LATER, "Per-queue logging of connections, SMTP dialogue, raw bytes, DNS, broken transfers, disabled addresses"),
-        d("log-disabled-ips", Bool, "false", LATER, "Per-queue logging of connections, SMTP dialogue, raw bytes, DNS, broken transfers, disabled addresses"),
+        d("log-commands", Bool, "false", LATER, "Log the SMTP dialogue of the queue"),
+        d("log-connections", Bool, "false", LATER, "Log connections of the queue"),
+        d("log-data", Bool, "false", LATER, "Log raw bytes of the queue"),
+        d("log-disabled-ips", Bool, "false", LATER, "Log disabled source addresses of the queue"),
         d("log-messages", Bool, "", LATER, "In `<domain {bounce}>`: log what the bounce filter sees"),
-        d("log-resolution", Bool, "false", LATER, "Per-queue logging of connections, SMTP dialogue, raw bytes, DNS, broken transfers, disabled addresses"),
+        d("log-resolution", Bool, "false", LATER, "Log DNS look-ups of the queue"),
         d("log-tls", Bool, "false", LATER, "Log TLS negotiation"),
-        d("log-transfer-failures", Bool, "false", LATER, "Per-queue logging of connections, SMTP dialogue, raw bytes, DNS, broken transfers, disabled addresses"),
+        d("log-transfer-failures", Bool, "false", LATER, "Log broken transfers of the queue"),
         d("macro-variables-preserve-case", Bool, "false", LATER, "Keep case of `$from`, `$to`"),
         d("max-events-recorded", Number(0, u32::MAX as u64), "10", LATER, "Errors kept per queue in memory"),
         d("remove-header", List, "", LATER, "Headers to drop at delivery"),

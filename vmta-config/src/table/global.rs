@@ -14,7 +14,7 @@ pub(super) const GLOBAL: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::Global]), "2.1", name, syntax, default, status, doc)
     }
     &[
-        d("alias", Unchecked, "", LATER, "Forward an address (`user@d`, `*@d`, or a bare local part valid for local host names only)").repeats(),
+        d("alias", Unchecked, "", LATER, "Forward an address: `user@d`, `*@d`, or a bare local part of a local host name").repeats(),
         d("allow-destination", Cidr, "", ON, "Private or loopback addresses from DNS that may be connected to").repeats().ours(),
         d("always-allow-relaying", Bool, "false", ON, "Relay for anyone matching (normally set in `<source>`)"),
         d("auto-cold-virtual-mta", SourceHost, "", no("it is obsolete since PowerMTA 4.5"), "Implicit cold virtual MTA").repeats(),
@@ -28,7 +28,7 @@ pub(super) const GLOBAL: &[Directive] = {
         d("include", Include, "", ON, "Read another file here; `*` and `?` name several").repeats(),
         d("include-headers-from", File, "", LATER, "Raw headers put right after our Received header"),
         d("invalid-virtual-mta-fallback", Name(Named::VirtualMta), "", LATER, "VMTA for messages naming an unknown one"),
-        d("ip-connection-limit", CidrNumber, "", LATER, "Same by destination address").repeats(),
+        d("ip-connection-limit", CidrNumber, "", LATER, "Connections per destination network and source address").repeats(),
         d("mailmerge-expands-undefined-variables", Bool, "true", LATER, "Undefined `[x]` becomes empty; false leaves it as is"),
         d("max-memory-usage-percent", Number(1, 100), "90", LATER, "Above it MAIL gets `452 4.3.2 Server resources temporarily exhausted`; 100 switches it off"),
         d("max-name-queries", Number(0, u32::MAX as u64), "", no("look-ups are bounded by the resolver"), "Most DNS look-ups at once"),
@@ -37,14 +37,14 @@ pub(super) const GLOBAL: &[Directive] = {
         d("pickup", TwoDirectories, "", ON, "Pickup directory and where rejected files go").once(),
         d("pickup-remove-dot", Bool, "false", ON, "Undo dot-stuffing that the feeder wrongly applied"),
         d("pickup-retry-interval", Unchecked, "", no("the pickup directory is watched, files are taken at once"), "How often the pickup directory is looked at again"),
-        d("postmaster", Email, "", ON, "Gets crash and licence notices from the watchdog").repeats(),
-        d("relay-address", EmailOrRegex, "", LATER, "Same, per address").repeats(),
+        d("postmaster", Email, "", ON, "Mail to the local postmaster@ and abuse@ goes here").repeats(),
+        d("relay-address", EmailOrRegex, "", LATER, "Accept mail for this address from anybody").repeats(),
         d("relay-debug", Bool, "false", LATER, "Answer 4xx instead of 5xx to refused relaying"),
         d("relay-domain", DomainPattern, "", ON, "Accept recipients here from anybody").repeats(),
         d("reports", File, "", ON, "Directory for campaign reports; unset, `reports` beside the pickup directory").ours(),
         d("run-as-root", Bool, "true", LATER, "Linux: keep root, or drop to account `pmta`. Restart needed"),
         d("runtime", Keyword(&["auto", "uring", "blocking"]), "auto", ON, "How the spool is written: io_uring, or threads where it is refused").ours(),
-        d("segment-size", Size, "32M", ON, "Size of a spool segment").ours(),
+        d("segment-size", SizeWithin(1 << 20, 1 << 32), "32M", ON, "Size of a spool segment").ours(),
         d("smtp-await-slot", Bool, "false", LATER, "Wait for a free inbound slot instead of answering 421 and closing"),
         d("smtp-ip", Unchecked, "", instead("`smtp-listener ADDRESS:PORT`"), "Older way to set the listening address").repeats(),
         d("smtp-listener", Listener, "", ON, "Listening address; `source=` overrides address matching").repeats(),
@@ -66,5 +66,6 @@ pub(super) const GLOBAL: &[Directive] = {
         d("total-max-smtp-out", Number(0, u32::MAX as u64), "1200", ON, "All outbound connections together; vendor advises staying under 7500"),
         d("track-time-first-attempt", Bool, "false", LATER, "Fills accounting field `timeFirstAttempt` for d, b, t"),
         d("use-proxy", Names(Named::Proxy), "", LATER, "Proxies in strict failover order (never balanced); VMTAs inherit and may override"),
+        d("total-max-file", Number(0, u32::MAX as u64), "", LATER, "Files written at once; undocumented, seen in published files"),
     ]
 };

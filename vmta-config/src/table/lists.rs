@@ -125,7 +125,7 @@ pub(super) const ALIASES: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::Aliases]), "2.1", name, syntax, default, status, doc)
     }
     &[
-        d("alias", Unchecked, "", LATER, "Forward an address (`user@d`, `*@d`, or a bare local part valid for local host names only)").repeats(),
+        d("alias", Unchecked, "", LATER, "Forward an address: `user@d`, `*@d`, or a bare local part of a local host name").repeats(),
     ]
 };
 

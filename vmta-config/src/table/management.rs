@@ -6,6 +6,7 @@ use crate::value::Syntax::*;
 
 const ON: Status = Status::InEffect;
 const LATER: Status = Status::Planned;
+const UNDOCUMENTED: &str = "it is an undocumented part of the test listener";
 
 /// The top level, everything around the mail.
 #[rustfmt::skip]
@@ -16,8 +17,8 @@ pub(super) const MANAGEMENT: &[Directive] = {
     &[
         d("custom-dsn-from-header", Text, "", LATER, "From header of generated DSNs"),
         d("dsn-failed-body-template-from", File, "", LATER, "Text part of the failure DSN, same variables"),
-        d("dsn-failed-from-template", Text, "", LATER, "Templates with `${hostname} ${originator} ${recipient} ${subject} ${date} ${timeQueued} ${retryAfter} ${bounceAfter} ${response}`"),
-        d("dsn-failed-subject-template", Text, "", LATER, "Templates with `${hostname} ${originator} ${recipient} ${subject} ${date} ${timeQueued} ${retryAfter} ${bounceAfter} ${response}`"),
+        d("dsn-failed-from-template", Text, "", LATER, "From header of failure DSNs, with `${hostname}`, `${originator}` and the like"),
+        d("dsn-failed-subject-template", Text, "", LATER, "Subject of failure DSNs, with the same variables"),
         d("dummy-smtp-await-slot", Bool, "false", LATER, "Its behaviour"),
         d("dummy-smtp-has-chunking", Bool, "false", LATER, "Its behaviour"),
         d("dummy-smtp-has-pipelining", Bool, "false", LATER, "Its behaviour"),
@@ -65,5 +66,10 @@ pub(super) const MANAGEMENT: &[Directive] = {
         d("smtp-server-tls-dh-key-length", Keyword(&["1024", "2048", "4096"]), "", no("only elliptic-curve key exchange is used"), "DH parameter size"),
         d("smtp-server-tls-v1.3-ciphersuites", Text, "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:TLS_AES_128_CCM_SHA256:TLS_AES_128_CCM_8_SHA256", LATER, "Cipher suites of TLS 1.3"),
         d("volume-audit-api-key", Text, "", no("there is no licence to audit"), "Licensing; no function for us"),
+        d("dummy-smtp-blacklist", File, "", no(UNDOCUMENTED), "Addresses the test listener refuses"),
+        d("dummy-smtp-blacklist-bounce-method", Text, "", no(UNDOCUMENTED), "How the test listener refuses"),
+        d("dummy-smtp-blacklist-bounce-percent", Number(0, 100), "", no(UNDOCUMENTED), "How often the test listener refuses"),
+        d("dummy-smtp-has-mailmerge", Bool, "", no(UNDOCUMENTED), "Whether the test listener offers mail merge"),
+        d("dummy-smtp-log-blacklist", Bool, "", no(UNDOCUMENTED), "Whether the test listener logs what it refuses"),
     ]
 };

@@ -24,7 +24,8 @@ pub enum Status {
     Planned,
     /// Accepted for the sake of existing files; the reason completes "has no effect: ...".
     NoEffect(&'static str),
-    /// An older form; the text says what to write instead.
+    /// An older form, which is refused: to ignore it would change where, how fast or to whom mail goes. The text says
+    /// what to write instead.
     Replaced(&'static str),
 }
 

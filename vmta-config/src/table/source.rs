@@ -1,6 +1,6 @@
 //! Directives of `<source>`, its users, groups and listeners (reference 2.3, 2.4).
 
-use super::{Directive, Status, no};
+use super::{Directive, Status, instead, no};
 use crate::scope::{Scope, Scopes};
 use crate::value::{Named, Syntax::*};
 
@@ -32,6 +32,7 @@ pub(super) const SOURCE: &[Directive] = {
         d("bcc", Email, "", LATER, "Copy every message"),
         d("broken-auth-clients", Unchecked, "", no("it is obsolete since PowerMTA 4.5"), "Older workaround for clients that parse AUTH badly"),
         d("check-dkim-inbound", Bool, "false", LATER, "Verify signatures, add Authentication-Results"),
+        d("check-mfrom-inbound", Bool, "false", instead("`check-spf-inbound`"), "Older name of `check-spf-inbound`"),
         d("check-iprev-inbound", Bool, "false", LATER, "Reverse DNS against EHLO name"),
         d("check-spf-inbound", Bool, "false", LATER, "Adds Authentication-Results"),
         d("check-spf-inbound-best-guess", Unchecked, "", no("it is obsolete since PowerMTA 4.5"), "SPF guess for domains without a record"),
@@ -75,8 +76,8 @@ pub(super) const SOURCE: &[Directive] = {
         d("retain-x-schedule", Bool, "false", LATER, "See 6.2. With both false the header is dropped unprocessed"),
         d("retain-x-virtual-mta", Bool, "false", ON, "Honour / keep the header"),
         d("rewrite-list", Name(Named::RewriteList), "", LATER, "Envelope sender and From rewriting to apply"),
-        d("smtp-command-timeout", Time, "10m", ON, "Inbound waits for the next command / for message data"),
-        d("smtp-data-timeout", Time, "10m", ON, "Inbound waits for the next command / for message data"),
+        d("smtp-command-timeout", TimeWithin(1, 315_360_000), "10m", ON, "Inbound waits for the next command / for message data"),
+        d("smtp-data-timeout", TimeWithin(1, 315_360_000), "10m", ON, "Inbound waits for the next command / for message data"),
         d("smtp-max-auth-failure-rate", Rate, "unlimited", LATER, "Lock AUTH from this source after N failures, counted from the first"),
         d("smtp-service", Bool, "true", ON, "False: greet with 521 and refuse"),
         d("source-group", Name(Named::SourceGroup), "", LATER, "Join a group that shares inbound limits"),

@@ -1,6 +1,6 @@
 //! Directives of virtual MTAs, pools and proxies (reference 2.6, 2.8).
 
-use super::{Directive, Status, no};
+use super::{Directive, Status, instead, no};
 use crate::scope::{Scope, Scopes};
 use crate::value::{Named, Syntax::*};
 
@@ -15,6 +15,7 @@ pub(super) const VIRTUAL_MTA: &[Directive] = {
     }
     &[
         d("auto-cold-virtual-mta", SourceHost, "", no("it is obsolete since PowerMTA 4.5"), "Implicit cold virtual MTA").repeats(),
+        d("smtp-source-ip", Ip, "", instead("`smtp-source-host ADDRESS HOSTNAME`"), "Older form of `smtp-source-host`").repeats(),
         d("host-name", HostName, "", ON, "HELO name"),
         d("include", Include, "", ON, "Pull in another file").repeats(),
         d("proxy-protocol", Number(1, 2), "1", LATER, "PROXY protocol version"),

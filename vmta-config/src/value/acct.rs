@@ -112,7 +112,8 @@ pub(super) fn record_fields(c: &mut Cursor) -> Result<Value, ParseError> {
 }
 
 fn field(name: &str, word: &Word) -> Result<String, ParseError> {
-    let free = |prefix: &str| name.get(..prefix.len()).is_some_and(|p| p == prefix) && name.len() > prefix.len();
+    let free =
+        |prefix: &str| name.get(..prefix.len()).is_some_and(|p| p == prefix) && name.len() > prefix.len();
     if free("header_") || free("arf_") || free("dlvProxy") {
         return Ok(name.to_string());
     }
@@ -204,7 +205,10 @@ mod tests {
     fn record_types_have_codes_and_long_names() {
         let of = |text| records(&mut Cursor::new(text));
         assert_eq!(of("d,b").unwrap(), [RecordType::Delivery, RecordType::Bounce]);
-        assert_eq!(of("transient-queue, rb,rb").unwrap().iter().map(|r| r.code()).collect::<Vec<_>>(), ["tq", "rb"]);
+        assert_eq!(
+            of("transient-queue, rb,rb").unwrap().iter().map(|r| r.code()).collect::<Vec<_>>(),
+            ["tq", "rb"]
+        );
         assert_eq!(of("all").unwrap_err().message, "`all` is not a record type");
     }
 
@@ -217,7 +221,10 @@ mod tests {
         let (kind, selection) = of("bounce *,!dsnDiag,header_X-Job");
         assert_eq!(kind, RecordType::Bounce);
         assert!(selection.all);
-        assert_eq!((selection.exclude, selection.include), (vec!["dsnDiag".into()], vec!["header_X-Job".into()]));
+        assert_eq!(
+            (selection.exclude, selection.include),
+            (vec!["dsnDiag".into()], vec!["header_X-Job".into()])
+        );
         assert!(of("d !vmta").1.all);
         assert!(!of("d bounceCat,vmta").1.all);
         let error = record_fields(&mut Cursor::new("d dsnDaig")).unwrap_err();

@@ -70,8 +70,9 @@ impl fmt::Display for Route {
 pub(super) fn source_host(c: &mut Cursor) -> Result<SourceHost, ParseError> {
     let network = cidr(c)?;
     let word = c.word("the host name")?;
-    let host_name = ascii_domain(&word.text)
-        .map_err(|m| ParseError::new(word.at, m).help("write ADDRESS HOSTNAME, such as 192.0.2.1 mail.example.com"))?;
+    let host_name = ascii_domain(&word.text).map_err(|m| {
+        ParseError::new(word.at, m).help("write ADDRESS HOSTNAME, such as 192.0.2.1 mail.example.com")
+    })?;
     Ok(SourceHost { network, host_name })
 }
 
@@ -81,7 +82,8 @@ const LISTENER_HELP: &str = "write ADDRESS:PORT, such as 0.0.0.0:25, 127.0.0.1:2
 pub(super) fn listener(c: &mut Cursor) -> Result<Value, ParseError> {
     let word = c.word("ADDRESS:PORT")?;
     let refused = || {
-        ParseError::new(word.at.clone(), format!("`{}` is not ADDRESS:PORT", shorten(&word.text))).help(LISTENER_HELP)
+        ParseError::new(word.at.clone(), format!("`{}` is not ADDRESS:PORT", shorten(&word.text)))
+            .help(LISTENER_HELP)
     };
     let (address, port) = word.text.rsplit_once(':').ok_or_else(refused)?;
     let address = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
@@ -136,10 +138,13 @@ fn host_and_port(word: &Word) -> Result<HostAndPort, ParseError> {
     }
     let port_of = |port: Option<&str>| match port {
         None => Ok(None),
-        Some(port) => port_number(port).map(Some).ok_or_else(|| refused(format!("`{}` is not a port", shorten(port)))),
+        Some(port) => {
+            port_number(port).map(Some).ok_or_else(|| refused(format!("`{}` is not a port", shorten(port))))
+        }
     };
     if let Some(end) = text.starts_with('[').then(|| text.find(']')).flatten() {
-        let ip = literal(&text[..=end]).ok_or_else(|| refused(format!("`{}` is no IP address", &text[..=end])))?;
+        let ip =
+            literal(&text[..=end]).ok_or_else(|| refused(format!("`{}` is no IP address", &text[..=end])))?;
         let rest = &text[end + 1..];
         if !rest.is_empty() && !rest.starts_with(':') {
             return Err(refused(format!("`{}` is not a port", shorten(rest))));
@@ -199,7 +204,8 @@ mod tests {
 
     #[test]
     fn routes_have_preferences_ports_literals_and_lookups() {
-        let text = "h1.example,h2.example;h3.example:2525;[10.1.1.1];[IPv6:2001:db8::1]:26;lookup-mx:dom.example";
+        let text =
+            "h1.example,h2.example;h3.example:2525;[10.1.1.1];[IPv6:2001:db8::1]:26;lookup-mx:dom.example";
         let route = parsed(text).unwrap();
         assert_eq!(route.to_string(), text);
         assert_eq!(route.groups.len(), 5);

@@ -75,6 +75,8 @@ pub enum Syntax {
     /// A number or this word.
     NumberOr(&'static str),
     Time,
+    /// A time within these bounds, in seconds.
+    TimeWithin(u64, u64),
     TimeOrNever,
     TimeList,
     /// A boolean, a time or `never`.
@@ -85,6 +87,8 @@ pub enum Syntax {
     VolumeRate,
     DailyLimits,
     Size,
+    /// A size within these bounds, in bytes.
+    SizeWithin(u64, u64),
     /// A size, a bare number of bytes, `0` or `unlimited`.
     SizeOrUnlimited,
     /// One word or quoted string; `""` clears.
@@ -190,6 +194,7 @@ impl Syntax {
             Syntax::Limit => numbers::limit(c)?,
             Syntax::NumberOr(word) => numbers::number_or(c, word)?,
             Syntax::Time => Value::Time(numbers::time(c)?),
+            Syntax::TimeWithin(low, high) => Value::Time(numbers::time_within(c, low, high)?),
             Syntax::TimeOrNever => numbers::time_or_never(c)?,
             Syntax::TimeList => Value::Times(numbers::times(c)?),
             Syntax::BoolOrTime => numbers::boolean_or_time(c)?,
@@ -198,6 +203,7 @@ impl Syntax {
             Syntax::VolumeRate => Value::Volume(numbers::volume_rate(c)?),
             Syntax::DailyLimits => Value::Daily(numbers::daily_limits(c)?),
             Syntax::Size => Value::Size(numbers::size(c, false)?),
+            Syntax::SizeWithin(low, high) => Value::Size(numbers::size_within(c, low, high)?),
             Syntax::SizeOrUnlimited => numbers::size_or_unlimited(c)?,
             Syntax::Text => text(c, "a value")?,
             Syntax::File => text(c, "a file or directory")?,

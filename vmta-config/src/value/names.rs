@@ -31,7 +31,8 @@ pub enum DomainPattern {
 }
 
 /// Reserved domains (reference 1.3).
-const RESERVED: [&str; 5] = ["{bounce}", "{bounceProcessor}", "{feedbackLoop}", "{sparkpost}", "{gmImprinter}"];
+const RESERVED: [&str; 5] =
+    ["{bounce}", "{bounceProcessor}", "{feedbackLoop}", "{sparkpost}", "{gmImprinter}"];
 
 impl fmt::Display for DomainPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,7 +41,9 @@ impl fmt::Display for DomainPattern {
             DomainPattern::Exact(name) | DomainPattern::Reserved(name) => f.write_str(name),
             DomainPattern::Below(name) => write!(f, "*.{name}"),
             DomainPattern::AtOrBelow(name) => write!(f, "[*.]{name}"),
-            DomainPattern::Literal(net) if net.prefix_len() == net.max_prefix_len() => write!(f, "[{}]", net.addr()),
+            DomainPattern::Literal(net) if net.prefix_len() == net.max_prefix_len() => {
+                write!(f, "[{}]", net.addr())
+            }
             DomainPattern::Literal(net) => write!(f, "[{net}]"),
             DomainPattern::Local => f.write_str("local"),
         }
@@ -97,7 +100,10 @@ pub(crate) fn ascii_domain(text: &str) -> Result<String, String> {
     }
     for label in name.split('.') {
         if label.is_empty() || label.len() > 63 {
-            return Err(format!("`{}` is not a domain name: a part between dots has 1 to 63 characters", shorten(&name)));
+            return Err(format!(
+                "`{}` is not a domain name: a part between dots has 1 to 63 characters",
+                shorten(&name)
+            ));
         }
         if let Some(c) = label.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '-' && *c != '_') {
             return Err(format!("`{}` is not a domain name: it may not hold `{c}`", shorten(&name)));
@@ -107,7 +113,10 @@ pub(crate) fn ascii_domain(text: &str) -> Result<String, String> {
 }
 
 /// Every pattern that `word` stands for, each with whether a macro produced it.
-pub(crate) fn expand_patterns(word: &Word, macros: &Macros) -> Result<Vec<(DomainPattern, bool)>, ParseError> {
+pub(crate) fn expand_patterns(
+    word: &Word,
+    macros: &Macros,
+) -> Result<Vec<(DomainPattern, bool)>, ParseError> {
     let expanded = macros.expand(&word.text).map_err(|error| {
         let refused = ParseError::new(word.at.clone(), error.to_string());
         let name = word.text.trim_start_matches('$');
@@ -131,7 +140,8 @@ pub(super) fn domain_patterns(c: &mut Cursor, macros: &Macros) -> Result<Vec<Dom
 
 pub(super) fn host_name(c: &mut Cursor) -> Result<String, ParseError> {
     let word = c.word("a host name")?;
-    ascii_domain(&word.text).map_err(|m| ParseError::new(word.at, m).help("write a full name, such as mail.example.com"))
+    ascii_domain(&word.text)
+        .map_err(|m| ParseError::new(word.at, m).help("write a full name, such as mail.example.com"))
 }
 
 /// An address or network; with a prefix length, trailing zero octets may be dropped (`10/8`). Host bits are cleared.
@@ -168,7 +178,8 @@ pub(crate) fn matches_net(net: &IpNet, ip: IpAddr) -> bool {
 pub(super) fn ip(c: &mut Cursor) -> Result<IpAddr, ParseError> {
     let word = c.word("an IP address")?;
     let text = word.text.trim_start_matches('[').trim_end_matches(']');
-    text.parse().map_err(|_| ParseError::new(word.at, format!("`{}` is not an IP address", shorten(&word.text))))
+    text.parse()
+        .map_err(|_| ParseError::new(word.at, format!("`{}` is not an IP address", shorten(&word.text))))
 }
 
 pub(super) fn cidr(c: &mut Cursor) -> Result<IpNet, ParseError> {
@@ -184,7 +195,8 @@ pub(super) fn cidr_word(word: &Word) -> Result<IpNet, ParseError> {
 }
 
 fn email(word: &Word) -> Result<String, ParseError> {
-    let refused = |message: String| Err(ParseError::new(word.at.clone(), message).help("write user@example.com"));
+    let refused =
+        |message: String| Err(ParseError::new(word.at.clone(), message).help("write user@example.com"));
     let Some((local, domain)) = word.text.rsplit_once('@') else {
         return refused(format!("`{}` is not an email address", shorten(&word.text)));
     };
@@ -225,9 +237,8 @@ pub(super) fn email_or_regex(c: &mut Cursor) -> Result<Value, ParseError> {
 impl DomainPattern {
     /// Whether `domain` (lower-case ASCII) is one of those meant. `Local` matches nothing: it is replaced when loading.
     pub fn matches(&self, domain: &str) -> bool {
-        let below = |name: &str| {
-            domain.strip_suffix(name).is_some_and(|head| head.len() > 1 && head.ends_with('.'))
-        };
+        let below =
+            |name: &str| domain.strip_suffix(name).is_some_and(|head| head.len() > 1 && head.ends_with('.'));
         match self {
             DomainPattern::Any => true,
             DomainPattern::Exact(name) | DomainPattern::Reserved(name) => domain == name,
@@ -259,7 +270,9 @@ mod tests {
         assert!(!matches("a.b", "x.a.b"));
         assert!(matches("*.a.b", "x.a.b") && !matches("*.a.b", "a.b") && !matches("*.a.b", "xa.b"));
         assert!(matches("[*.]a.b", "a.b") && matches("[*.]a.b", "y.x.a.b") && !matches("[*.]a.b", "xa.b"));
-        assert!(matches("[10/8]", "[10.1.2.3]") && !matches("[10/8]", "[11.1.2.3]") && !matches("[10/8]", "a.b"));
+        assert!(
+            matches("[10/8]", "[10.1.2.3]") && !matches("[10/8]", "[11.1.2.3]") && !matches("[10/8]", "a.b")
+        );
         assert!(matches("[0/0]", "[IPv6:2001:db8::1]"));
         assert!(matches("{bounce}", "{bounce}"));
         assert!(matches("münchen.de", "xn--mnchen-3ya.de"));

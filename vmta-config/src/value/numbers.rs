@@ -85,7 +85,8 @@ pub(super) fn boolean_word(word: &str) -> Option<bool> {
 
 pub(super) fn boolean(c: &mut Cursor) -> Result<bool, ParseError> {
     let word = c.word("`yes` or `no`")?;
-    boolean_word(&word.text).ok_or_else(|| refused(&word, "`yes` or `no`", "write `yes`, `no`, `true` or `false`"))
+    boolean_word(&word.text)
+        .ok_or_else(|| refused(&word, "`yes` or `no`", "write `yes`, `no`, `true` or `false`"))
 }
 
 pub(super) fn number(c: &mut Cursor, low: u64, high: u64) -> Result<u64, ParseError> {
@@ -127,6 +128,16 @@ const TIME_HELP: &str = "write digits with a unit: 90s, 10m, 1h, 2d, 1w, or toge
 pub(super) fn time(c: &mut Cursor) -> Result<Duration, ParseError> {
     let word = c.word("a time")?;
     interval(&word.text).ok_or_else(|| refused(&word, "a time", TIME_HELP))
+}
+
+pub(super) fn time_within(c: &mut Cursor, low: u64, high: u64) -> Result<Duration, ParseError> {
+    let at = c.here(1);
+    let time = time(c)?;
+    match (low..=high).contains(&time.as_secs()) {
+        true => Ok(time),
+        false if time.as_secs() < low => Err(ParseError::new(at, format!("must be at least {low}s"))),
+        false => Err(ParseError::new(at, format!("must be at most {high}s"))),
+    }
 }
 
 /// `1w2d12h`: numbers with units, added up. `0` needs no unit.
@@ -229,7 +240,9 @@ fn whole(word: &Word, unit: &str) -> Word {
 
 pub(super) fn rate(c: &mut Cursor) -> Result<Rate, ParseError> {
     match slashed(c, "a rate")? {
-        (word, None) if word.text.eq_ignore_ascii_case("unlimited") || word.text == "0" => Ok(Rate::Unlimited),
+        (word, None) if word.text.eq_ignore_ascii_case("unlimited") || word.text == "0" => {
+            Ok(Rate::Unlimited)
+        }
         (word, None) => Err(refused(&word, "a rate", RATE_HELP)),
         (word, Some(unit)) => {
             let count = digits(&word.text).and_then(|n| u32::try_from(n).ok());
@@ -287,6 +300,15 @@ const SIZE_HELP: &str = "write digits and a unit: 500b, 64k, 50M, 2g or 1t";
 pub(super) fn size(c: &mut Cursor, bare: bool) -> Result<u64, ParseError> {
     let word = c.word("a size")?;
     bytes(&word.text, bare).ok_or_else(|| refused(&word, "a size", SIZE_HELP))
+}
+
+pub(super) fn size_within(c: &mut Cursor, low: u64, high: u64) -> Result<u64, ParseError> {
+    let at = c.here(1);
+    let bytes = size(c, false)?;
+    match (low..=high).contains(&bytes) {
+        true => Ok(bytes),
+        false => Err(ParseError::new(at, format!("must be from {low}b to {high}b"))),
+    }
 }
 
 pub(super) fn size_or_unlimited(c: &mut Cursor) -> Result<Value, ParseError> {

@@ -45,10 +45,16 @@ pub(super) fn reply(c: &mut Cursor) -> Result<Value, ParseError> {
         action(word, &mut actions)?;
     }
     if actions.is_empty() {
-        return Err(ParseError::new(c.here(1), "an action is missing").help(format!("one of: {}", ACTIONS.join(", "))));
+        return Err(ParseError::new(c.here(1), "an action is missing")
+            .help(format!("one of: {}", ACTIONS.join(", "))));
     }
     let has = |f: fn(&SmtpAction) -> bool| actions.iter().any(f);
-    let together = |a, b| ParseError::new(words[0].at.start..words[words.len() - 1].at.end, format!("`{a}` and `{b}` exclude each other"));
+    let together = |a, b| {
+        ParseError::new(
+            words[0].at.start..words[words.len() - 1].at.end,
+            format!("`{a}` and `{b}` exclude each other"),
+        )
+    };
     if has(|a| matches!(a, SmtpAction::Backoff { .. })) && has(|a| *a == SmtpAction::Normal) {
         return Err(together("mode=backoff", "mode=normal"));
     }
@@ -97,14 +103,21 @@ fn interval(word: &Word, value: &str) -> Result<Duration, ParseError> {
 }
 
 /// A modifier follows its action in the same rule, once.
-fn once(slot: Option<&mut Option<Duration>>, time: Duration, word: &Word, after: &str) -> Result<(), ParseError> {
+fn once(
+    slot: Option<&mut Option<Duration>>,
+    time: Duration,
+    word: &Word,
+    after: &str,
+) -> Result<(), ParseError> {
     match slot {
         Some(slot @ None) => {
             *slot = Some(time);
             Ok(())
         }
         Some(_) => Err(ParseError::new(word.at.clone(), format!("`{}` is given twice", shorten(&word.text)))),
-        None => Err(ParseError::new(word.at.clone(), format!("`{}` must follow `{after}`", shorten(&word.text)))),
+        None => {
+            Err(ParseError::new(word.at.clone(), format!("`{}` must follow `{after}`", shorten(&word.text))))
+        }
     }
 }
 
@@ -122,7 +135,9 @@ pub(super) fn category(c: &mut Cursor) -> Result<Value, ParseError> {
     let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if word.text.is_empty() || word.text.len() > 64 || !word.text.chars().all(valid) {
         let message = format!("`{}` is not a category name", shorten(&word.text));
-        return Err(ParseError::new(word.at, message).help("letters, digits, `-`, `_` and `.`, such as bad-mailbox"));
+        return Err(
+            ParseError::new(word.at, message).help("letters, digits, `-`, `_` and `.`, such as bad-mailbox")
+        );
     }
     Ok(Value::Category(pattern, word.text))
 }
@@ -142,10 +157,19 @@ mod tests {
     fn modifiers_belong_to_the_action_before_them() {
         let hour = Some(Duration::from_secs(3600));
         assert_eq!(
-            actions("/x/ mode=backoff,backoff-to-normal-after=1h, disable-source-ip,reenable-after=1h").unwrap(),
-            [SmtpAction::Backoff { to_normal_after: hour }, SmtpAction::DisableSourceIp { reenable_after: hour }]
+            actions("/x/ mode=backoff,backoff-to-normal-after=1h, disable-source-ip,reenable-after=1h")
+                .unwrap(),
+            [
+                SmtpAction::Backoff { to_normal_after: hour },
+                SmtpAction::DisableSourceIp { reenable_after: hour }
+            ]
         );
-        assert!(actions("/x/ backoff-to-normal-after=1h,mode=backoff").unwrap_err().message.contains("must follow"));
+        assert!(
+            actions("/x/ backoff-to-normal-after=1h,mode=backoff")
+                .unwrap_err()
+                .message
+                .contains("must follow")
+        );
         let twice = "/x/ disable-source-ip,reenable-after=1h,reenable-after=2h";
         assert!(actions(twice).unwrap_err().message.contains("twice"));
     }

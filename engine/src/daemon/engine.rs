@@ -1,0 +1,370 @@
+//! The engine as a whole: started from a configuration, asked, stopped. `run`, `demo` and the tests start the same one.
+
+use super::accounting::{Accounting, AccountingError};
+use super::accounting_config::{AccountingConfigError, stream_options};
+use super::accounting_spool::SpoolLog;
+use super::answer::Answerer;
+use super::control_socket::{ControlError, ControlSocket};
+use super::intake::Intake;
+use super::owners::Owners;
+use super::pickup::{Pickup, PickupError};
+use super::profiles::{ConfigProfiles, Configured, ProfileError};
+use super::{recovery, submission};
+use crate::io::clock::Clock;
+use crate::io::reactor::{Message, Reactor, Services};
+use crate::io::resolver::{Resolver, ResolverError};
+use crate::io::storage::{BackEnd, Storage, StorageOptions};
+use crate::limit::SharedConnections;
+use crate::shard::{QueuePattern, Settings, Shard};
+use crate::spool::SpoolError;
+use arc_swap::ArcSwap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use vmta_config::{Config, RuntimeChoice};
+
+/// Batches that may wait for a reactor.
+const INBOX: usize = 1024;
+/// How long transactions in flight are waited for at a stop.
+const DRAIN: Duration = Duration::from_secs(30);
+
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    #[error("the configuration names no spool directory; write <spool /var/spool/posthaste> and </spool>")]
+    NoSpool,
+    #[error("{origin}: one spool directory is supported; the first one given is {first}")]
+    TwoSpools { origin: String, first: String },
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    #[error(transparent)]
+    AccountingConfig(#[from] AccountingConfigError),
+    #[error(transparent)]
+    Accounting(#[from] AccountingError),
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
+    #[error(transparent)]
+    Pickup(#[from] PickupError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error("{0}")]
+    Listen(io::Error),
+    #[error("a thread or runtime cannot be started: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// What is not in the configuration file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// Instead of `control-socket`; `None` there and here opens none.
+    pub control_socket: Option<PathBuf>,
+}
+
+/// A running engine.
+pub struct Engine {
+    control: tokio::runtime::Runtime,
+    stop: watch::Sender<bool>,
+    serving: Vec<tokio::task::JoinHandle<()>>,
+    pickup: Option<Pickup>,
+    owners: Owners,
+    reactors: Vec<JoinHandle<()>>,
+    storage: Storage,
+    accounting: Arc<Accounting>,
+    intake: Arc<Intake>,
+    answerer: Arc<Answerer>,
+    listening: Vec<SocketAddr>,
+}
+
+impl Engine {
+    /// Starts everything: recovers the spool, then takes and delivers mail.
+    pub fn start(config: Arc<Config>, overrides: &Overrides) -> Result<Engine, BootError> {
+        let clock = Clock::start();
+        let spool = spool_directory(&config)?;
+        let host = host_name(&config);
+        let configured = Arc::new(Configured::new(config.clone(), &host)?);
+        let mut notes = Vec::new();
+        let accounting = stream_options(&config, &spool, jiff::tz::TimeZone::system(), &mut notes)?;
+        for note in config.notes().iter().map(ToString::to_string).chain(notes) {
+            tracing::warn!("{note}");
+        }
+        let (storage, recovered) = Storage::open(&spool, &storage_options(&config))?;
+        let accounting = Arc::new(Accounting::start(accounting, SpoolLog::new(storage.clone()))?);
+        let control = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(CONTROL_THREADS)
+            .thread_name("control")
+            .enable_all()
+            .build()?;
+        let total = Arc::new(SharedConnections::new(config.global().total_max_smtp_out));
+        let paused = recovered.paused().map(QueuePattern::parse).collect();
+        let start = Start {
+            clock,
+            configured: configured.clone(),
+            storage: storage.clone(),
+            total: total.clone(),
+            paused,
+        };
+        let (owners, reactors) = start.reactors(control.handle(), shard_count(&config))?;
+        let waiting = recovery::requeue(&recovered, &owners).map_err(|_| SpoolError::Stopped)?;
+        tracing::info!(recipients = waiting, "queues rebuilt");
+        let configured = Arc::new(ArcSwap::new(configured));
+        let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured.clone()));
+        let pickup = Pickup::start(&config, &intake, &recovered)?;
+        drop(recovered);
+        let (stop, stopping) = watch::channel(false);
+        let clients = submission::clients(&configured.load());
+        let (serving, listening) = listen(&control, &config, &intake, &clients, clock, &stopping)?;
+        let answerer =
+            Arc::new(Answerer::new(intake.clone(), total, clients, accounting.clone(), clock, stop.clone()));
+        serve_control(&control, &config, overrides, &answerer)?;
+        control.spawn(sample(answerer.clone(), stop.subscribe()));
+        Ok(Engine {
+            control,
+            stop,
+            serving,
+            pickup,
+            owners,
+            reactors,
+            storage,
+            accounting,
+            intake,
+            answerer,
+            listening,
+        })
+    }
+
+    /// Addresses that SMTP is served on.
+    pub fn listening(&self) -> &[SocketAddr] {
+        &self.listening
+    }
+
+    /// What answers control requests; works without a control socket too.
+    pub fn answerer(&self) -> &Arc<Answerer> {
+        &self.answerer
+    }
+
+    /// Runs a future on the control runtime, to its end.
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.control.block_on(future)
+    }
+
+    /// Waits until the engine is told to stop over its control socket, or its log has failed (R2).
+    pub async fn told_to_stop(&self) -> Result<(), SpoolError> {
+        let mut stop = self.stop.subscribe();
+        let storage = self.storage.clone();
+        let failed = async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                if let Some(why) = storage.status().failed {
+                    return why;
+                }
+            }
+        };
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => Ok(()),
+            why = failed => Err(why),
+        }
+    }
+
+    /// Stops in order: intake, deliveries in flight, log, accounting (F03).
+    pub fn stop(self) {
+        let Engine {
+            control,
+            stop,
+            serving,
+            pickup,
+            owners,
+            reactors,
+            storage,
+            accounting,
+            intake,
+            answerer,
+            ..
+        } = self;
+        stop.send_replace(true);
+        intake.stopping.store(true, Ordering::Relaxed);
+        if let Some(pickup) = pickup {
+            pickup.stop();
+        }
+        control.block_on(async {
+            for task in serving {
+                // A session task that panicked has nothing left to end.
+                let _ = task.await;
+            }
+            if tokio::time::timeout(DRAIN, owners.drain()).await.is_err() {
+                tracing::warn!("transactions in flight did not end in time; they will be repeated");
+            }
+        });
+        drop((answerer, intake, owners));
+        // The last senders are gone with the runtime's tasks, and with them the reactors' reason to run.
+        control.shutdown_timeout(Duration::from_secs(5));
+        for reactor in reactors {
+            let _ = reactor.join();
+        }
+        storage.stop();
+        accounting.stop();
+    }
+}
+
+/// SMTP sessions, DNS and control requests share these.
+const CONTROL_THREADS: usize = 2;
+
+fn spool_directory(config: &Config) -> Result<PathBuf, BootError> {
+    match config.spools() {
+        [] => Err(BootError::NoSpool),
+        [one] => Ok(PathBuf::from(&one.directory)),
+        [first, second, ..] => {
+            Err(BootError::TwoSpools { origin: second.origin.to_string(), first: first.directory.clone() })
+        }
+    }
+}
+
+fn host_name(config: &Config) -> String {
+    let own = config.global().host_names.first().cloned();
+    own.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
+fn storage_options(config: &Config) -> StorageOptions {
+    let global = config.global();
+    let least = config.spools().first().map_or(0, |spool| spool.settings.min_free_space);
+    StorageOptions {
+        segment_size: u32::try_from(global.segment_size).unwrap_or(u32::MAX),
+        back_end: match global.runtime {
+            RuntimeChoice::Auto => BackEnd::Auto,
+            RuntimeChoice::Uring => BackEnd::Uring,
+            RuntimeChoice::Blocking => BackEnd::Blocking,
+        },
+        min_free_space: (least > 0).then_some(least),
+        ..StorageOptions::default()
+    }
+}
+
+fn shard_count(config: &Config) -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    config.global().threads.map_or(cores, |n| n.max(1) as usize)
+}
+
+/// What every reactor is started with.
+struct Start {
+    clock: Clock,
+    configured: Arc<Configured>,
+    storage: Storage,
+    total: Arc<SharedConnections>,
+    paused: Vec<QueuePattern>,
+}
+
+impl Start {
+    fn reactors(
+        self,
+        control: &tokio::runtime::Handle,
+        count: usize,
+    ) -> Result<(Owners, Vec<JoinHandle<()>>), BootError> {
+        let policy = Arc::new(self.configured.route_policy(fastrand::u64(..)));
+        let servers: Vec<SocketAddr> =
+            self.configured.config.global().name_servers.iter().map(|ip| SocketAddr::new(*ip, 53)).collect();
+        let resolver = {
+            let _inside = control.enter();
+            Arc::new(Resolver::new(&servers, policy.clone())?)
+        };
+        let (mut inboxes, mut reactors) = (Vec::new(), Vec::new());
+        for number in 0..count {
+            let (inbox, messages) = mpsc::channel::<Message>(INBOX);
+            let services = Services {
+                clock: self.clock,
+                storage: self.storage.clone(),
+                resolver: resolver.clone(),
+                control: control.clone(),
+                inbox: inbox.downgrade(),
+            };
+            let settings = Settings {
+                profiles: Box::new(ConfigProfiles::new(self.configured.clone())),
+                segments: self.storage.segments().clone(),
+                routes: policy.clone(),
+                total: self.total.clone(),
+                paused: self.paused.clone(),
+            };
+            let run = move || {
+                // A reactor without its runtime can do nothing at all.
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_io()
+                    .enable_time()
+                    .build()
+                    .expect("a reactor's runtime can be built");
+                let reactor = Reactor::new(Shard::new(services.clock.now(), settings), services);
+                tokio::task::LocalSet::new().block_on(&runtime, reactor.run(messages));
+            };
+            reactors.push(thread::Builder::new().name(format!("reactor-{number}")).spawn(run)?);
+            inboxes.push(inbox);
+        }
+        Ok((Owners::new(inboxes), reactors))
+    }
+}
+
+/// Measures the traffic, once a second until the engine stops.
+async fn sample(answerer: Arc<Answerer>, mut stop: watch::Receiver<bool>) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = seconds.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        if answerer.sample().await.is_err() {
+            return;
+        }
+    }
+}
+
+type Serving = (Vec<tokio::task::JoinHandle<()>>, Vec<SocketAddr>);
+
+fn listen(
+    control: &tokio::runtime::Runtime,
+    config: &Config,
+    intake: &Arc<Intake>,
+    clients: &Arc<crate::io::smtp_listener::Clients>,
+    clock: Clock,
+    stopping: &watch::Receiver<bool>,
+) -> Result<Serving, BootError> {
+    control.block_on(async {
+        let (mut serving, mut listening) = (Vec::new(), Vec::new());
+        if config.listeners().is_empty() {
+            // Reference 2.1: one listener on 0.0.0.0:25 if none is given. Nobody asked for it by name, so that the
+            // engine can do without it.
+            match submission::bind_default().await {
+                Ok(bound) => {
+                    listening.extend(bound.addresses());
+                    serving.extend(submission::start(bound, intake, clients, clock, stopping));
+                }
+                Err(e) => tracing::warn!("no smtp-listener is given, and the default one is not to be had: {e}"),
+            }
+        }
+        for listener in config.listeners() {
+            let bound = submission::bind(listener).await.map_err(BootError::Listen)?;
+            listening.extend(bound.addresses());
+            serving.extend(submission::start(bound, intake, clients, clock, stopping));
+        }
+        Ok((serving, listening))
+    })
+}
+
+fn serve_control(
+    control: &tokio::runtime::Runtime,
+    config: &Config,
+    overrides: &Overrides,
+    answerer: &Arc<Answerer>,
+) -> Result<(), BootError> {
+    let configured = config.global().control_socket.as_ref().map(PathBuf::from);
+    let Some(path) = overrides.control_socket.clone().or(configured) else { return Ok(()) };
+    let _inside = control.enter();
+    let socket = ControlSocket::open(Path::new(&path))?;
+    let answerer = answerer.clone();
+    control.spawn(socket.serve(move |request| {
+        let answerer = answerer.clone();
+        Box::pin(async move { answerer.answer(request).await })
+    }));
+    Ok(())
+}

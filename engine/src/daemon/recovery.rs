@@ -1,0 +1,69 @@
+//! Recovered recipients on their way to the owners of their queues.
+
+use super::owners::{Accepted, Owners, Split, Stopping};
+use crate::io::storage::Recovered;
+use crate::mail::normalise_domain;
+use crate::mail::row::row_view;
+use crate::spool::record::Place;
+use hashbrown::HashSet;
+use std::sync::Arc;
+
+/// Rows handed over together.
+const BATCH: usize = 8192;
+
+/// Hands every recipient that waits in the spool to its queue; returns how many.
+pub fn requeue(recovered: &Recovered, owners: &Owners) -> Result<u64, Stopping> {
+    let mut names: HashSet<Arc<str>> = HashSet::new();
+    let mut split = Split::new(owners.shards());
+    let (mut waiting, mut handed, mut stopping) = (0, 0, false);
+    let orphans = recovered.each_live(|record| {
+        if stopping {
+            return;
+        }
+        let accepted = Accepted::new(record.submission_at, record.submission, None);
+        let mut rows = Vec::new();
+        for (row, tried) in record.live() {
+            let index = usize::from(row.index);
+            // An unreadable row goes to a queue of its own, where its delivery fails and says so.
+            let address =
+                record.rows.row(index).and_then(|b| row_view(b).ok()).map_or("", |view| view.address);
+            let domain = address.rsplit_once('@').map_or("invalid", |(_, domain)| domain);
+            let mut normal = String::new();
+            if normalise_domain(domain, &mut normal).is_err() {
+                normal = domain.to_ascii_lowercase();
+            }
+            let vmta = record.rows.vmta(index).filter(|name| !name.is_empty()).unwrap_or("{default}");
+            rows.push((
+                row.index,
+                tried.map_or(0, |t| t.attempts),
+                intern(&mut names, &normal),
+                intern(&mut names, vmta),
+            ));
+        }
+        waiting += rows.len();
+        handed += rows.len() as u64;
+        let place = Place { at: record.at, first_ordinal: record.first_ordinal };
+        split.add(
+            &accepted,
+            place,
+            rows.iter().map(|(index, tried, domain, vmta)| (*index, *tried, domain, vmta)),
+        );
+        if waiting >= BATCH {
+            waiting = 0;
+            let full = std::mem::replace(&mut split, Split::new(owners.shards()));
+            stopping = owners.admit_blocking(full).is_err();
+        }
+    });
+    for (at, error) in orphans {
+        tracing::error!(record = %at, %error, "recipients are held: their submission cannot be read");
+    }
+    if stopping {
+        return Err(Stopping);
+    }
+    owners.admit_blocking(split)?;
+    Ok(handed)
+}
+
+fn intern(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
+    names.get_or_insert_with(name, |name| name.into()).clone()
+}

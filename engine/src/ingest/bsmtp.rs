@@ -1,0 +1,251 @@
+//! Batch SMTP pickup files: the commands of a session without its replies (reference 5.3). Any command that would fail
+//! refuses the file, except that after `XACK OFF` recipients that are no addresses bounce to the sender.
+
+use super::pickup::{
+    Lines, MAX_ENVELOPE_LINE, MAX_RECIPIENTS, PickupError, PickupMessage, PickupOptions, PickupProblem,
+    RefusedRecipient, error,
+};
+use super::pickup_text::{MessageText, name};
+use crate::mail::address;
+
+/// Whether a file is batch SMTP, which its first word tells.
+pub(super) fn starts(file: &[u8]) -> bool {
+    let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
+    let end = file.iter().position(u8::is_ascii_whitespace).unwrap_or(file.len());
+    ["HELO", "EHLO", "MAIL", "XMRG", "XACK"]
+        .iter()
+        .any(|verb| verb.as_bytes().eq_ignore_ascii_case(&file[..end]))
+}
+
+pub(super) fn parse(lines: &mut Lines<'_>, options: &PickupOptions) -> Result<PickupMessage, PickupError> {
+    let mut session = Session::default();
+    loop {
+        let Some(line) = lines.next()? else {
+            let right = "the message comes last, after DATA";
+            return error(lines.number, PickupProblem::Order { command: "the end of the file", right });
+        };
+        let line = line.strip_prefix(b"\xef\xbb\xbf").filter(|_| lines.number == 1).unwrap_or(line);
+        if session.command(lines.number, line)? {
+            break;
+        }
+    }
+    let mut text = MessageText::new(options, lines.remaining());
+    loop {
+        match lines.next()? {
+            None => return error(lines.number, PickupProblem::NoDot),
+            Some(b".") => break,
+            // RFC 5321 section 4.5.2: a dot at the start of a longer line was put there.
+            Some(line) => text.line(lines.number, line.strip_prefix(b".").unwrap_or(line))?,
+        }
+    }
+    let end = lines.number;
+    while let Some(line) = lines.next()? {
+        if !line.trim_ascii().is_empty() {
+            return error(lines.number, PickupProblem::AfterEnd);
+        }
+    }
+    let (message, controls) = text.finish(end)?;
+    let mut taken = session.message;
+    taken.sender = controls.sender_override.unwrap_or(taken.sender);
+    if taken.envid.is_empty() {
+        taken.envid = controls.envid.unwrap_or_default();
+    }
+    taken.job = controls.job.unwrap_or_default();
+    taken.virtual_mta = controls.virtual_mta.unwrap_or_default();
+    taken.message = message;
+    Ok(taken)
+}
+
+#[derive(Default)]
+struct Session {
+    message: PickupMessage,
+    greeted: bool,
+    mail: bool,
+    /// `XACK OFF` is in force.
+    quiet: bool,
+}
+
+impl Session {
+    /// Carries out a command; true when the message follows.
+    fn command(&mut self, number: usize, line: &[u8]) -> Result<bool, PickupError> {
+        if line.len() > MAX_ENVELOPE_LINE {
+            return error(number, PickupProblem::LongLine { bytes: line.len(), max: MAX_ENVELOPE_LINE });
+        }
+        let Ok(line) = std::str::from_utf8(line) else {
+            return error(number, PickupProblem::NotUtf8 { field: "the command" });
+        };
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match verb.to_ascii_uppercase().as_str() {
+            "HELO" | "EHLO" => self.greet(number, rest)?,
+            "XACK" => match rest.trim().to_ascii_uppercase().as_str() {
+                "ON" => self.quiet = false,
+                "OFF" => self.quiet = true,
+                _ => return syntax(number, "XACK", "write XACK ON or XACK OFF"),
+            },
+            "MAIL" => self.mail(number, rest)?,
+            "RCPT" => self.rcpt(number, rest)?,
+            "DATA" => return self.data(number, rest).map(|()| true),
+            "XMRG" => return error(number, PickupProblem::Merge("XMRG")),
+            "XDFN" => return error(number, PickupProblem::Merge("XDFN")),
+            "XPRT" => return error(number, PickupProblem::Merge("XPRT")),
+            _ => return error(number, PickupProblem::UnknownCommand(verb.chars().take(40).collect())),
+        }
+        Ok(false)
+    }
+
+    fn greet(&mut self, number: usize, rest: &str) -> Result<(), PickupError> {
+        if rest.trim().is_empty() {
+            return syntax(
+                number,
+                "HELO",
+                "write the name of the sending host after it, as in HELO app.example",
+            );
+        }
+        if self.mail || std::mem::replace(&mut self.greeted, true) {
+            return order(number, "HELO", "it stands once, before MAIL");
+        }
+        Ok(())
+    }
+
+    fn mail(&mut self, number: usize, rest: &str) -> Result<(), PickupError> {
+        if std::mem::replace(&mut self.mail, true) {
+            return order(number, "MAIL", "a file holds one message");
+        }
+        let right = "write MAIL FROM:<user@domain>";
+        let Some((path, parameters)) = path(rest, "FROM:") else { return syntax(number, "MAIL", right) };
+        if !path.is_empty() {
+            check(path).or_else(|cause| refuse(number, "MAIL FROM", path, cause))?;
+        }
+        self.message.sender = path.to_owned();
+        for parameter in parameters.split_ascii_whitespace() {
+            self.mail_parameter(number, parameter)?;
+        }
+        Ok(())
+    }
+
+    fn mail_parameter(&mut self, number: usize, parameter: &str) -> Result<(), PickupError> {
+        let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let upper = value.to_ascii_uppercase();
+        match key.to_ascii_uppercase().as_str() {
+            // The size is that of the file, and what its bytes need is seen from them.
+            "SIZE" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {}
+            "BODY" if matches!(upper.as_str(), "7BIT" | "8BITMIME") => {}
+            "SMTPUTF8" if value.is_empty() => self.message.smtputf8 = true,
+            "RET" if matches!(upper.as_str(), "FULL" | "HDRS") => self.message.dsn_ret = upper,
+            "ENVID" => {
+                let Some(envid) = from_xtext(value) else {
+                    return syntax(number, "MAIL", "ENVID is written as xtext (RFC 3461 section 4)");
+                };
+                self.message.envid = name(number, "ENVID", &envid)?;
+            }
+            _ => {
+                let right = "SIZE=, BODY=7BIT, BODY=8BITMIME, SMTPUTF8, RET=FULL, RET=HDRS and ENVID=";
+                let parameter = parameter.chars().take(80).collect();
+                return error(number, PickupProblem::Parameter { command: "MAIL", parameter, right });
+            }
+        }
+        Ok(())
+    }
+
+    fn rcpt(&mut self, number: usize, rest: &str) -> Result<(), PickupError> {
+        if !self.mail {
+            return order(number, "RCPT", "MAIL comes before it");
+        }
+        if self.message.recipients.len() + self.message.refused.len() == MAX_RECIPIENTS {
+            return error(number, PickupProblem::ManyRecipients);
+        }
+        let right = "write RCPT TO:<user@domain>";
+        let Some((path, parameters)) = path(rest, "TO:") else { return syntax(number, "RCPT", right) };
+        for parameter in parameters.split_ascii_whitespace() {
+            let key = parameter.split_once('=').map_or("", |(key, _)| key);
+            if !["NOTIFY", "ORCPT"].iter().any(|known| known.eq_ignore_ascii_case(key)) {
+                let (parameter, right) = (parameter.chars().take(80).collect(), "NOTIFY= and ORCPT=");
+                return error(number, PickupProblem::Parameter { command: "RCPT", parameter, right });
+            }
+        }
+        match check(path) {
+            Ok(()) => self.message.recipients.push(path.to_owned()),
+            Err(cause) if self.quiet => {
+                let address = path.chars().take(300).collect();
+                self.message.refused.push(RefusedRecipient { line: number, address, error: cause });
+            }
+            Err(cause) => return refuse(number, "RCPT TO", path, cause),
+        }
+        Ok(())
+    }
+
+    fn data(&self, number: usize, rest: &str) -> Result<(), PickupError> {
+        if !rest.trim().is_empty() {
+            return syntax(number, "DATA", "it stands alone");
+        }
+        if !self.mail {
+            return order(number, "DATA", "MAIL and RCPT come before it");
+        }
+        if self.message.recipients.is_empty() && self.message.refused.is_empty() {
+            return error(number, PickupProblem::NoRecipient { field: "RCPT TO:<user@domain>" });
+        }
+        Ok(())
+    }
+}
+
+fn check(path: &str) -> Result<(), crate::mail::AddressError> {
+    address::check(path.as_bytes()).map(|_| ())
+}
+
+fn refuse(
+    number: usize,
+    field: &'static str,
+    path: &str,
+    cause: crate::mail::AddressError,
+) -> Result<(), PickupError> {
+    error(number, PickupProblem::Address { field, value: path.chars().take(300).collect(), error: cause })
+}
+
+fn syntax<T>(number: usize, command: &'static str, right: &'static str) -> Result<T, PickupError> {
+    error(number, PickupProblem::Syntax { command, right })
+}
+
+fn order<T>(number: usize, command: &'static str, right: &'static str) -> Result<T, PickupError> {
+    error(number, PickupProblem::Order { command, right })
+}
+
+/// What stands between the angle brackets after `keyword`, and what follows them. A `>` in a quoted local part does
+/// not end the path.
+fn path<'l>(rest: &'l str, keyword: &str) -> Option<(&'l str, &'l str)> {
+    let (word, rest) = rest.trim_start().split_at_checked(keyword.len())?;
+    if !word.eq_ignore_ascii_case(keyword) {
+        return None;
+    }
+    let rest = rest.trim_start().strip_prefix('<')?;
+    let (mut quoted, mut escaped) = (false, false);
+    let end = rest.bytes().position(|byte| {
+        let here = byte == b'>' && !quoted;
+        quoted ^= byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        here
+    })?;
+    let after = &rest[end + 1..];
+    (after.is_empty() || after.starts_with(' ')).then(|| (&rest[..end], after))
+}
+
+/// Decodes xtext (RFC 3461 section 4).
+fn from_xtext(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'+' => {
+                let (digits, after) = rest.split_at_checked(2)?;
+                if !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F')) {
+                    return None;
+                }
+                bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+                rest = after;
+            }
+            b'!'..=b'~' if byte != b'=' => bytes.push(byte),
+            _ => return None,
+        }
+    }
+    Some(bytes)
+}

@@ -1,0 +1,208 @@
+//! Pickup files: one message with its envelope, in the plain format (reference 5.2) or as batch SMTP (5.3). A file is
+//! taken whole or not at all; what is wrong is told with line and field, for the `.reason` file beside it.
+
+use super::{bsmtp, pickup_plain};
+use crate::mail::AddressError;
+
+/// Recipients of one file at most. (PowerMTA means the format for about 5,000.)
+pub const MAX_RECIPIENTS: usize = 50_000;
+/// Octets in a line of a message, its end not counted (RFC 5322 section 2.1.1).
+pub const MAX_LINE: usize = 998;
+/// Bytes in a line of the envelope.
+pub const MAX_ENVELOPE_LINE: usize = 4096;
+/// Longest job name or envelope id, in bytes (RFC 3461 section 4.4 allows 100 characters to an ENVID).
+pub const MAX_NAME: usize = 128;
+
+/// What `<source {pickup}>` and the global directives say about pickup files.
+#[derive(Clone, Copy, Debug)]
+pub struct PickupOptions {
+    /// Longest file, in bytes.
+    pub max_bytes: usize,
+    /// `pickup-remove-dot`: undoes dot-stuffing in plain files.
+    pub remove_dot: bool,
+    /// `process-x-virtual-mta`: otherwise the header is one like any other.
+    pub process_virtual_mta: bool,
+    /// `process-x-job` and `process-x-envid`, for batch SMTP; in plain files these headers are the envelope's always.
+    pub process_job: bool,
+    pub process_envid: bool,
+}
+
+impl Default for PickupOptions {
+    fn default() -> PickupOptions {
+        let max_bytes = 25 * 1024 * 1024;
+        PickupOptions {
+            max_bytes,
+            remove_dot: false,
+            process_virtual_mta: true,
+            process_job: true,
+            process_envid: true,
+        }
+    }
+}
+
+/// A message as a pickup file submits it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PickupMessage {
+    /// Empty for the null sender.
+    pub sender: String,
+    pub recipients: Vec<String>,
+    /// Recipients that are not addresses, named after `XACK OFF`: they bounce to the sender, the others are sent.
+    pub refused: Vec<RefusedRecipient>,
+    pub envid: String,
+    pub job: String,
+    pub virtual_mta: String,
+    /// `HDRS`, `FULL` or empty.
+    pub dsn_ret: String,
+    pub smtputf8: bool,
+    /// CR LF lines, not dot-stuffed, envelope headers removed.
+    pub message: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedRecipient {
+    pub line: usize,
+    pub address: String,
+    pub error: AddressError,
+}
+
+/// Why a file goes to the bad directory.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct PickupError {
+    /// Counted from one.
+    pub line: usize,
+    pub problem: PickupProblem,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PickupProblem {
+    #[error("the file is {bytes} bytes long; at most {max} are allowed")]
+    TooLarge { bytes: usize, max: usize },
+    #[error("the file is empty")]
+    Empty,
+    #[error(
+        "a plain pickup file starts with `x-sender: user@domain`, a batch SMTP file with HELO, EHLO, MAIL, XMRG or XACK"
+    )]
+    Start,
+    #[error("a carriage return stands alone; lines end with LF or CR LF")]
+    BareCr,
+    #[error("there is a NUL character; a message is text")]
+    Nul,
+    #[error("the line is {bytes} bytes long; at most {max} are allowed")]
+    LongLine { bytes: usize, max: usize },
+    #[error("`{field}` is not UTF-8")]
+    NotUtf8 { field: &'static str },
+    #[error("`{value}` is not an address for `{field}`: {error}; write user@domain{}", bracket_hint(value))]
+    Address { field: &'static str, value: String, error: AddressError },
+    #[error("there is no recipient; name each by {field}")]
+    NoRecipient { field: &'static str },
+    #[error("more than {MAX_RECIPIENTS} recipients; split the list, or use a campaign")]
+    ManyRecipients,
+    #[error("`{field}` is there a second time")]
+    Twice { field: &'static str },
+    #[error("`{field}` has to be 1 to {MAX_NAME} characters of printable text")]
+    Name { field: &'static str },
+    #[error("`{field}` has to stand before the headers of the message")]
+    Misplaced { field: &'static str },
+    #[error("`{field}` stands on one line; this line continues it")]
+    Folded { field: &'static str },
+    #[error("this is neither a header (`Name: value`) nor the empty line that ends the headers")]
+    NotAHeader,
+    #[error("the message has no From header")]
+    NoFrom,
+    #[error("the message has a second {field} header; there may be one")]
+    SecondHeader { field: &'static str },
+    #[error("there is no message after the envelope")]
+    NoMessage,
+    #[error(
+        "`{0}` is not a command of a batch SMTP file; HELO, EHLO, MAIL, RCPT, DATA, XACK, XMRG, XDFN and XPRT are"
+    )]
+    UnknownCommand(String),
+    #[error("{command} comes out of order; {right}")]
+    Order { command: &'static str, right: &'static str },
+    #[error("this is not how {command} is written; {right}")]
+    Syntax { command: &'static str, right: &'static str },
+    #[error("{command} has no parameter `{parameter}`; it may have {right}")]
+    Parameter { command: &'static str, parameter: String, right: &'static str },
+    #[error(
+        "{0}: mail merge in pickup files is not supported yet; write a campaign directory with a template and rows"
+    )]
+    Merge(&'static str),
+    #[error("the file ends before the line with a single dot that ends the message")]
+    NoDot,
+    #[error("there is something after the end of the message; a file holds one message")]
+    AfterEnd,
+}
+
+fn bracket_hint(value: &str) -> &'static str {
+    if value.contains('<') { ", without a name and without angle brackets" } else { "" }
+}
+
+impl PickupError {
+    /// The text of the `.reason` file beside the bad file: one line, then a line on what to do.
+    pub fn reason(&self, file: &str) -> String {
+        format!(
+            "{file}: {self}\nNothing of this file was sent. Correct it and move it into the pickup directory again.\n"
+        )
+    }
+}
+
+pub(super) fn error<T>(line: usize, problem: PickupProblem) -> Result<T, PickupError> {
+    Err(PickupError { line, problem })
+}
+
+/// Reads a pickup file of either format.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn parse(file: &[u8], options: &PickupOptions) -> Result<PickupMessage, PickupError> {
+    if file.len() > options.max_bytes {
+        return error(1, PickupProblem::TooLarge { bytes: file.len(), max: options.max_bytes });
+    }
+    if file.trim_ascii().is_empty() {
+        return error(1, PickupProblem::Empty);
+    }
+    let mut lines = Lines { rest: file, number: 0 };
+    if bsmtp::starts(file) {
+        bsmtp::parse(&mut lines, options)
+    } else {
+        pickup_plain::parse(&mut lines, options)
+    }
+}
+
+/// The lines of a file, numbered from one, without their ends. LF ends a line, and so does CR LF (A03).
+pub(super) struct Lines<'f> {
+    rest: &'f [u8],
+    /// Number of the line given last.
+    pub(super) number: usize,
+}
+
+impl<'f> Lines<'f> {
+    pub(super) fn next(&mut self) -> Result<Option<&'f [u8]>, PickupError> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        self.number += 1;
+        let (line, rest) = match memchr::memchr(b'\n', self.rest) {
+            Some(at) => (&self.rest[..at], &self.rest[at + 1..]),
+            None => (self.rest, &self.rest[self.rest.len()..]),
+        };
+        let ended = line.len() < self.rest.len();
+        self.rest = rest;
+        let line = if ended { line.strip_suffix(b"\r").unwrap_or(line) } else { line };
+        match memchr::memchr2(b'\r', 0, line) {
+            Some(at) if line[at] == 0 => error(self.number, PickupProblem::Nul),
+            Some(_) => error(self.number, PickupProblem::BareCr),
+            None => Ok(Some(line)),
+        }
+    }
+
+    /// Bytes that have not been given yet.
+    pub(super) fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+}
+
+#[cfg(test)]
+#[path = "pickup_test.rs"]
+mod test;

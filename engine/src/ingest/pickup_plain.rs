@@ -1,0 +1,96 @@
+//! Plain pickup files: `x-sender`, one or more `x-receiver`, then the message (reference 5.2).
+
+use super::pickup::{
+    Lines, MAX_ENVELOPE_LINE, MAX_RECIPIENTS, PickupError, PickupMessage, PickupOptions, PickupProblem, error,
+};
+use super::pickup_text::{Control, MessageText, address, field};
+
+pub(super) fn parse(lines: &mut Lines<'_>, options: &PickupOptions) -> Result<PickupMessage, PickupError> {
+    let mut text = MessageText::new(options, lines.remaining());
+    text.read_envelope_headers();
+    let sender = sender(lines)?;
+    let (recipients, mut next) = envelope(lines, &mut text)?;
+    while let Some(line) = next {
+        let following = lines.next()?;
+        let line = if options.remove_dot { unstuffed(line, following.is_none()) } else { Some(line) };
+        // The line after this one has been read already.
+        let number = lines.number - usize::from(following.is_some());
+        if let Some(line) = line {
+            text.line(number, line)?;
+        }
+        next = following;
+    }
+    let (message, controls) = text.finish(lines.number)?;
+    Ok(PickupMessage {
+        sender: controls.sender_override.unwrap_or(sender),
+        recipients,
+        refused: Vec::new(),
+        envid: controls.envid.unwrap_or_default(),
+        job: controls.job.unwrap_or_default(),
+        virtual_mta: controls.virtual_mta.unwrap_or_default(),
+        dsn_ret: String::new(),
+        smtputf8: false,
+        message,
+    })
+}
+
+/// The first line.
+fn sender(lines: &mut Lines<'_>) -> Result<String, PickupError> {
+    let first = lines.next()?.unwrap_or_default();
+    let first = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first);
+    match field(first) {
+        Some((name, value)) if Control::named(name) == Some(Control::Sender) => {
+            short(1, first)?;
+            address(1, Control::Sender.field(), value, true)
+        }
+        _ => error(1, PickupProblem::Start),
+    }
+}
+
+/// The envelope's other lines; returns the recipients, and the line after the envelope.
+fn envelope<'f>(
+    lines: &mut Lines<'f>,
+    text: &mut MessageText,
+) -> Result<(Vec<String>, Option<&'f [u8]>), PickupError> {
+    let mut recipients = Vec::new();
+    let next = loop {
+        let Some(line) = lines.next()? else { break None };
+        let number = lines.number;
+        let Some((name, value)) = field(line) else { break Some(line) };
+        match Control::named(name) {
+            Some(Control::Sender) => return error(number, PickupProblem::Twice { field: "x-sender" }),
+            Some(Control::Receiver) if recipients.len() == MAX_RECIPIENTS => {
+                return error(number, PickupProblem::ManyRecipients);
+            }
+            Some(Control::Receiver) => {
+                short(number, line)?;
+                recipients.push(address(number, Control::Receiver.field(), value, false)?);
+            }
+            Some(control) if text.reads(control) => {
+                short(number, line)?;
+                text.controls.set(number, control, value)?;
+            }
+            _ => break Some(line),
+        }
+    };
+    if recipients.is_empty() {
+        return error(lines.number, PickupProblem::NoRecipient { field: "a line `x-receiver: user@domain`" });
+    }
+    Ok((recipients, next))
+}
+
+fn short(number: usize, line: &[u8]) -> Result<(), PickupError> {
+    if line.len() > MAX_ENVELOPE_LINE {
+        return error(number, PickupProblem::LongLine { bytes: line.len(), max: MAX_ENVELOPE_LINE });
+    }
+    Ok(())
+}
+
+/// The line as it was before dot-stuffing; none for the single dot that ended the message.
+fn unstuffed(line: &[u8], last: bool) -> Option<&[u8]> {
+    match line {
+        b"." if last => None,
+        [b'.', rest @ ..] if rest.starts_with(b".") => Some(rest),
+        _ => Some(line),
+    }
+}

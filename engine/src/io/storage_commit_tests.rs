@@ -1,0 +1,229 @@
+//! The storage loop on a disk that fails or hangs.
+
+use super::*;
+use crate::io::disk_blocking::BlockingDisk;
+use crate::io::storage::tests::{message, outcomes, spool};
+use crate::io::storage_files::Directory;
+use crate::io::storage_inbox::Pending;
+use crate::io::storage_prepare::Preparer;
+use crate::spool::block::Blocks;
+use crate::spool::header::SEGMENT_MIN;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Condvar, Mutex};
+use std::thread::JoinHandle;
+
+/// Fails one operation, and can be made to hang in a sync.
+#[derive(Clone, Default)]
+struct Faults {
+    operations: Arc<AtomicU64>,
+    /// This operation fails, counted from 1; once.
+    fail_at: u64,
+    errno: i32,
+    hung: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Faults {
+    fn operation(&self) -> io::Result<()> {
+        match self.operations.fetch_add(1, Relaxed) + 1 {
+            n if n == self.fail_at => Err(io::Error::from_raw_os_error(self.errno)),
+            _ => Ok(()),
+        }
+    }
+
+    fn hang(&self, hang: bool) {
+        *self.hung.0.lock().expect("not poisoned") = hang;
+        self.hung.1.notify_all();
+    }
+}
+
+impl Disk for Faults {
+    type File = std::fs::File;
+
+    fn adopt(&self, file: std::fs::File) -> std::fs::File {
+        file
+    }
+
+    async fn write(&self, file: &std::fs::File, at: u64, blocks: &Arc<Blocks>) -> io::Result<()> {
+        self.operation()?;
+        BlockingDisk.write(file, at, blocks).await
+    }
+
+    async fn sync(&self, file: &std::fs::File) -> io::Result<()> {
+        self.operation()?;
+        drop(
+            self.hung
+                .1
+                .wait_while(self.hung.0.lock().expect("not poisoned"), |hung| *hung)
+                .expect("not poisoned"),
+        );
+        BlockingDisk.sync(file).await
+    }
+}
+
+struct Rig {
+    inbox: Arc<Inbox>,
+    counters: Arc<Counters>,
+    segments: Arc<Segments>,
+    thread: JoinHandle<Result<(), SpoolError>>,
+    preparer: JoinHandle<()>,
+    waiting: u64,
+}
+
+impl Rig {
+    fn open(dir: &Path, disk: Faults) -> Rig {
+        let directory = Directory::open(dir, &[], true).expect("opens");
+        let recovery = directory.recover();
+        assert_eq!(
+            recovery.damage.iter().filter(|damage| damage.is_loss()).count(),
+            0,
+            "{:?}",
+            recovery.damage
+        );
+        let mut free = directory.free.clone();
+        for &number in &recovery.free {
+            directory.free(number).expect("renamed");
+            free.push(number);
+        }
+        let (inbox, counters) = (Arc::new(Inbox::default()), Arc::new(Counters::default()));
+        let segments = Arc::new(Segments::new(dir, 1 << 20));
+        for end in recovery.ledger.ends() {
+            segments.add(directory.headers[&end.segment], Some(end.end8));
+        }
+        let (wishes, wishes_taken) = crossbeam_channel::unbounded();
+        let (ready_given, ready) = tokio::sync::mpsc::unbounded_channel();
+        let mut preparer = Preparer {
+            directory: Arc::new(directory),
+            size: SEGMENT_MIN,
+            direct: true,
+            min_free_space: Some(0),
+            next_number: recovery.next_number,
+            free,
+            counters: Arc::clone(&counters),
+            wishes: wishes_taken,
+            ready: ready_given,
+        };
+        let first = preparer.first().expect("a segment");
+        wishes.send(Wish::Prepare).expect("sent");
+        let waiting = recovery.ledger.live_rows();
+        let log = Log::new(recovery.ledger, first.header);
+        let supply = Supply { wishes, ready };
+        let parts = (Arc::clone(&inbox), Arc::clone(&segments), Arc::clone(&counters));
+        let preparer = std::thread::spawn(move || preparer.run());
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+            runtime.block_on(async move {
+                let mut committer = Committer::new(disk, log, first, parts.0, parts.1, parts.2, supply);
+                // A failure at the very start is met again by the first who submits.
+                let begun = committer.begin().await;
+                match begun {
+                    Ok(()) => committer.run().await,
+                    Err(error) => {
+                        committer.inbox.close(&error);
+                        Err(error)
+                    }
+                }
+            })
+        });
+        Rig { inbox, counters, segments, thread, preparer, waiting }
+    }
+
+    fn submit(&self, group: Group, deadline: Option<Duration>) -> Pending {
+        let receipt = Arc::new(Receipt::default());
+        let bound = Log::group_bound(&group);
+        self.inbox.submit(Submit { group, bound, receipt: Arc::clone(&receipt) });
+        Pending::new(receipt, deadline)
+    }
+
+    fn end(self) -> Result<(), SpoolError> {
+        self.inbox.stop();
+        let result = self.thread.join().expect("no panic");
+        self.preparer.join().expect("no panic");
+        result
+    }
+}
+
+/// One message of one recipient.
+fn one() -> Group {
+    message(b"body", &["a@x.example"])
+}
+
+#[test]
+fn a_failed_sync_is_not_tried_again_and_nothing_more_is_taken() {
+    let dir = spool();
+    // 1-2: the first commit; 3-4: the first message; 6: the sync of the second.
+    let disk = Faults { fail_at: 6, errno: 5, ..Faults::default() };
+    let rig = Rig::open(dir.path(), disk.clone());
+    assert!(rig.submit(one(), None).wait().is_ok());
+    let failed = |answer| matches!(answer, Err(SpoolError::Failed { why }) if why.contains("sync"));
+    assert!(failed(rig.submit(one(), None).wait()));
+    assert!(failed(rig.submit(one(), None).wait()));
+    assert!(rig.inbox.settle(OutcomeBatch::default()).is_err());
+    assert!(rig.end().is_err());
+    assert_eq!(disk.operations.load(Relaxed), 6, "nothing is written or synced after the failure");
+    let rig = Rig::open(dir.path(), Faults::default());
+    // The second was written; its submitter knows that it may exist or not.
+    assert!((1..=2).contains(&rig.waiting));
+    rig.end().expect("stops well");
+}
+
+#[test]
+fn whichever_operation_fails_what_was_acknowledged_is_there() {
+    for fail_at in 1..14 {
+        for errno in [5, 28] {
+            let dir = spool();
+            let rig = Rig::open(dir.path(), Faults { fail_at, errno, ..Faults::default() });
+            let mut acknowledged = 0;
+            for _ in 0..5 {
+                acknowledged += u64::from(rig.submit(one(), None).wait().is_ok());
+            }
+            let ended = rig.end();
+            assert!(acknowledged == 5 || ended.is_err(), "operation {fail_at} failed unnoticed");
+            let rig = Rig::open(dir.path(), Faults::default());
+            assert!(
+                (acknowledged..=acknowledged + 1).contains(&rig.waiting),
+                "{acknowledged}, {}",
+                rig.waiting
+            );
+            rig.end().expect("stops well");
+        }
+    }
+}
+
+#[test]
+fn a_commit_that_comes_too_late_is_not_delivered() {
+    let dir = spool();
+    let disk = Faults::default();
+    let rig = Rig::open(dir.path(), disk.clone());
+    assert!(rig.submit(one(), None).wait().is_ok());
+    disk.hang(true);
+    let late = rig.submit(message(b"late", &["b@x.example", "c@x.example"]), Some(Duration::from_millis(20)));
+    assert_eq!(late.wait(), Err(SpoolError::Deadline { seconds: 0 }));
+    disk.hang(false);
+    // Acknowledged after the late one was recorded as aborted.
+    assert!(rig.submit(one(), None).wait().is_ok());
+    let counters = Arc::clone(&rig.counters);
+    rig.end().expect("stops well");
+    assert!(counters.aborted.load(Relaxed) <= 1);
+    let rig = Rig::open(dir.path(), Faults::default());
+    assert_eq!(rig.waiting, 2, "the late group's rows are not delivered");
+    rig.end().expect("stops well");
+}
+
+#[test]
+fn outcomes_alone_are_synced_without_a_submission() {
+    let dir = spool();
+    let rig = Rig::open(dir.path(), Faults::default());
+    let places = rig.submit(one(), None).wait().expect("committed").places;
+    let batch = outcomes(places[1].at, places[2], &[(0, Disposition::Delivered)]);
+    assert!(rig.inbox.settle(batch).is_ok());
+    let mut end = places[2].at;
+    while rig.counters.live_rows.load(Relaxed) != 0 {
+        let moved = rig.segments.wait_beyond(end, Duration::from_secs(20));
+        assert!(moved > end, "the outcome was never synced");
+        end = moved;
+    }
+    rig.end().expect("stops well");
+}

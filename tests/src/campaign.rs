@@ -1,0 +1,70 @@
+//! A campaign as a marketer drops it in, and what each of its recipients must then find in the message.
+
+use std::fs::{self, File};
+use std::io;
+
+use bench::people::{People, Person};
+
+use crate::ground::Ground;
+
+/// A campaign over made-up people.
+#[derive(Clone, Debug)]
+pub struct Campaign {
+    pub name: String,
+    pub people: People,
+    pub rows: u64,
+    /// VMTA or pool; the default if empty.
+    pub virtual_mta: String,
+    /// Bytes of the body, about.
+    pub size: usize,
+}
+
+impl Campaign {
+    pub fn new(name: &str, people: People, rows: u64) -> Campaign {
+        Campaign { name: name.into(), people, rows, virtual_mta: String::new(), size: 600 }
+    }
+
+    /// Writes the directory beside the pickup directory and renames it in.
+    pub fn drop_into(&self, ground: &Ground) -> io::Result<()> {
+        let dir = ground.path("staging").join(format!("{}.campaign", self.name));
+        fs::create_dir(&dir)?;
+        fs::write(dir.join("campaign.toml"), self.description())?;
+        fs::write(dir.join("message.txt"), self.template())?;
+        let file = io::BufWriter::new(File::create(dir.join("recipients.csv"))?);
+        self.people.write_csv(file, self.rows)?;
+        fs::rename(dir, ground.path("pickup").join(format!("{}.campaign", self.name)))
+    }
+
+    fn description(&self) -> String {
+        let vmta = match self.virtual_mta.as_str() {
+            "" => String::new(),
+            name => format!("virtual-mta = \"{name}\"\n"),
+        };
+        format!(
+            "job = \"{}\"\nenvelope-sender = \"bounce@news.example\"\n{vmta}text = \"message.txt\"\n\
+             recipients = \"recipients.csv\"\nemail-column = \"email\"\n\n[headers]\n\
+             From = \"News <news@news.example>\"\nTo = \"{{{{ email }}}}\"\nSubject = \"Hello {{{{ first_name }}}}\"\n",
+            self.name
+        )
+    }
+
+    /// ASCII, so that no transfer encoding changes it; the values of a row make up three of its lines.
+    fn template(&self) -> String {
+        let mut text =
+            String::from("Your code is {{ code }}.\nYou have {{ points }} points.\n.a line with a dot\n");
+        while text.len() < self.size {
+            text.push_str("There is much to see this week, and all of it for less.\n");
+        }
+        text.push_str("Sent to {{ email }}.\n");
+        text
+    }
+
+    /// The body that this person must receive, with CRLF line ends.
+    pub fn body_for(&self, person: &Person) -> String {
+        self.template()
+            .replace("{{ code }}", &String::from_utf8_lossy(&person.code))
+            .replace("{{ points }}", &person.points.to_string())
+            .replace("{{ email }}", &person.address())
+            .replace('\n', "\r\n")
+    }
+}

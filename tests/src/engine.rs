@@ -1,0 +1,144 @@
+//! An engine as a process of its own: started, asked, stopped, or killed.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use bench::clock::now_us;
+use bench::cpu::{CpuTime, Memory};
+use posthaste::daemon::control::{Reply, Request, Status};
+use posthaste::daemon::control_socket;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wait::until;
+
+const START_PATIENCE: Duration = Duration::from_secs(30);
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+/// Lines of the engine's log shown when a test fails.
+const LOG_SHOWN: usize = 60;
+
+/// A running engine. Killed when dropped.
+#[derive(Debug)]
+pub struct Engine {
+    child: Child,
+    dir: PathBuf,
+}
+
+impl Engine {
+    /// Starts `command` with `run --config DIR/config` and waits until it answers on its control socket and its port.
+    pub fn start(mut command: Command, dir: &Path, listen: SocketAddr) -> io::Result<Engine> {
+        let output = File::options().append(true).create(true).open(dir.join("output"))?;
+        let child = command
+            .arg("run")
+            .arg("--config")
+            .arg(dir.join("config"))
+            .env("RUST_BACKTRACE", "1")
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()?;
+        let mut engine = Engine { child, dir: dir.to_path_buf() };
+        let ready = until(START_PATIENCE, || match engine.child.try_wait() {
+            Ok(None) => {
+                let answers = engine.status().is_ok() && TcpStream::connect(listen).is_ok();
+                answers.then_some(Ok(()))
+            }
+            Ok(Some(status)) => Some(Err(format!("the engine ended at its start: {status}"))),
+            Err(e) => Some(Err(e.to_string())),
+        });
+        let told = match ready {
+            Ok(Ok(())) => return Ok(engine),
+            Ok(Err(told)) => told,
+            Err(waited) => format!("the engine did not answer within {waited:?}"),
+        };
+        Err(io::Error::other(format!("{told}\n{}", engine.log_tail())))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks over the control socket.
+    pub fn ask(&self, request: &Request) -> Result<Reply, String> {
+        match control_socket::ask(&self.dir.join("control"), request) {
+            Ok(Reply::Error { message }) => Err(message),
+            Ok(reply) => Ok(reply),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
+    pub fn status(&self) -> Result<Status, String> {
+        match self.ask(&Request::Status)? {
+            Reply::Status(status) => Ok(*status),
+            other => Err(format!("not a status: {other:?}")),
+        }
+    }
+
+    /// Waits until no recipient is queued.
+    ///
+    /// # Panics
+    /// When that takes longer than `patience`.
+    pub fn wait_until_empty(&self, patience: Duration) {
+        let empty = until(patience, || {
+            let status = self.status().ok()?;
+            (status.smtp_queues.rcpts + status.other_queues.rcpts == 0).then_some(())
+        });
+        if let Err(waited) = empty {
+            panic!("still mail after {waited:?}: {:?}", self.status().map(|s| s.smtp_queues));
+        }
+    }
+
+    pub fn cpu(&self) -> io::Result<CpuTime> {
+        CpuTime::of(self.pid())
+    }
+
+    pub fn memory(&self) -> io::Result<Memory> {
+        Memory::of(self.pid())
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn stop(mut self) -> io::Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        let ended = until(STOP_PATIENCE, || self.child.try_wait().transpose());
+        ended.unwrap_or_else(|waited| Err(io::Error::other(format!("no end within {waited:?} of SIGTERM"))))
+    }
+
+    /// SIGKILL. The time at which it was sent, microseconds of CLOCK_MONOTONIC.
+    pub fn kill(mut self) -> io::Result<u64> {
+        let at = now_us();
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(at)
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// The last lines of what it has written, on its standard output and to its log.
+    pub fn log_tail(&self) -> String {
+        let mut told = String::new();
+        for name in ["output", "log"] {
+            let text = fs::read(self.dir.join(name)).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            let lines: Vec<&str> = text.lines().collect();
+            told.push_str(&lines[lines.len().saturating_sub(LOG_SHOWN)..].join("\n"));
+            told.push('\n');
+        }
+        told
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the engine's last words ---\n{}\n---", self.log_tail());
+        }
+        // Fails where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

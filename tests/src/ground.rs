@@ -1,0 +1,186 @@
+//! The ground an engine stands on: a directory with everything in it, a port, a configuration. Outlives the engine,
+//! so that one can be killed and another started on the same spool.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tempfile::TempDir;
+
+use crate::engine::Engine;
+
+/// Grounds made by this process; each listens on an address of its own.
+static GROUNDS: AtomicU8 = AtomicU8::new(0);
+
+/// Directory, port and configuration.
+#[derive(Debug)]
+pub struct Ground {
+    dir: TempDir,
+    /// Where the engine takes mail by SMTP.
+    pub listen: SocketAddr,
+    /// `auto`, `uring` or `blocking`.
+    pub runtime: &'static str,
+    /// Lines of configuration beyond the basic ones.
+    extra: String,
+}
+
+impl Drop for Ground {
+    /// What a failed test leaves is kept where `POSTHASTE_KEEP` asks for it.
+    fn drop(&mut self) {
+        if std::thread::panicking() && std::env::var_os("POSTHASTE_KEEP").is_some() {
+            self.dir.disable_cleanup(true);
+            eprintln!("kept: {}", self.dir.path().display());
+        }
+    }
+}
+
+impl Ground {
+    /// Empty directories below the build directory, which is on a real disk where `/tmp` may not be.
+    pub fn new() -> io::Result<Ground> {
+        let below = programs()?.join("tmp");
+        fs::create_dir_all(&below)?;
+        let dir = tempfile::Builder::new().prefix("ground-").tempdir_in(below)?;
+        for name in ["spool", "pickup", "bad", "reports", "acct", "staging"] {
+            // Others may read along elsewhere; a spool that they can enter is refused.
+            fs::DirBuilder::new().mode(0o700).create(dir.path().join(name))?;
+        }
+        // Tests of one program run side by side, and so do programs: the address tells the first apart, the port
+        // that the kernel chooses the second.
+        let ip = Ipv4Addr::new(127, 0, 77, GROUNDS.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
+        let listen = TcpListener::bind((ip, 0))?.local_addr()?;
+        Ok(Ground { dir, listen, runtime: "auto", extra: String::new() })
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Adds lines of configuration.
+    pub fn add(&mut self, lines: &str) -> &mut Ground {
+        self.extra.push_str(lines);
+        self.extra.push('\n');
+        self
+    }
+
+    /// Sends `domain` to `to`, with further directives, one per line.
+    pub fn route(&mut self, domain: &str, to: SocketAddr, directives: &str) -> &mut Ground {
+        let host = match to.ip() {
+            IpAddr::V4(ip) => format!("[{ip}]"),
+            IpAddr::V6(ip) => format!("[IPv6:{ip}]"),
+        };
+        self.add(&format!("<domain {domain}>\n  smtp-hosts {host}:{}\n{directives}\n</domain>", to.port()))
+    }
+
+    /// A virtual MTA that sends from `ip`.
+    pub fn vmta(&mut self, name: &str, ip: Ipv4Addr) -> &mut Ground {
+        self.add(&format!(
+            "<virtual-mta {name}>\n  smtp-source-host {ip} {name}.sender.example\n</virtual-mta>"
+        ))
+    }
+
+    /// The whole configuration.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let dir = self.dir.path().display();
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "host-name mail.sender.example\n\
+             log-file {dir}/log\n\
+             postmaster postmaster@sender.example\n\
+             <spool {dir}/spool>\n</spool>\n\
+             pickup {dir}/pickup {dir}/bad\n\
+             reports {dir}/reports\n\
+             control-socket {dir}/control\n\
+             runtime {}\n\
+             smtp-listener {}\n\
+             <source 127.0.0.0/8>\n  smtp-service yes\n  always-allow-relaying yes\n  process-x-virtual-mta yes\n  \
+             process-x-job yes\n  process-x-envid yes\n</source>\n\
+             <source {{pickup}}>\n  process-x-virtual-mta yes\n  process-x-job yes\n  process-x-envid yes\n</source>\n\
+             <acct-file {dir}/acct/acct.csv>\n  records d,b,t,tq\n</acct-file>\n\
+             {}",
+            self.runtime, self.listen, self.extra
+        );
+        text
+    }
+
+    /// Starts an engine here and waits until it takes mail.
+    pub fn start(&self) -> io::Result<Engine> {
+        self.start_by(Command::new(engine_program()?))
+    }
+
+    /// The same through a program that starts its arguments in some special way.
+    pub fn start_through(&self, launcher: &Path) -> io::Result<Engine> {
+        let mut command = Command::new(launcher);
+        command.arg(engine_program()?);
+        self.start_by(command)
+    }
+
+    fn start_by(&self, command: Command) -> io::Result<Engine> {
+        fs::write(self.path("config"), self.text())?;
+        Engine::start(command, self.dir.path(), self.listen)
+    }
+
+    /// Puts a file into the pickup directory the way it is to be done: written elsewhere, renamed in.
+    pub fn pick_up(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let staged = self.path("staging").join(name);
+        fs::write(&staged, content)?;
+        fs::rename(staged, self.path("pickup").join(name))
+    }
+
+    /// Files that wait in the pickup directory.
+    pub fn waiting_files(&self) -> usize {
+        fs::read_dir(self.path("pickup")).map_or(0, Iterator::count)
+    }
+}
+
+/// The directory that cargo builds programs into.
+pub fn programs() -> io::Result<PathBuf> {
+    let exe = std::env::current_exe()?;
+    let dir = exe.parent().unwrap_or(Path::new("/"));
+    // Tests lie one directory below the programs.
+    Ok(if dir.ends_with("deps") { dir.parent().unwrap_or(dir) } else { dir }.to_path_buf())
+}
+
+/// The engine: what `POSTHASTE_BIN` names, else the copy that is built together with the tests, so that it is never
+/// older than they are.
+pub fn engine_program() -> io::Result<PathBuf> {
+    let path = match std::env::var_os("POSTHASTE_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => programs()?.join("engine-under-test"),
+    };
+    if path.is_file() {
+        return Ok(path);
+    }
+    let told = format!("{} is not there; build it with `cargo build -p tests`", path.display());
+    Err(io::Error::new(io::ErrorKind::NotFound, told))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vmta_config::{MemoryFiles, load};
+
+    #[test]
+    fn the_configuration_of_a_ground_is_one_the_language_accepts() {
+        let mut ground = Ground::new().expect("the build directory is writable");
+        ground.vmta("a", Ipv4Addr::new(127, 0, 0, 11)).route(
+            "x.example",
+            SocketAddr::from(([127, 0, 0, 1], 2525)),
+            "  max-smtp-out 5\n  max-msg-rate 100/s",
+        );
+        let files = MemoryFiles::new([("config", ground.text().as_str())]);
+        let loaded = load("config", &files, false);
+        let told: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
+        assert!(told.is_empty(), "{}", told.join("\n"));
+        let config = loaded.config.expect("no errors, so a configuration");
+        assert_eq!(config.queue("x.example", "a").max_smtp_out, 5);
+        let notes: Vec<_> = config.notes().iter().map(|n| format!("{n:?}")).collect();
+        assert!(notes.is_empty(), "directives without effect: {notes:#?}");
+    }
+}

@@ -1,0 +1,115 @@
+//! Limits, as the receiver counts them; and queues that stand still without slowing others.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bench::people::People;
+use bench::site::{Behaviour, DoorConfig, LedgerMode, Persona, Site, SiteConfig, SiteHandle, Stage, What};
+use bench::source::{self, Load, SourceConfig};
+use posthaste::daemon::control::Request;
+use tests::campaign::Campaign;
+use tests::ground::Ground;
+use tests::wait::until;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+#[test]
+fn connections_and_rate_stay_within_what_is_allowed_and_use_it() {
+    let doors = vec![DoorConfig::new("slow", Persona::Fast), DoorConfig::new("free", Persona::Fast)];
+    let site = Site::start(SiteConfig { doors, ..SiteConfig::default() }).expect("loopback");
+    let mut ground = Ground::new().expect("a directory");
+    ground.route("slow.example", site.addr("slow"), "  max-smtp-out 5\n  max-msg-rate 100/s");
+    ground.route("free.example", site.addr("free"), "");
+    let people = People::new(2, &[("slow.example", 1), ("free.example", 4)]);
+
+    let engine = ground.start().expect("the engine starts");
+    Campaign::new("limits", people, 5000).drop_into(&ground).expect("the pickup directory takes it");
+    until(PATIENCE, || (site.stats().recipients() >= 5000).then_some(())).expect("all is delivered");
+    engine.stop().expect("it can be waited for");
+
+    let stats = site.stop();
+    let slow = &stats.door("slow").expect("it is there").total;
+    assert!(slow.connections_max <= 5, "{} connections at a time", slow.connections_max);
+    assert!(slow.mails_max_per_second <= 101, "{} MAIL in a second", slow.mails_max_per_second);
+    assert!(slow.messages_max_per_second <= 101, "{} messages in a second", slow.messages_max_per_second);
+    assert!(slow.rate() >= 97.0, "only {:.1} a second of 100", slow.rate());
+    let free = &stats.door("free").expect("it is there").total;
+    assert!(free.rate() > 300.0, "the unlimited queue is not held: {:.0} a second", free.rate());
+}
+
+#[test]
+fn messages_on_a_connection_and_recipients_in_a_transaction_are_limited() {
+    let doors = vec![DoorConfig::new("site", Persona::Fast)];
+    let site = Site::start(SiteConfig { doors, ..SiteConfig::default() }).expect("loopback");
+    let mut ground = Ground::new().expect("a directory");
+    ground.route("site.example", site.addr("site"), "  max-msg-per-connection 10\n  max-smtp-out 1");
+    let engine = ground.start().expect("the engine starts");
+    Campaign::new("ten", People::new(2, &[("site.example", 1)]), 100)
+        .drop_into(&ground)
+        .expect("it is taken");
+    until(PATIENCE, || (site.stats().recipients() >= 100).then_some(())).expect("all is delivered");
+    engine.stop().expect("it can be waited for");
+    let total = site.stop().doors[0].total.clone();
+    assert!(total.connections >= 10, "{} connections for 100 messages", total.connections);
+    assert_eq!(total.connections_max, 1);
+}
+
+/// Time from the final dot at the engine to the final dot at the site that 99 % of `messages` stayed within.
+fn p99(ground: &Ground, site: &SiteHandle, name: &str, messages: u64) -> Duration {
+    let load = Load { messages, name: name.into(), domains: vec!["good.example".into()], ..Load::default() };
+    let mut config = SourceConfig::new(ground.listen, load.clone());
+    config.rate = Some(300);
+    config.sessions = 4;
+    let report = source::start(config).expect("a thread").join();
+    assert_eq!(report.acked.len() as u64, messages);
+    let delivered = || site.ledger().deliveries.iter().filter(|d| d.id.starts_with(name)).count() as u64;
+    until(PATIENCE, || (delivered() >= messages).then_some(())).expect("all is delivered");
+    let arrived: HashMap<String, u64> =
+        site.ledger().deliveries.into_iter().map(|d| (d.id, d.at_us)).collect();
+    let mut times: Vec<u64> = report
+        .acked
+        .iter()
+        .map(|a| arrived[&load.ledger_id(a.id)].saturating_sub(a.at_us - u64::from(a.latency_us)))
+        .collect();
+    times.sort_unstable();
+    Duration::from_micros(times[times.len() * 99 / 100])
+}
+
+#[test]
+fn a_provider_that_hangs_and_a_paused_queue_slow_no_other() {
+    let hung = Behaviour::default().with_fault(Stage::Greeting, What::Silence);
+    let mute = Behaviour::default().with_fault(Stage::Dot, What::Silence);
+    let doors = vec![
+        DoorConfig::with("hung", hung),
+        DoorConfig::with("mute", mute),
+        DoorConfig::new("paused", Persona::Fast),
+        DoorConfig::new("good", Persona::Fast),
+    ];
+    let site = Site::start(SiteConfig { doors, ledger: LedgerMode::Entries, ..SiteConfig::default() })
+        .expect("loopback");
+    let mut ground = Ground::new().expect("a directory");
+    for name in ["hung", "mute", "paused", "good"] {
+        ground.route(&format!("{name}.example"), site.addr(name), "  max-smtp-out 20");
+    }
+    let engine = ground.start().expect("the engine starts");
+    let alone = p99(&ground, &site, "alone", 600);
+
+    engine.ask(&Request::PauseQueue { queue: "paused.example/*".into() }).expect("it is paused");
+    let people = People::new(4, &[("hung.example", 1), ("mute.example", 1), ("paused.example", 1)]);
+    Campaign::new("stuck", people, 3000).drop_into(&ground).expect("it is taken");
+    until(PATIENCE, || {
+        let waiting = engine.status().ok()?.smtp_queues.rcpts;
+        let connected = site.stats().door("hung")?.total.connections_now > 0;
+        (waiting >= 2500 && connected).then_some(())
+    })
+    .expect("the stuck campaign is queued and its connections hang");
+    let beside = p99(&ground, &site, "beside", 600);
+    assert_eq!(site.stats().door("paused").expect("it is there").total.connections, 0, "paused means paused");
+    // A tenth more, and what the machine's other work may add to one measurement.
+    let allowed = alone.mul_f64(1.1) + Duration::from_millis(20);
+    assert!(beside <= allowed, "99 % within {alone:?} alone, {beside:?} beside what hangs");
+
+    engine.ask(&Request::ResumeQueue { queue: "paused.example/*".into() }).expect("it is resumed");
+    until(PATIENCE, || (site.stats().door("paused")?.total.recipients > 900).then_some(()))
+        .expect("it goes on");
+}

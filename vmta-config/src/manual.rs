@@ -1,0 +1,143 @@
+//! The manual of the configuration language, written from the directive table.
+
+use std::fmt::{self, Write};
+
+use crate::scope::{Scope, TAGS, Takes};
+use crate::table::{Directive, Status, directives};
+use crate::value::Syntax;
+
+const INTRODUCTION: &str = "\
+# Directives
+
+Made from the directive table; do not edit. *In effect* means that the engine acts on it. Other directives are parsed
+and checked, and `check-config` lists those a configuration uses. Directives marked **ours** are not PowerMTA's.
+
+One directive a line: a keyword, blanks, a value. `#` starts a comment anywhere. Values with blanks stand in double
+quotes, in which a backslash escapes backslash, quote, blank and `$`. `\"\"` clears an inherited value.
+";
+
+/// The table of directives as Markdown.
+pub fn manual() -> String {
+    let mut text = String::from(INTRODUCTION);
+    section(&mut text, Scope::Global, "Top level", "");
+    for (i, tag) in TAGS.iter().enumerate() {
+        // A later tag of the same scope is an older spelling.
+        if TAGS[..i].iter().any(|t| t.scope == tag.scope)
+            || directives().all(|d| !d.scopes.contains(tag.scope))
+        {
+            continue;
+        }
+        let argument = match tag.takes {
+            Takes::Nothing => String::new(),
+            Takes::Optional(what) | Takes::Required(what) => format!("Takes {what}. "),
+        };
+        let place = format!("{argument}Stands in {}.\n", tag.within);
+        section(&mut text, tag.scope, &format!("`<{}>`", tag.name), &place);
+    }
+    text
+}
+
+fn section(text: &mut String, scope: Scope, title: &str, place: &str) {
+    let rows = directives().filter(|d| d.scopes.contains(scope)).map(row);
+    let rows: String = rows.collect();
+    let head = "| Directive | Value | Default | Status | Meaning |\n|---|---|---|---|---|\n";
+    let place = if place.is_empty() { String::new() } else { format!("\n{place}") };
+    // Writing to a string cannot fail.
+    let _ = write!(text, "\n## {title}\n{place}\n{head}{rows}");
+}
+
+fn row(d: &Directive) -> String {
+    let default = if d.default.is_empty() { String::new() } else { format!("`{}`", d.default) };
+    let status = match d.status {
+        Status::InEffect => "in effect".to_string(),
+        Status::Planned => "not yet".to_string(),
+        Status::NoEffect(reason) => format!("no effect: {reason}"),
+        Status::Replaced(by) => format!("refused; write {by}"),
+    };
+    let mut meaning = d.doc.to_string();
+    if d.repeats {
+        meaning.push_str("; repeatable");
+    }
+    if d.ours {
+        meaning.push_str(" (**ours**)");
+    }
+    let cells = [format!("`{}`", d.name), d.syntax.to_string(), default, status, meaning];
+    let cells: Vec<String> = cells.iter().map(|c| c.replace('|', "\\|")).collect();
+    format!("| {} |\n", cells.join(" | "))
+}
+
+/// The syntax as the manual and messages show it.
+impl fmt::Display for Syntax {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match *self {
+            Syntax::Bool => "BOOLEAN",
+            Syntax::BoolOr(words) => return write!(f, "BOOLEAN | {}", words.join(" | ")),
+            Syntax::Keyword(words) => return f.write_str(&words.join(" | ")),
+            Syntax::Number(0, high) if high >= u64::from(u32::MAX) => "N",
+            Syntax::Number(low, high) => return write!(f, "{low}..{high}"),
+            Syntax::Limit => "N | unlimited",
+            Syntax::NumberOr(word) => return write!(f, "N | {word}"),
+            Syntax::Time | Syntax::TimeWithin(..) => "TIME",
+            Syntax::TimeOrNever => "TIME | never",
+            Syntax::TimeList => "TIME,TIME,...",
+            Syntax::BoolOrTime => "BOOLEAN | TIME | never",
+            Syntax::DaysOrNever => "Nd | never",
+            Syntax::Rate => "N/[M]UNIT | unlimited",
+            Syntax::VolumeRate => "SIZE/[M]UNIT | unlimited",
+            Syntax::DailyLimits => "N/d,N/d,...",
+            Syntax::Size | Syntax::SizeWithin(..) => "SIZE",
+            Syntax::SizeOrUnlimited => "SIZE | unlimited",
+            Syntax::Text => "STRING",
+            Syntax::List => "LIST",
+            Syntax::Name(_) => "NAME",
+            Syntax::Names(_) => "NAME,NAME,...",
+            Syntax::DefaultVirtualMta => "VMTA | POOL | by-smtp-source-ip",
+            Syntax::HostName => "HOSTNAME",
+            Syntax::DomainPattern => "DOMAIN-PATTERN",
+            Syntax::Email => "EMAIL",
+            Syntax::Emails => "EMAIL,EMAIL,...",
+            Syntax::EmailOrRegex => "EMAIL | /REGEX/",
+            Syntax::Regex => "/REGEX/",
+            Syntax::Ip => "IP",
+            Syntax::Cidr => "CIDR",
+            Syntax::CidrNumber => "CIDR N",
+            Syntax::CidrRate => "CIDR N/[M]UNIT",
+            Syntax::CidrVolume => "CIDR SIZE/[M]UNIT",
+            Syntax::PatternNumber => "DOMAIN-PATTERN N",
+            Syntax::SourceHost => "CIDR HOSTNAME",
+            Syntax::Listener => "CIDR:PORT [source=NAME]",
+            Syntax::File => "FILE",
+            Syntax::FileAndPassword => "FILE [PASSWORD]",
+            Syntax::TwoDirectories => "DIR BAD-DIR",
+            Syntax::Hosts => "host,host:port;[ip];lookup-mx:domain",
+            Syntax::DomainMacro => "NAME DOMAIN,DOMAIN,...",
+            Syntax::Include => "FILE",
+            Syntax::DomainKey => "SELECTOR,DOMAIN,FILE",
+            Syntax::HttpAccess => "CIDR LEVEL",
+            Syntax::Reply => "/REGEX/ ACTION,ACTION,...",
+            Syntax::Category => "CATEGORY",
+            Syntax::PatternResult => "/REGEX/ RESULT",
+            Syntax::Records => "d,b,t,tq,r,rb,rs,f",
+            Syntax::RecordFields => "TYPE FIELD,!FIELD,...",
+            Syntax::HeaderField => "TYPE header_NAME FIELD",
+            Syntax::QueueFilter => "DOMAIN[/VMTA],!DOMAIN[/VMTA],...",
+            Syntax::Unchecked => "as in PowerMTA",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// To renew the file: `UPDATE_MANUAL=1 cargo test -p vmta-config manual`.
+    #[test]
+    fn the_manual_is_fresh() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/directives.md");
+        if std::env::var_os("UPDATE_MANUAL").is_some() {
+            std::fs::write(path, manual()).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(written == manual(), "directives.md is not what the table says");
+    }
+}
