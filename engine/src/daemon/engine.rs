@@ -118,7 +118,7 @@ impl Engine {
         drop(recovered);
         let (stop, stopping) = watch::channel(false);
         let clients = submission::clients(&configured.load());
-        let (serving, listening) = listen(&control, &config, &intake, &clients, clock, &stopping)?;
+        let (serving, listening) = listen(&control, &config, &intake, &clients, &stopping)?;
         let answerer =
             Arc::new(Answerer::new(intake.clone(), total, clients, accounting.clone(), clock, stop.clone()));
         serve_control(&control, &config, overrides, &answerer)?;
@@ -326,7 +326,6 @@ fn listen(
     config: &Config,
     intake: &Arc<Intake>,
     clients: &Arc<crate::io::smtp_listener::Clients>,
-    clock: Clock,
     stopping: &watch::Receiver<bool>,
 ) -> Result<Serving, BootError> {
     control.block_on(async {
@@ -337,7 +336,7 @@ fn listen(
             match submission::bind_default().await {
                 Ok(bound) => {
                     listening.extend(bound.addresses());
-                    serving.extend(submission::start(bound, intake, clients, clock, stopping));
+                    serving.extend(submission::start(bound, intake, clients, stopping));
                 }
                 Err(e) => tracing::warn!("no smtp-listener is given, and the default one is not to be had: {e}"),
             }
@@ -345,7 +344,7 @@ fn listen(
         for listener in config.listeners() {
             let bound = submission::bind(listener).await.map_err(BootError::Listen)?;
             listening.extend(bound.addresses());
-            serving.extend(submission::start(bound, intake, clients, clock, stopping));
+            serving.extend(submission::start(bound, intake, clients, stopping));
         }
         Ok((serving, listening))
     })

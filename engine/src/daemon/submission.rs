@@ -1,7 +1,7 @@
 //! SMTP submission: which clients are served and how, by their `<source>`, and where their messages go.
 
 use super::intake::{Handed, Intake, Refused};
-use crate::io::clock::{self, Clock};
+use crate::io::clock;
 use crate::io::smtp_listener::{Arrival, Clients, Reception, Refusal, Submit, serve};
 use crate::smtp::server::{Relay, RelayDomains, ServerOptions};
 use arc_swap::ArcSwap;
@@ -159,7 +159,6 @@ pub fn start(
     bound: Bound,
     intake: &Arc<Intake>,
     clients: &Arc<Clients>,
-    clock: Clock,
     stop: &watch::Receiver<bool>,
 ) -> Vec<tokio::task::JoinHandle<()>> {
     let door = Arc::new(Door {
@@ -180,7 +179,7 @@ pub fn start(
         })
     };
     let serving = bound.listeners.into_iter().map(|listener| {
-        tokio::spawn(serve(listener, receive.clone(), clients.clone(), door.clone(), clock, stop.clone()))
+        tokio::spawn(serve(listener, receive.clone(), clients.clone(), door.clone(), stop.clone()))
     });
     serving.collect()
 }
