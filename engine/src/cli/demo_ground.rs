@@ -3,9 +3,10 @@
 use super::demo_providers::{POOL, PROVIDERS, VMTAS};
 use rustix::fs::{FlockOperation, flock};
 use std::fmt::Write;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -74,7 +75,8 @@ impl Ground {
             }
         }
         for name in ["spool", "pickup", "bad", "reports", "accounting"] {
-            fs::create_dir(self.path(name))?;
+            // The engine insists that nobody else can read its spool.
+            DirBuilder::new().mode(0o700).create(self.path(name))?;
         }
         Ok(())
     }
@@ -97,6 +99,7 @@ impl Ground {
              host-name mail.news.example\n\
              postmaster postmaster@news.example\n\n\
              pickup \"{dir}/pickup\" \"{dir}/bad\"\n\
+             log-file \"{dir}/log\"\n\
              reports \"{dir}/reports\"\n\
              control-socket \"{dir}/control\"\n\n\
              <spool \"{dir}/spool\">\n</spool>\n\n\
