@@ -74,9 +74,9 @@ pub struct Demo {
     /// Recipients of the campaign.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=50_000_000))]
     pub recipients: u32,
-    /// Directory for spool, campaign and accounting files; by default a temporary one.
-    #[arg(long, value_name = "DIR")]
-    pub directory: Option<PathBuf>,
+    /// Directory for spool, campaign and accounting files; what an earlier demo left there is wiped.
+    #[arg(long, value_name = "DIR", default_value = "posthaste-demo")]
+    pub directory: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

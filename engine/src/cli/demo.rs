@@ -7,6 +7,7 @@ use super::number::{grouped, span};
 use super::print;
 use super::table::{Side, table};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -124,10 +125,10 @@ impl DemoView {
     }
 
     /// Takes the bars away and prints the summary.
-    pub fn finish(self, summary: &DemoSummary) {
+    pub fn finish(self, summary: &DemoSummary, json: bool) {
         // As above.
         let _ = self.screen.clear();
-        print(&summary.text());
+        print(&if json { summary.json() } else { summary.text() });
     }
 }
 
@@ -215,6 +216,32 @@ impl DemoSummary {
         }
         text
     }
+
+    /// The same for programs.
+    pub fn json(&self) -> String {
+        let value = json!({
+            "providers": self.rows.iter().map(row_json).collect::<Vec<_>>(),
+            "seconds": self.took.as_secs_f64(),
+            "interrupted": self.interrupted,
+            "notes": self.notes,
+            "accounting": self.accounting.iter().map(|f| f.display().to_string()).collect::<Vec<_>>(),
+        });
+        format!("{value:#}\n")
+    }
+}
+
+fn row_json(row: &SummaryRow) -> serde_json::Value {
+    let SummaryRow { row, limits, most_connections, took } = row;
+    json!({
+        "provider": row.name,
+        "recipients": row.total,
+        "sent": row.sent,
+        "deferred": row.deferred,
+        "bounced": row.bounced,
+        "limits": limits,
+        "most_connections": most_connections,
+        "seconds": took.as_secs_f64(),
+    })
 }
 
 fn cells(row: &ProviderRow, took: Duration, connections: &str, limits: &str) -> [String; 8] {

@@ -3,7 +3,13 @@
 pub mod args;
 mod check_config;
 pub mod demo;
+mod demo_accounting;
+mod demo_campaign;
+mod demo_end;
+mod demo_ground;
+mod demo_providers;
 mod demo_run;
+mod demo_watch;
 pub mod number;
 mod send;
 pub mod show;

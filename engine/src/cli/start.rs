@@ -24,7 +24,7 @@ pub fn start(cli: &Cli) -> ExitCode {
             check_config::check_config(cli, file.as_deref().unwrap_or(&cli.config), *lenient)
         }
         Command::Send { campaign, check } => send::send(cli, campaign, *check),
-        Command::Demo(demo) => demo_run::run(demo),
+        Command::Demo(demo) => demo_run::run(demo, cli.json),
         _ => {
             complain(cli.json, "this command is answered by the running engine");
             ExitCode::from(UNUSABLE)

@@ -1,0 +1,148 @@
+//! The end of a demonstration: what the providers, the import's report and the accounting files say, side by side.
+
+use super::demo::{DemoSummary, ProviderRow, SummaryRow};
+use super::demo_accounting::Lines;
+use super::demo_campaign::Written;
+use super::demo_ground::Ground;
+use super::demo_providers::{PROVIDERS, Provider, VMTAS, seen};
+use super::demo_watch::Import;
+use super::number::grouped;
+use bench::site::SiteStats;
+use std::time::Duration;
+
+/// Why the watching ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All recipients have their outcome.
+    Complete,
+    /// By the user.
+    Interrupted,
+    Failed(String),
+}
+
+/// What the exit status says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Good,
+    Interrupted,
+    Bad,
+}
+
+/// Everything that is known once all has stopped.
+pub struct End<'a> {
+    pub ground: &'a Ground,
+    pub ended: Ended,
+    /// From the handing in.
+    pub took: Duration,
+    pub written: &'a Written,
+    pub import: Option<Import>,
+    pub lines: Lines,
+    pub stats: SiteStats,
+    /// Last seen, by provider.
+    pub rows: Vec<ProviderRow>,
+}
+
+impl End<'_> {
+    /// The summary, and whether all is as it has to be.
+    pub fn tell(self) -> (DemoSummary, Outcome) {
+        let mut notes = Vec::new();
+        let mut good = true;
+        let mut check = |(right, note): (bool, String)| {
+            good &= right;
+            notes.push(note);
+        };
+        if let Ended::Failed(why) = &self.ended {
+            check((false, format!("Failed: {why}")));
+        }
+        if let Some(import) = &self.import {
+            check((true, import.text()));
+        }
+        check(self.limits());
+        check(self.accounting());
+        check(self.received());
+        if !self.lines.categories.is_empty() {
+            let categories: Vec<String> =
+                self.lines.categories.iter().map(|(name, n)| format!("{name} {}", grouped(*n))).collect();
+            notes.push(format!("Bounces: {}.", categories.join(", ")));
+        }
+        if self.ended == Ended::Interrupted {
+            let spool = self.ground.path("spool");
+            notes.push(format!("Spool: {}", spool.display()));
+        }
+        notes.push(format!("Log: {}", self.ground.path("log").display()));
+        let outcome = match (&self.ended, good) {
+            (Ended::Interrupted, true) => Outcome::Interrupted,
+            (Ended::Complete, true) => Outcome::Good,
+            _ => Outcome::Bad,
+        };
+        let summary = DemoSummary {
+            rows: self.rows(),
+            took: self.took,
+            interrupted: self.ended == Ended::Interrupted,
+            accounting: self.lines.files.clone(),
+            notes,
+        };
+        (summary, outcome)
+    }
+
+    fn rows(&self) -> Vec<SummaryRow> {
+        let row = |(provider, row): (&Provider, ProviderRow)| {
+            let stats = self.stats.door(provider.domain).cloned().unwrap_or_default();
+            SummaryRow { row, ..seen(provider, &stats) }
+        };
+        PROVIDERS.iter().zip(self.rows.iter().cloned()).map(row).collect()
+    }
+
+    /// Limits, as the providers counted.
+    fn limits(&self) -> (bool, String) {
+        let exceeded = |p: &&Provider| self.stats.door(p.domain).is_some_and(|seen| p.is_exceeded(seen));
+        let names: Vec<&str> = PROVIDERS.iter().filter(exceeded).map(|p| p.name).collect();
+        let vmtas = VMTAS.len();
+        if names.is_empty() {
+            let text = "Limits hold for each of the";
+            (true, format!("{text} {vmtas} virtual MTAs; no provider counted more than they allow."))
+        } else {
+            (false, format!("LIMITS EXCEEDED, as counted by {}.", names.join(", ")))
+        }
+    }
+
+    /// Accounting against the import.
+    fn accounting(&self) -> (bool, String) {
+        let Lines { delivered, bounced, transient, .. } = self.lines;
+        let text = format!(
+            "Accounting files: {} d + {} b = {} lines ({} t, tq)",
+            grouped(delivered),
+            grouped(bounced),
+            grouped(delivered + bounced),
+            grouped(transient)
+        );
+        let accepted = self.import.as_ref().map(|import| import.accepted);
+        match (accepted, &self.ended) {
+            (Some(accepted), Ended::Complete) if accepted == self.lines.settled() => {
+                (true, format!("{text}, one for each recipient accepted."))
+            }
+            (Some(accepted), Ended::Complete) => {
+                (false, format!("{text}, BUT {} recipients were accepted.", grouped(accepted)))
+            }
+            _ => {
+                let all: u64 = self.written.recipients.iter().sum();
+                let left = all.saturating_sub(self.lines.settled());
+                (true, format!("{text}; {} recipients have no outcome yet.", grouped(left)))
+            }
+        }
+    }
+
+    /// Accounting against the providers: a recipient more than there are `d` lines would be one whose `250` was lost.
+    fn received(&self) -> (bool, String) {
+        let (received, delivered) = (self.stats.recipients(), self.lines.delivered);
+        let right = received == delivered || (self.ended != Ended::Complete && received >= delivered);
+        let word = if received == delivered { "as many" } else { "not as many" };
+        (
+            right,
+            format!(
+                "The providers took mail for {} recipients, {word} as there are d lines.",
+                grouped(received)
+            ),
+        )
+    }
+}
