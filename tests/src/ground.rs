@@ -133,9 +133,10 @@ impl Ground {
         fs::rename(staged, self.path("pickup").join(name))
     }
 
-    /// Files that wait in the pickup directory.
+    /// Files and campaigns that wait in the pickup directory. Hidden names are the engine's own.
     pub fn waiting_files(&self) -> usize {
-        fs::read_dir(self.path("pickup")).map_or(0, Iterator::count)
+        let Ok(entries) = fs::read_dir(self.path("pickup")) else { return 0 };
+        entries.flatten().filter(|e| !e.file_name().as_encoded_bytes().starts_with(b".")).count()
     }
 }
 
