@@ -60,6 +60,12 @@ impl Ground {
         self.dir.path().join(name)
     }
 
+    /// Leaves the directory on disk, for somebody to look into.
+    pub fn keep(&mut self) -> PathBuf {
+        self.dir.disable_cleanup(true);
+        self.dir.path().to_path_buf()
+    }
+
     /// Adds lines of configuration.
     pub fn add(&mut self, lines: &str) -> &mut Ground {
         self.extra.push_str(lines);
