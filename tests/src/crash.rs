@@ -113,6 +113,14 @@ pub fn run(plan: &Plan) -> io::Result<Verdict> {
         io::Result::Ok((kills?, report))
     })?;
 
+    let refused = std::fs::read_dir(ground.path("bad"))?.count();
+    if refused > 0 {
+        let kept = ground.keep();
+        return Err(io::Error::other(format!(
+            "the engine refused pickup files: see {}",
+            kept.join("bad").display()
+        )));
+    }
     let mut sent = Sent { kills, ..Sent::default() };
     let picked_up = dropped.load(Ordering::Relaxed);
     sent.owed.extend(report.acked.iter().map(|a| (load.ledger_id(a.id), load.body_hash(a.id))));
@@ -123,6 +131,10 @@ pub fn run(plan: &Plan) -> io::Result<Verdict> {
     verdict.acknowledged = report.acked.len() as u64;
     verdict.in_doubt = report.in_doubt.len() as u64;
     verdict.picked_up = picked_up;
+    if !verdict.is_good() {
+        let kept = ground.keep();
+        eprintln!("what is left of it: {}", kept.display());
+    }
     Ok(verdict)
 }
 
@@ -148,7 +160,8 @@ fn drop_files(ground: &Ground, load: &Load, over: &AtomicBool, dropped: &AtomicU
         }
         let id = dropped.load(Ordering::Relaxed);
         let mut file = format!(
-            "x-sender: news@sender.example\r\nx-receiver: {}\r\nX-Ledger-Id: {}\r\nSubject: picked up\r\n\r\n",
+            "x-sender: news@sender.example\r\nx-receiver: {}\r\nX-Ledger-Id: {}\r\n\
+             From: <news@sender.example>\r\nDate: Mon, 02 Nov 2026 08:00:00 +0000\r\nSubject: picked up\r\n\r\n",
             load.recipient(id, 0),
             load.ledger_id(id)
         )

@@ -60,6 +60,12 @@ impl Ground {
         self.dir.path().join(name)
     }
 
+    /// Leaves the directory on disk, for somebody to look into.
+    pub fn keep(&mut self) -> PathBuf {
+        self.dir.disable_cleanup(true);
+        self.dir.path().to_path_buf()
+    }
+
     /// Adds lines of configuration.
     pub fn add(&mut self, lines: &str) -> &mut Ground {
         self.extra.push_str(lines);
@@ -133,9 +139,10 @@ impl Ground {
         fs::rename(staged, self.path("pickup").join(name))
     }
 
-    /// Files that wait in the pickup directory.
+    /// Files and campaigns that wait in the pickup directory. Hidden names are the engine's own.
     pub fn waiting_files(&self) -> usize {
-        fs::read_dir(self.path("pickup")).map_or(0, Iterator::count)
+        let Ok(entries) = fs::read_dir(self.path("pickup")) else { return 0 };
+        entries.flatten().filter(|e| !e.file_name().as_encoded_bytes().starts_with(b".")).count()
     }
 }
 

@@ -15,7 +15,7 @@ use tests::ground::Ground;
 use tests::wait::until;
 
 const ROWS: u64 = 3000;
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn every_recipient_has_it_once_with_their_own_values() {

@@ -11,7 +11,7 @@ use tests::campaign::Campaign;
 use tests::ground::Ground;
 use tests::wait::until;
 
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn connections_and_rate_stay_within_what_is_allowed_and_use_it() {

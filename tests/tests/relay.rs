@@ -11,7 +11,7 @@ use bench::source::{self, Load, SourceConfig};
 use tests::ground::{Ground, programs};
 use tests::wait::until;
 
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Relays `messages` with two recipients each and closes the account. The storage back end that was in use.
 fn relay(runtime: &'static str, refuse_uring: bool, messages: u64) -> String {
