@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, watch};
 use vmta_config::{Config, RuntimeChoice};
 
 /// Batches that may wait for a reactor.
-const INBOX: usize = 1024;
+const INBOX: usize = 64;
 /// How long transactions in flight are waited for at a stop.
 const DRAIN: Duration = Duration::from_secs(30);
 

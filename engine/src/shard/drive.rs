@@ -14,6 +14,9 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// How long a connection with nothing to send is kept where `connection-idle-timeout` is zero. Mail comes in bursts, and
+/// a new connection costs as much as eight messages.
+const LINGER: Duration = Duration::from_millis(250);
 /// After a connection was refused while others of its queue work, no further one is tried for this long: the site has
 /// said how many it wants.
 const HOLD: Duration = Duration::from_secs(60);
@@ -107,7 +110,7 @@ impl Shard {
             return self.not_connected(now, key, text);
         }
         if connection.idle && connection.idle_until.is_some_and(|until| until <= now.mono) {
-            return self.part(now, key);
+            return self.idle_too_long(now, key);
         }
         connection.client.handle_timeout(now);
         self.pump(now, key);
@@ -174,9 +177,9 @@ impl Shard {
             return;
         }
         let queue = connection.queue;
-        let idle_timeout = self.queues[queue].profile.idle_timeout;
+        let idle_timeout = self.queues[queue].profile.idle_timeout.max(LINGER);
         if let Some(connection) = self.connections.at(key) {
-            connection.idle_until = (!idle_timeout.is_zero()).then(|| now.mono + idle_timeout);
+            connection.idle_until = Some(now.mono + idle_timeout);
         }
         self.queues[queue].idle.push_back(key);
         self.turn(now, queue);

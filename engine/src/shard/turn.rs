@@ -31,7 +31,6 @@ impl Shard {
         }
         self.open_connections(now, queue);
         self.arm(now, queue);
-        self.release_idle(now, queue);
     }
 
     /// Sets the queue's timer to when it may go on.
@@ -53,21 +52,21 @@ impl Shard {
         }
     }
 
-    /// Lets go of idle connections that have nothing to wait for.
-    fn release_idle(&mut self, now: Now, queue: u32) {
-        let entry = &self.queues[queue];
-        if entry.idle.is_empty() || !entry.profile.idle_timeout.is_zero() {
-            return;
-        }
-        let worth_it = match entry.queue.gate(now.mono) {
-            Gate::Go => true,
-            Gate::Wait(wait) => wait.until.is_some_and(|until| until.since(now.mono) <= WORTH_WAITING),
+    /// An idle connection's time is over, unless its queue only waits for its rate.
+    pub(super) fn idle_too_long(&mut self, now: Now, key: u32) {
+        let Some(queue) = self.connections.at(key).map(|c| c.queue) else { return };
+        let soon = match self.queues[queue].queue.gate(now.mono) {
+            Gate::Go => None,
+            Gate::Wait(wait) => wait.until.filter(|until| until.since(now.mono) <= WORTH_WAITING),
         };
-        if worth_it && !self.draining {
-            return;
-        }
-        for key in std::mem::take(&mut self.queues[queue].idle) {
-            self.part(now, key);
+        match soon {
+            Some(until) if !self.draining => {
+                if let Some(connection) = self.connections.at(key) {
+                    connection.idle_until = Some(until + WORTH_WAITING);
+                }
+                self.flush(key);
+            }
+            _ => self.part(now, key),
         }
     }
 
