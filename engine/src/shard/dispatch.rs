@@ -1,7 +1,6 @@
 //! Feeding a connection: which recipients go next over it, with which content.
 
 use super::connection::{InHand, Phase, Transaction};
-use super::outcomes::HIGH_WATER;
 use super::settle::Fate;
 use super::submissions::SubmissionKey;
 use super::{Output, Shard};
@@ -60,7 +59,12 @@ impl Shard {
                 self.part(now, key);
                 return Fed::Busy;
             }
-            let held = self.draining || self.outcomes_held || self.outcomes.len() >= HIGH_WATER;
+            if self.outcomes_back_up() {
+                self.backed_up.insert(queue);
+                return self.nothing(key);
+            }
+            // Without its VMTA nothing may leave, over a connection that is open already neither (F39).
+            let held = self.draining || self.queues[queue].vmta.is_none();
             if held || self.queues[queue].queue.gate(now.mono).open().is_err() {
                 return self.nothing(key);
             }

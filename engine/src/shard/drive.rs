@@ -3,6 +3,7 @@
 use super::connection::{Connection, Phase, key};
 use super::dispatch::Fed;
 use super::outcomes::AttemptKey;
+use super::profile::Delivery;
 use super::said;
 use super::targets::Next;
 use super::{ConnectionId, Output, Shard};
@@ -20,7 +21,12 @@ const HOLD: Duration = Duration::from_secs(60);
 
 impl Shard {
     pub(super) fn open_connections(&mut self, now: Now, queue: u32) {
-        if self.draining {
+        self.short_of_connections.remove(&queue);
+        if self.draining || self.queues[queue].profile.delivery == Delivery::Discard {
+            return;
+        }
+        if self.outcomes_back_up() {
+            self.backed_up.insert(queue);
             return;
         }
         loop {
@@ -37,11 +43,14 @@ impl Shard {
 
     /// False: not now; whatever stands in the way gives the queue another turn.
     fn open_one(&mut self, now: Now, queue: u32) -> bool {
-        let Some(target) = self.next_target(now, queue) else { return false };
         if !self.total.try_take() {
-            self.short_of_connections.push(queue);
+            self.short_of_connections.insert(queue);
             return false;
         }
+        let Some(target) = self.next_target(now, queue) else {
+            self.total.give_back();
+            return false;
+        };
         let entry = &mut self.queues[queue];
         let Ok(grant) = entry.queue.connect(now.mono) else {
             self.total.give_back();
@@ -64,7 +73,6 @@ impl Shard {
             transactions: smallvec::SmallVec::new(),
             messages: 0,
             errors: 0,
-            answered: 0,
             idle: false,
             idle_until: None,
             loading: false,
@@ -102,7 +110,11 @@ impl Shard {
 
     pub(super) fn connection_timer(&mut self, now: Now, key: u32) {
         let Some(connection) = self.connections.at(key) else { return };
-        if let Phase::Connecting(_) = connection.phase {
+        if let Phase::Connecting(deadline) = connection.phase {
+            if deadline > now.mono {
+                // The timer was that of a connection in the same place, gone in this very turn.
+                return self.set_connection_timer(key);
+            }
             let text = format!("ETIMEDOUT connecting to {}", connection.attempt.attempt().mta);
             return self.not_connected(now, key, text);
         }
@@ -222,7 +234,10 @@ impl Shard {
     fn session_failed(&mut self, now: Now, key: u32, stage: Stage, failure: Failure, retry_in_clear: bool) {
         let options = self.verdict_options(key);
         let Some(connection) = self.connections.at(key) else { return };
-        if connection.phase == Phase::Closing || connection.answered > 0 || failure == Failure::Aborted {
+        // Once open it has shown that the host takes mail; what became of its transactions is told, and the end of a
+        // connection that waited for mail is no news.
+        let open = matches!(connection.phase, Phase::Open | Phase::Closing);
+        if open || failure == Failure::Aborted {
             return;
         }
         let queue = connection.queue;
@@ -248,11 +263,11 @@ impl Shard {
         let queue = connection.queue;
         let attempt = connection.attempt.attempt().clone();
         let mut next = connection.next.take();
-        if let (Some(next), Phase::Opening | Phase::Open) = (&mut next, connection.phase) {
+        if let (Some(next), Phase::Opening) = (&mut next, connection.phase) {
             next.rest.session_failed();
         }
-        let others = self.connections.iter().any(|c| c.queue == queue && c.phase == Phase::Open);
         let entry = &mut self.queues[queue];
+        let others = entry.queue.connections() > entry.connecting;
         entry.queue.note_error(now, if said.diagnostic.is_empty() { text } else { &said.diagnostic });
         if others {
             entry.hold_until = Some(now.mono + HOLD);
@@ -263,7 +278,10 @@ impl Shard {
             let endpoint = next.rest.next(&mut entry.sources)?;
             Some(Next { endpoint, rest: next.rest })
         });
-        if next.is_some() {
+        if entry.queue.retry_wait(now.mono).is_some() {
+            // Another connection of the try has come to the end of the plan before.
+            self.outcomes.queue_failed(now, attempt, said);
+        } else if next.is_some() {
             entry.next = next;
             self.outcomes.queue_failed(now, attempt, said);
         } else {
@@ -289,17 +307,15 @@ impl Shard {
         entry.queue.disconnected(connection.grant);
         self.total.give_back();
         self.outputs.push_back(Output::Close { connection: connection.id });
-        for waiting in std::mem::take(&mut self.short_of_connections) {
-            if waiting != queue {
-                self.wheel.set(waiting << 1, now.mono);
-            }
+        if let Some(&waiting) = self.short_of_connections.iter().find(|&&waiting| waiting != queue) {
+            self.wheel.set(waiting << 1, now.mono);
         }
     }
 
     /// A content has come from storage, or cannot be read.
     pub(super) fn content_loaded(&mut self, now: Now, waiting: Vec<u32>) {
         for key in waiting {
-            if let Some(connection) = self.connections.at(key) {
+            if let Some(connection) = self.connections.at(key).filter(|c| c.loading) {
                 connection.loading = false;
                 self.feed_or_idle(now, key);
                 self.pump(now, key);

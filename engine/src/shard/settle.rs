@@ -66,7 +66,6 @@ impl Shard {
             }
             return;
         }
-        connection.answered += 1;
         let Some(verdict) = verdict::of_end(end, &options) else { return };
         let disposition = match end {
             End::InDoubt(_) if verdict.class != Class::Accepted => Disposition::InDoubt,

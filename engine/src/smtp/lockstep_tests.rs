@@ -2,7 +2,7 @@
 //! and through TLS.
 
 use super::client::{Client, ClientOptions, End, Event, RecipientFate, StartTls, Transaction};
-use super::server::{Relay, ServerEvent, ServerOptions, Session};
+use super::server::{Relay, RelayDomains, ServerEvent, ServerOptions, Session};
 use super::tls::{Tls, TlsClientConfig, provider};
 use crate::base::{Now, Time, Wall};
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ struct Site {
 impl Site {
     fn new(secure: bool) -> Site {
         let options = ServerOptions {
-            relay: Relay::Closed { local_domains: vec!["b.test".into()] },
+            relay: Relay::Closed { to: RelayDomains::new(|domain| domain == "b.test") },
             max_recipients: 3,
             ..ServerOptions::new("mx.b.test")
         };
