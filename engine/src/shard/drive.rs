@@ -31,10 +31,12 @@ impl Shard {
         }
         loop {
             let entry = &mut self.queues[queue];
-            if entry.hold_until.is_some_and(|until| until > now.mono) && entry.queue.connections() > 0 {
+            let connecting = entry.connecting;
+            // Once refused, the next one goes alone, to see whether the site takes more again.
+            let wait = entry.hold_until.is_some_and(|until| until > now.mono || connecting > 0);
+            if wait && entry.queue.connections() > 0 {
                 return;
             }
-            let connecting = entry.connecting;
             if entry.queue.connections_wanted(now.mono, connecting) == 0 || !self.open_one(now, queue) {
                 return;
             }
@@ -149,7 +151,11 @@ impl Shard {
                         }
                     });
                     let queue = connection.queue;
-                    self.queues[queue].connecting -= 1;
+                    let entry = &mut self.queues[queue];
+                    entry.connecting -= 1;
+                    if entry.hold_until.take_if(|until| *until <= now.mono).is_some() {
+                        self.wheel.set(queue << 1, now.mono);
+                    }
                 }
                 Event::WantTransaction => self.feed_or_idle(now, key),
                 Event::NeedBody { token } => self.give_body(now, key, token),
@@ -256,8 +262,9 @@ impl Shard {
         self.target_failed(now, key, said, &text);
     }
 
-    /// A host could not be used: the next one is tried, and after the last one the queue waits. While other connections
-    /// of the queue work, only the number of connections is held down.
+    /// A host could not be used: the next one is tried, and after the last one the queue waits. While the queue has
+    /// other connections, that work or have yet to show it, only their number is held down; a host that refuses a
+    /// session then has said how many it wants, and the next one is left alone.
     fn target_failed(&mut self, now: Now, key: u32, said: Said, text: &str) {
         let Some(connection) = self.connections.at(key) else { return };
         let queue = connection.queue;
@@ -267,26 +274,21 @@ impl Shard {
             next.rest.session_failed();
         }
         let entry = &mut self.queues[queue];
-        let others = entry.queue.connections() > entry.connecting;
         entry.queue.note_error(now, if said.diagnostic.is_empty() { text } else { &said.diagnostic });
-        if others {
-            entry.hold_until = Some(now.mono + HOLD);
-            self.outcomes.queue_failed(now, attempt, said);
-            return;
-        }
-        let next = next.and_then(|mut next| {
+        let others = entry.queue.connections() > 1;
+        let reached = !matches!(connection.phase, Phase::Connecting(_));
+        let next = next.filter(|_| !(others && reached)).and_then(|mut next| {
             let endpoint = next.rest.next(&mut entry.sources)?;
             Some(Next { endpoint, rest: next.rest })
         });
-        if entry.queue.retry_wait(now.mono).is_some() {
-            // Another connection of the try has come to the end of the plan before.
-            self.outcomes.queue_failed(now, attempt, said);
-        } else if next.is_some() {
-            entry.next = next;
-            self.outcomes.queue_failed(now, attempt, said);
-        } else {
-            self.queue_failed(now, queue, attempt, said, text, false);
+        // During its wait another connection of the same try has come to the end of the plan before.
+        let waits = entry.queue.retry_wait(now.mono).is_some();
+        match next {
+            Some(next) if !waits => entry.next = Some(next),
+            _ if others => entry.hold_until = Some(now.mono + HOLD),
+            _ => return self.queue_failed(now, queue, attempt, said, text, false),
         }
+        self.outcomes.queue_failed(now, attempt, said);
     }
 
     /// Forgets a connection; recipients still in its hands go back untried.

@@ -61,12 +61,7 @@ pub struct OutcomeBuffer {
 
 impl Default for OutcomeBuffer {
     fn default() -> Self {
-        OutcomeBuffer {
-            batch: OutcomeBatch::default(),
-            full: VecDeque::new(),
-            generation: 1,
-            since: None,
-        }
+        OutcomeBuffer { batch: OutcomeBatch::default(), full: VecDeque::new(), generation: 1, since: None }
     }
 }
 

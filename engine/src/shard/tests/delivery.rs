@@ -27,8 +27,11 @@ fn merged(values: &[&str]) -> Mail {
         syntax: Syntax::Minijinja,
         fields: &fields,
     };
-    let fixed =
-        Fixed { date: "Mon, 23 Nov 2026 04:00:00 +0000".into(), host: "h.example".into(), ..Fixed::default() };
+    let fixed = Fixed {
+        date: "Mon, 23 Nov 2026 04:00:00 +0000".into(),
+        host: "h.example".into(),
+        ..Fixed::default()
+    };
     let content = Content::compile(&template, &fixed).expect("a template");
     assert_eq!(content.fields(), ["name"]);
     let mut stored = Vec::new();
@@ -46,7 +49,11 @@ fn every_row_gets_its_own_message() {
     for (taken, name) in world.site.taken.iter().zip(["Ann", "Bob", "Cyd"]) {
         assert_eq!(taken.recipients.len(), 1);
         assert!(taken.message.contains(&format!("X-Name: {name}\r\n")), "{}", taken.message);
-        assert!(taken.message.ends_with(&format!("\r\n\r\nDear {name},\r\n..\r\nbye\r\n")), "{}", taken.message);
+        assert!(
+            taken.message.ends_with(&format!("\r\n\r\nDear {name},\r\n..\r\nbye\r\n")),
+            "{}",
+            taken.message
+        );
     }
     assert_eq!(world.count(Delivered), 3);
     assert_eq!(world.site.connects.len(), 1, "one connection is worth eight messages");

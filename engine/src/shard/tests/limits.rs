@@ -84,7 +84,8 @@ fn max_connect_rate_is_kept() {
 fn two_shards_share_total_max_smtp_out() {
     let total = Arc::new(SharedConnections::new(2));
     let to = |host: &str| TestProfiles::new(profile(host));
-    let mut worlds = [World::sharing(to("[10.0.0.1]"), total.clone()), World::sharing(to("[10.0.0.2]"), total.clone())];
+    let mut worlds =
+        [World::sharing(to("[10.0.0.1]"), total.clone()), World::sharing(to("[10.0.0.2]"), total.clone())];
     worlds[0].submit(&Mail::many(400, "a.example"));
     worlds[1].submit(&Mail::many(400, "b.example"));
     assert_eq!(total.open(), 2);
@@ -111,7 +112,9 @@ fn the_next_host_of_a_plan_survives_a_lack_of_connections() {
     let mut world = World::sharing(TestProfiles::new(usual), total.clone());
     let backup: SocketAddr = "10.0.0.2:25".parse().expect("an address");
     let other = total.clone();
-    world.dial = Box::new(move |to| if to == backup { super::world::Dial::Accept } else { super::world::Dial::Refuse });
+    world.dial = Box::new(
+        move |to| if to == backup { super::world::Dial::Accept } else { super::world::Dial::Refuse },
+    );
     world.submit(&Mail::many(1, "a.example"));
     // Somebody else takes the connection that the refused one gives back.
     total.set_limit(0);

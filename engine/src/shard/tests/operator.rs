@@ -68,9 +68,17 @@ fn delete_takes_what_is_selected_and_no_more() {
     let mut world = world(|_| {});
     pause(&mut world, "*", true);
     world.submit(&Mail::many(3, "a.example"));
-    world.submit(&Mail { job: "other".into(), sender: "x@y.example".into(), ..Mail::to(&["o@a.example", "o@b.example"]) });
+    world.submit(&Mail {
+        job: "other".into(),
+        sender: "x@y.example".into(),
+        ..Mail::to(&["o@a.example", "o@b.example"])
+    });
     world.submit(&Mail::to(&["later@b.example"]));
-    let by_job = Selection { job: Some("other".into()), queue: Some(QueuePattern::parse("b.example")), ..Selection::default() };
+    let by_job = Selection {
+        job: Some("other".into()),
+        queue: Some(QueuePattern::parse("b.example")),
+        ..Selection::default()
+    };
     assert_eq!(delete(&mut world, by_job), 1);
     let by_recipient = Selection { recipient: Some("U1@a.example".into()), ..Selection::default() };
     assert_eq!(delete(&mut world, by_recipient), 1);
@@ -139,7 +147,8 @@ fn a_reload_changes_limits_and_hosts() {
     pause(&mut world, "*", true);
     world.submit(&Mail { rows: Mail::many(900, "a.example").rows, ..Mail::to(&[]) });
     let mut usual = profile("[10.0.0.2]:2525");
-    usual.scheduling = QueueSettings { max_smtp_out: 4, max_rcpt_per_message: 1, ..QueueSettings::default() }.into();
+    usual.scheduling =
+        QueueSettings { max_smtp_out: 4, max_rcpt_per_message: 1, ..QueueSettings::default() }.into();
     world.input(Input::Profiles(Box::new(TestProfiles::new(usual))));
     pause(&mut world, "*", false);
     world.finish();

@@ -11,8 +11,6 @@ pub struct Ask<'a> {
     pub line: &'a str,
     /// Number of the connection, from 0 in the order of their making.
     pub connection: usize,
-    /// MAIL commands of the connection so far, this one included.
-    pub mails: usize,
     pub to: SocketAddr,
     pub now: Time,
 }
@@ -26,6 +24,7 @@ pub enum Say {
     /// Replies, takes so many bytes more, and closes.
     Choke(String, usize),
     Drop,
+    /// Says nothing any more, whatever comes.
     Silence,
 }
 
@@ -53,7 +52,6 @@ pub type Answer = Box<dyn FnMut(&Ask<'_>) -> Say>;
 #[derive(Clone, Debug)]
 pub struct Taken {
     pub at: Time,
-    pub to: SocketAddr,
     pub connection: usize,
     pub recipients: Vec<String>,
     pub message: String,
@@ -67,9 +65,9 @@ pub struct Peer {
     input: Vec<u8>,
     in_data: bool,
     secured: bool,
+    silent: bool,
     /// Bytes still taken before it is cut.
     pub choke: Option<usize>,
-    mails: usize,
     sender: bool,
     recipients: Vec<String>,
 }
@@ -112,7 +110,7 @@ impl Site {
     pub fn feed(&mut self, peer: &mut Peer, now: Time, bytes: &[u8]) -> Reaction {
         let mut reaction = Reaction::default();
         peer.input.extend_from_slice(bytes);
-        while !reaction.closed {
+        while !reaction.closed && !peer.silent {
             if peer.secured {
                 self.ask(peer, now, "TLS", "", &mut reaction);
                 reaction.closed = true;
@@ -128,8 +126,8 @@ impl Site {
     }
 
     fn ask(&mut self, peer: &mut Peer, now: Time, verb: &str, line: &str, reaction: &mut Reaction) -> u16 {
-        let (connection, mails, to) = (peer.number, peer.mails, peer.to);
-        let said = (self.answer)(&Ask { verb, line, connection, mails, to, now });
+        let (connection, to) = (peer.number, peer.to);
+        let said = (self.answer)(&Ask { verb, line, connection, to, now });
         let text = match said {
             Say::Reply(text) => text,
             Say::Last(text) => {
@@ -144,7 +142,10 @@ impl Site {
                 reaction.closed = true;
                 return 0;
             }
-            Say::Silence => return 0,
+            Say::Silence => {
+                peer.silent = true;
+                return 0;
+            }
         };
         reaction.replies.extend_from_slice(format!("{text}\r\n").as_bytes());
         text[..3].parse().expect("a reply code")
@@ -155,7 +156,6 @@ impl Site {
         self.commands.push(verb.clone());
         match verb.as_str() {
             "MAIL" => {
-                peer.mails += 1;
                 peer.recipients.clear();
                 peer.sender = self.ask(peer, now, "MAIL", line, reaction) / 100 == 2;
             }
@@ -190,8 +190,7 @@ impl Site {
         peer.sender = false;
         let recipients = std::mem::take(&mut peer.recipients);
         if self.ask(peer, now, "DOT", "", reaction) / 100 == 2 {
-            let (to, connection) = (peer.to, peer.number);
-            self.taken.push(Taken { at: now, to, connection, recipients, message });
+            self.taken.push(Taken { at: now, connection: peer.number, recipients, message });
         }
     }
 
@@ -211,8 +210,8 @@ impl Peer {
             input: Vec::new(),
             in_data: false,
             secured: false,
+            silent: false,
             choke: None,
-            mails: 0,
             sender: false,
             recipients: Vec::new(),
         }

@@ -37,10 +37,16 @@ fn no_recipient_is_tried_before_its_time() {
         let before = heard.iter().rev().find(|(line, _)| line == ask.line);
         assert!(before.is_none_or(|(_, at)| ask.now.since(*at) >= 1800 * SECOND), "{}", ask.line);
         heard.push((ask.line.to_owned(), ask.now));
-        if heard.iter().filter(|(line, _)| line == ask.line).count() < 3 { reply("451 later") } else { ask.well() }
+        if heard.iter().filter(|(line, _)| line == ask.line).count() < 3 {
+            reply("451 later")
+        } else {
+            ask.well()
+        }
     });
     for n in 0..20 {
-        world.submit(&Mail::many(10, &format!("n{}.example", n % 3).replace("n0", &format!("z{n}"))).numbered(n));
+        world.submit(
+            &Mail::many(10, &format!("n{}.example", n % 3).replace("n0", &format!("z{n}"))).numbered(n),
+        );
         world.run(97 * SECOND);
     }
     world.finish();
@@ -64,7 +70,10 @@ fn what_is_refused_for_too_long_expires() {
     let story = world.story("a@a.example");
     assert_eq!((story.last(), story.len()), (Some(&Expired), 145));
     let last = world.seen.last().expect("an end");
-    assert_eq!((last.status.as_str(), last.diagnostic.as_str()), ("4.4.7 (delivery time expired)", "smtp;451 later"));
+    assert_eq!(
+        (last.status.as_str(), last.diagnostic.as_str()),
+        ("4.4.7 (delivery time expired)", "smtp;451 later")
+    );
 }
 
 #[test]
@@ -74,7 +83,10 @@ fn mail_expires_in_a_queue_that_never_connects() {
         usual.scheduling = QueueSettings { bounce_after: DAY, ..QueueSettings::default() }.into();
         let mut world = World::new(TestProfiles::new(usual));
         let text = "no answer".to_owned();
-        world.dns.insert("a.example".into(), Err(RouteError { permanent: false, status: "4.4.3", text, ttl: SECOND }));
+        world.dns.insert(
+            "a.example".into(),
+            Err(RouteError { permanent: false, status: "4.4.3", text, ttl: SECOND }),
+        );
         world.dial = Box::new(|_| Dial::Refuse);
         world.submit(&Mail::many(500, "a.example"));
         world.run(DAY - SECOND);
@@ -119,7 +131,9 @@ fn an_answer_right_after_the_jump_expires_nobody() {
 #[test]
 fn a_calendar_set_back_stops_nothing() {
     let mut world = world(|_| {});
-    world.answer(|ask| if ask.verb == "RCPT" && ask.connection == 0 { reply("451 later") } else { ask.well() });
+    world.answer(
+        |ask| if ask.verb == "RCPT" && ask.connection == 0 { reply("451 later") } else { ask.well() },
+    );
     world.submit(&Mail::many(10, "a.example"));
     world.run(SECOND);
     world.set_clock(Duration::ZERO);

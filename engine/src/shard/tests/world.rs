@@ -5,9 +5,7 @@ use super::spool::{Mail, Spool, TestProfiles};
 use crate::base::{Now, Time, Wall};
 use crate::limit::SharedConnections;
 use crate::route::{Answer, Query, Route, RouteError, RoutePolicy};
-use crate::shard::{
-    ConnectionId, Input, Output, Settings, Shard, ShardReply, ShardRequest, ShardStatus,
-};
+use crate::shard::{ConnectionId, Input, Output, Settings, Shard, ShardReply, ShardRequest, ShardStatus};
 use crate::spool::record::{Disposition, Location, OutcomeBatch};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
