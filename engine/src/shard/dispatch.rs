@@ -26,6 +26,9 @@ pub(super) enum Fed {
     Nothing,
 }
 
+/// Header and content of a submission.
+type Loaded = (Rc<Submission>, Rc<Content>);
+
 /// A recipient's row: read from the spool whenever it is needed, never kept.
 pub(super) struct StoredRow {
     record: RecordRef,
@@ -106,7 +109,7 @@ impl Shard {
         now: Now,
         key: u32,
         submission: SubmissionKey,
-    ) -> Result<Option<(Rc<Submission>, Rc<Content>)>, &'static str> {
+    ) -> Result<Option<Loaded>, &'static str> {
         const DAMAGED: &str = "submission record is damaged";
         let header = match self.submissions.loaded(submission) {
             Some(header) => header,

@@ -102,7 +102,7 @@ impl Shard {
         let Some(connection) = self.connections.get(id) else { return };
         if let Phase::Connecting(_) = connection.phase {
             let text = format!("{} connecting to {}", errno_name(cause), connection.attempt.attempt().mta);
-            self.not_connected(now, key(id), text);
+            self.not_connected(now, key(id), &text);
         } else {
             let text = format!("{} in connection to {}", errno_name(cause), connection.attempt.attempt().mta);
             connection.client.handle_closed(now, &text);
@@ -118,7 +118,7 @@ impl Shard {
                 return self.set_connection_timer(key);
             }
             let text = format!("ETIMEDOUT connecting to {}", connection.attempt.attempt().mta);
-            return self.not_connected(now, key, text);
+            return self.not_connected(now, key, &text);
         }
         if connection.idle && connection.idle_until.is_some_and(|until| until <= now.mono) {
             return self.part(now, key);
@@ -127,11 +127,11 @@ impl Shard {
         self.pump(now, key);
     }
 
-    fn not_connected(&mut self, now: Now, key: u32, text: String) {
+    fn not_connected(&mut self, now: Now, key: u32, text: &str) {
         let Some(connection) = self.connections.at(key) else { return };
         let queue = connection.queue;
         let said = Said { status: "4.4.1 (no answer from host)".to_owned(), diagnostic: String::new() };
-        self.target_failed(now, key, said, &text);
+        self.target_failed(now, key, said, text);
         self.remove_connection(now, key);
         self.turn(now, queue);
     }
@@ -160,7 +160,7 @@ impl Shard {
                 Event::WantTransaction => self.feed_or_idle(now, key),
                 Event::NeedBody { token } => self.give_body(now, key, token),
                 Event::Recipient { token, index, fate } => {
-                    self.recipient_answered(now, key, token, index, fate)
+                    self.recipient_answered(now, key, token, index, &fate);
                 }
                 Event::Finished { token, end } => self.transaction_ended(now, key, token, &end),
                 Event::Retreat(retreat) => {
@@ -168,7 +168,7 @@ impl Shard {
                     to.inspect(|to| self.sites.retreat(*to, retreat, now.mono));
                 }
                 Event::Failed { stage, failure, retry_in_clear } => {
-                    self.session_failed(now, key, stage, failure, retry_in_clear);
+                    self.session_failed(now, key, stage, &failure, retry_in_clear);
                 }
                 Event::Closed => {
                     let Some(connection) = self.connections.at(key) else { return };
@@ -237,13 +237,13 @@ impl Shard {
     }
 
     /// The connection ends without having been closed by us.
-    fn session_failed(&mut self, now: Now, key: u32, stage: Stage, failure: Failure, retry_in_clear: bool) {
+    fn session_failed(&mut self, now: Now, key: u32, stage: Stage, failure: &Failure, retry_in_clear: bool) {
         let options = self.verdict_options(key);
         let Some(connection) = self.connections.at(key) else { return };
         // Once open it has shown that the host takes mail; what became of its transactions is told, and the end of a
         // connection that waited for mail is no news.
         let open = matches!(connection.phase, Phase::Open | Phase::Closing);
-        if open || failure == Failure::Aborted {
+        if open || *failure == Failure::Aborted {
             return;
         }
         let queue = connection.queue;
@@ -252,8 +252,8 @@ impl Shard {
             self.queues[queue].next = connection.next.take();
             return;
         }
-        let verdict = verdict::of_failure(stage, &failure, &options);
-        let said = said::of_failure(&failure, verdict);
+        let verdict = verdict::of_failure(stage, failure, &options);
+        let said = said::of_failure(failure, verdict);
         if verdict.class == Class::Permanent && self.queues[queue].queue.connections() <= 1 {
             self.bounce_queue(now, queue, &said);
             return;

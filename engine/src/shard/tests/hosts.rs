@@ -15,9 +15,8 @@ use std::time::Duration;
 
 fn world(hosts: &str) -> World {
     let mut usual = profile(hosts);
-    let mut settings = QueueSettings::default();
-    settings.retry_after = vec![Duration::from_secs(300), Duration::from_secs(900)];
-    usual.scheduling = settings.into();
+    let retry_after = vec![Duration::from_secs(300), Duration::from_secs(900)];
+    usual.scheduling = QueueSettings { retry_after, ..QueueSettings::default() }.into();
     World::new(TestProfiles::new(usual))
 }
 
