@@ -242,7 +242,9 @@ impl Shard {
         let Some(connection) = self.connections.at(key) else { return };
         // Once open it has shown that the host takes mail; what became of its transactions is told, and the end of a
         // connection that waited for mail is no news.
-        let open = matches!(connection.phase, Phase::Open | Phase::Closing);
+        // One that is closed while its first message comes from storage has shown nothing yet.
+        let untried = connection.loading && connection.messages == 0;
+        let open = connection.phase == Phase::Closing || (connection.phase == Phase::Open && !untried);
         if open || *failure == Failure::Aborted {
             return;
         }
@@ -270,13 +272,13 @@ impl Shard {
         let queue = connection.queue;
         let attempt = connection.attempt.attempt().clone();
         let mut next = connection.next.take();
-        if let (Some(next), Phase::Opening) = (&mut next, connection.phase) {
+        let reached = !matches!(connection.phase, Phase::Connecting(_));
+        if let Some(next) = next.as_mut().filter(|_| reached) {
             next.rest.session_failed();
         }
         let entry = &mut self.queues[queue];
         entry.queue.note_error(now, if said.diagnostic.is_empty() { text } else { &said.diagnostic });
         let others = entry.queue.connections() > 1;
-        let reached = !matches!(connection.phase, Phase::Connecting(_));
         let next = next.filter(|_| !(others && reached)).and_then(|mut next| {
             let endpoint = next.rest.next(&mut entry.sources)?;
             Some(Next { endpoint, rest: next.rest })

@@ -1,7 +1,7 @@
 //! Storage that is slow, full or damaged.
 
 use super::delivery::world;
-use super::site::reply;
+use super::site::{Say, reply};
 use super::spool::Mail;
 use crate::base::Time;
 use crate::shard::Input;
@@ -48,6 +48,22 @@ fn a_read_may_come_after_the_connection_is_gone() {
     world.read(true);
     world.finish();
     assert_eq!(world.story("a@a.example"), [Delivered]);
+}
+
+#[test]
+fn a_host_that_closes_meanwhile_is_not_asked_again_and_again() {
+    let mut world = world(|_| {});
+    world.reads = false;
+    world.answer(|ask| match (ask.verb, ask.connection) {
+        ("EHLO", 0..10) => Say::Last("250 mx".into()),
+        _ => ask.well(),
+    });
+    world.submit(&cold(Mail::to(&["a@a.example"])));
+    world.run(10 * SECOND);
+    assert_eq!((world.site.connects.len(), world.unread.len()), (1, 1));
+    world.read(true);
+    world.finish();
+    assert_eq!(world.story("a@a.example").last(), Some(&Delivered));
 }
 
 #[test]
