@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// A connection whose queue must wait no longer than this for its rate is kept; beyond it the peer would tire first.
 const WORTH_WAITING: Duration = Duration::from_secs(30);
+/// How often a queue asks whether `total-max-smtp-out` leaves it a connection.
+const SHORT: Duration = Duration::from_millis(500);
 /// Recipients looked at for expiry after each failure of a queue that cannot deliver.
 const SWEEP: u32 = 10_000;
 
@@ -45,6 +47,11 @@ impl Shard {
         };
         if let Some(hold) = entry.hold_until.filter(|h| *h > now.mono && entry.queue.waiting() > 0) {
             wake = Some(wake.map_or(hold, |w| w.min(hold)));
+        }
+        if self.short_of_connections.contains(&queue) {
+            // A connection that another shard gives back is not heard of.
+            let again = now.mono + SHORT;
+            wake = Some(wake.map_or(again, |w| w.min(again)));
         }
         match wake {
             Some(at) => self.wheel.set(queue << 1, at),
@@ -86,6 +93,8 @@ impl Shard {
         } else {
             entry.queue.failed(now, text);
         }
+        // The next try begins at the best host again.
+        entry.next = None;
         let submissions = &self.submissions;
         let accepted = |key| submissions.accepted_at(key);
         let expired = entry.queue.sweep(&mut self.slots, now, SWEEP, &self.expiry, accepted);
@@ -123,6 +132,13 @@ impl Shard {
     /// `type discard`: everybody who may go is delivered to nowhere.
     pub(super) fn discard(&mut self, now: Now, queue: u32) {
         loop {
+            if self.queues[queue].vmta.is_none() {
+                return;
+            }
+            if self.outcomes_back_up() {
+                self.backed_up.insert(queue);
+                return;
+            }
             let batch = self.take(now, queue, 1000);
             if batch.is_empty() {
                 // Empty with an open gate: a run of expired ones came first.
