@@ -259,6 +259,8 @@ impl Shard {
             self.outcomes.queue_failed(now, attempt, said);
             return;
         }
+        // Nothing works at all, so it was not the number of connections: `retry-after` says what follows.
+        entry.hold_until = None;
         let next = next.and_then(|mut next| {
             let endpoint = next.rest.next(&mut entry.sources)?;
             Some(Next { endpoint, rest: next.rest })
