@@ -38,8 +38,6 @@ pub struct End<'a> {
     pub import: Option<Import>,
     pub lines: Lines,
     pub stats: SiteStats,
-    /// Last seen, by provider.
-    pub rows: Vec<ProviderRow>,
 }
 
 impl End<'_> {
@@ -85,12 +83,17 @@ impl End<'_> {
         (summary, outcome)
     }
 
+    /// By the accounting files: what was under way when the display ended is in them.
     fn rows(&self) -> Vec<SummaryRow> {
-        let row = |(provider, row): (&Provider, ProviderRow)| {
+        let row = |(provider, total): (&Provider, &u64)| {
             let stats = self.stats.door(provider.domain).cloned().unwrap_or_default();
+            let [sent, bounced, deferred] =
+                self.lines.domains.get(provider.domain).copied().unwrap_or_default();
+            let name = provider.name.to_owned();
+            let row = ProviderRow { name, total: *total, sent, deferred, bounced, rate: 0.0 };
             SummaryRow { row, ..seen(provider, &stats) }
         };
-        PROVIDERS.iter().zip(self.rows.iter().cloned()).map(row).collect()
+        PROVIDERS.iter().zip(&self.written.recipients).map(row).collect()
     }
 
     /// Limits, as the providers counted. The peak is told and not judged: a provider that gets no processor for a moment
@@ -103,9 +106,7 @@ impl End<'_> {
         if names.is_empty() {
             (
                 true,
-                format!(
-                    "Limits hold for each of the {vmtas} virtual MTAs; conn. and peak/s are the most that a provider\ncounted from one of them."
-                ),
+                format!("Limits and the most that was counted are those of one of the {vmtas} virtual MTAs."),
             )
         } else {
             (false, format!("MORE CONNECTIONS than max-smtp-out, as counted by {}.", names.join(", ")))
