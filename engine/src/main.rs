@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    posthaste::cli::main(posthaste::cli::start::start)
+    posthaste::cli::main()
 }

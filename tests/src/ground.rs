@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -28,6 +29,16 @@ pub struct Ground {
     extra: String,
 }
 
+impl Drop for Ground {
+    /// What a failed test leaves is kept where `POSTHASTE_KEEP` asks for it.
+    fn drop(&mut self) {
+        if std::thread::panicking() && std::env::var_os("POSTHASTE_KEEP").is_some() {
+            self.dir.disable_cleanup(true);
+            eprintln!("kept: {}", self.dir.path().display());
+        }
+    }
+}
+
 impl Ground {
     /// Empty directories below the build directory, which is on a real disk where `/tmp` may not be.
     pub fn new() -> io::Result<Ground> {
@@ -35,7 +46,8 @@ impl Ground {
         fs::create_dir_all(&below)?;
         let dir = tempfile::Builder::new().prefix("ground-").tempdir_in(below)?;
         for name in ["spool", "pickup", "bad", "reports", "acct", "staging"] {
-            fs::create_dir(dir.path().join(name))?;
+            // Others may read along elsewhere; a spool that they can enter is refused.
+            fs::DirBuilder::new().mode(0o700).create(dir.path().join(name))?;
         }
         // Tests of one program run side by side, and so do programs: the address tells the first apart, the port
         // that the kernel chooses the second.

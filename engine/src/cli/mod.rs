@@ -1,6 +1,7 @@
 //! The command line: `posthaste COMMAND`. Commands about a running engine go over its control socket.
 
 pub mod args;
+mod check_config;
 pub mod demo;
 mod demo_accounting;
 mod demo_campaign;
@@ -12,7 +13,7 @@ mod demo_watch;
 pub mod number;
 mod send;
 pub mod show;
-pub mod start;
+mod start;
 pub mod status;
 pub mod table;
 pub mod why;
@@ -34,16 +35,23 @@ const FAILED: u8 = 1;
 /// Exit status when nothing could be asked: no engine, no such file, wrong use.
 const UNUSABLE: u8 = 2;
 
-/// Runs the command line of this process. Commands that need more than the control socket are given to `start`.
-pub fn main(start: impl FnOnce(Cli) -> ExitCode) -> ExitCode {
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.request() {
-        Some(request) => {
-            let socket = cli.control.clone().unwrap_or_else(|| PathBuf::from(CONTROL_SOCKET));
-            converse(&cli, &socket, &request)
-        }
-        None => start(cli),
+        Some(request) => converse(&cli, &control_socket(&cli), &request),
+        None => start::start(&cli),
     }
+}
+
+/// Where the engine listens: as told, as configured, or the usual place. A configuration that does not load is no
+/// reason not to ask the engine, which may be running with the one before.
+fn control_socket(cli: &Cli) -> PathBuf {
+    let configured = || {
+        let loaded = vmta_config::load(&cli.config.to_string_lossy(), &vmta_config::OsFiles, true);
+        loaded.config?.global().control_socket.as_ref().map(PathBuf::from)
+    };
+    cli.control.clone().or_else(configured).unwrap_or_else(|| PathBuf::from(CONTROL_SOCKET))
 }
 
 /// Asks the engine and prints its answer.

@@ -132,9 +132,24 @@ fn vmtas(list: &Listing<VmtaRow>, view: &View) -> String {
 }
 
 fn jobs(list: &Listing<JobRow>, view: &View) -> String {
-    let mut table = table(&[("job-id", Left), ("#rcpt", Right), ("kbytes", Right)], view.width);
+    let columns = [
+        ("job-id", Left),
+        ("#rcpt", Right),
+        ("kbytes", Right),
+        ("delivered", Right),
+        ("bounced", Right),
+        ("deferrals", Right),
+    ];
+    let mut table = table(&columns, view.width);
     for row in &list.rows {
-        table.add_row([row.name.clone(), grouped(row.rcpts), kbytes(row.bytes)]);
+        table.add_row([
+            row.name.clone(),
+            grouped(row.rcpts),
+            kbytes(row.bytes),
+            grouped(row.delivered),
+            grouped(row.bounced),
+            grouped(row.deferrals),
+        ]);
     }
     let shown = if list.total == list.rows.len() as u64 {
         format!("Total of {} job(s).", list.total)

@@ -1,23 +1,29 @@
 //! Commands that need more than a running engine's control socket: `run`, `check-config`, `send`, `demo`.
 
 use super::args::{Cli, Command};
-use super::{UNUSABLE, complain, demo_run, print, send};
+use super::{UNUSABLE, check_config, complain, demo_run, send};
 use crate::daemon::engine::{BootError, Engine, Overrides};
 use crate::spool::error::EXIT_LOG_FAILED;
-use std::io::ErrorKind;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, IsTerminal};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt};
 use tokio::signal::unix::{SignalKind, signal};
 use vmta_config::{Config, Files, Loaded, OsFiles, load};
 
-pub fn start(cli: Cli) -> ExitCode {
+/// Runs such a command.
+pub fn start(cli: &Cli) -> ExitCode {
     match &cli.command {
-        Command::Run => run(&cli),
+        Command::Run => run(cli),
         Command::CheckConfig { lenient, file } => {
-            check_config(&cli, file.as_deref().unwrap_or(&cli.config), *lenient)
+            check_config::check_config(cli, file.as_deref().unwrap_or(&cli.config), *lenient)
         }
-        Command::Send { campaign, check } => send::send(&cli, campaign, *check),
+        Command::Send { campaign, check } => send::send(cli, campaign, *check),
         Command::Demo(demo) => demo_run::run(demo, cli.json),
         _ => {
             complain(cli.json, "this command is answered by the running engine");
@@ -47,32 +53,36 @@ fn reason(e: &std::io::Error) -> String {
     }
 }
 
-fn check_config(cli: &Cli, path: &Path, lenient: bool) -> ExitCode {
-    let config = match configuration(cli, path, lenient) {
-        Ok(config) => config,
-        Err(code) => return code,
+/// Starts logging: to `log-file`, and to standard error where there is no file or somebody is watching. Filtered by the
+/// environment variable `POSTHASTE_LOG` (default `info`).
+pub(super) fn start_log(file: Option<&str>, default: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_from_env("POSTHASTE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let opened = match file {
+        Some(path) => {
+            let opened = OpenOptions::new().append(true).create(true).mode(0o640).open(path);
+            Some(opened.map_err(|e| format!("log-file {path}: {e}"))?)
+        }
+        None => None,
     };
-    for note in config.notes() {
-        println!("note: {note}");
-    }
-    let (vmtas, pools) = (config.virtual_mtas().len(), config.pools().len());
-    print(&format!("{}: good ({vmtas} virtual MTAs, {pools} pools)\n", path.display()));
-    ExitCode::SUCCESS
-}
-
-/// Where log lines go: standard error, filtered by `POSTHASTE_LOG` (default `info`).
-pub(super) fn log_to_stderr(default: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("POSTHASTE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let watched = opened.is_none() || std::io::stderr().is_terminal();
+    let to_file = opened.map(|file| fmt::layer().with_ansi(false).with_target(false).with_writer(Mutex::new(file)));
+    let colours = std::io::stderr().is_terminal();
+    let to_terminal =
+        watched.then(|| fmt::layer().with_ansi(colours).with_target(false).with_writer(std::io::stderr));
+    // A second start in one process (tests) keeps the first log.
+    let _ = tracing_subscriber::registry().with(filter).with(to_file).with(to_terminal).try_init();
+    Ok(())
 }
 
 fn run(cli: &Cli) -> ExitCode {
-    log_to_stderr("info");
     let config = match configuration(cli, &cli.config, false) {
         Ok(config) => config,
         Err(code) => return code,
     };
+    if let Err(why) = start_log(config.global().log_file.as_deref(), "info") {
+        complain(cli.json, &why);
+        return ExitCode::from(1);
+    }
     let engine = match Engine::start(config, &Overrides { control_socket: cli.control.clone() }) {
         Ok(engine) => engine,
         Err(e) => return not_started(&e),
@@ -101,5 +111,6 @@ fn run(cli: &Cli) -> ExitCode {
 
 fn not_started(e: &BootError) -> ExitCode {
     tracing::error!("start failed: {e}");
+    eprintln!("posthaste: start failed: {e}");
     ExitCode::from(1)
 }

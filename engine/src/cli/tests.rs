@@ -131,9 +131,18 @@ fn other_lists() {
         text(&Reply::Vmtas(Listing { rows: vec![vmta("vmta1", 75), vmta("vmta2", 25)], total: 2 }), &view());
     assert_fits(&shown);
     assert!(shown.contains("75") && shown.ends_with("\n2 of 2 virtual MTAs.\n"), "{shown}");
-    let job = JobRow { name: "weeklyNews22100".into(), rcpts: 431, bytes: 1_266_586 };
+    let job = JobRow {
+        name: "weeklyNews22100".into(),
+        rcpts: 431,
+        bytes: 1_266_586,
+        delivered: 99_569,
+        ..JobRow::default()
+    };
     let shown = text(&Reply::Jobs(Listing { rows: vec![job], total: 1 }), &view());
-    assert!(shown.contains("weeklyNews22100") && shown.contains("1236.9"), "{shown}");
+    assert!(
+        shown.contains("weeklyNews22100") && shown.contains("1236.9") && shown.contains("99,569"),
+        "{shown}"
+    );
     assert!(shown.ends_with("\nTotal of 1 job(s).\n"));
     let none = text(&Reply::Domains(Listing::default()), &view());
     assert!(none.ends_with("\n0 of 0 domains shown.\n"), "{none}");

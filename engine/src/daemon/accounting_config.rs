@@ -89,7 +89,7 @@ mod tests {
     use vmta_config::{MemoryFiles, load};
 
     fn options(text: &str) -> (Result<StreamOptions, String>, Vec<String>) {
-        let text = format!("<spool /s>\n</spool>\n{text}");
+        let text = format!("<spool /s>\n</spool>\n{text}log-file /l\n");
         let loaded = load("config", &MemoryFiles::new([("config", text)]), false);
         let config = loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
         let mut notes = Vec::new();

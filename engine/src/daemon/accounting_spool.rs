@@ -54,7 +54,7 @@ impl Log for SpoolLog {
                         return Ok(Some(entry));
                     }
                     None => {
-                        tracing::error!(at = %record.at, "accounting: receipts without lines: damaged rows")
+                        tracing::error!(at = %record.at, "accounting: receipts without lines: damaged rows");
                     }
                 },
                 _ => {}

@@ -7,6 +7,7 @@ use super::control::{
     WhyRecipient, WhyReport,
 };
 use super::intake::Intake;
+use super::meter::Meter;
 use super::owners::Stopping;
 use crate::base::Wall;
 use crate::io::clock::{Clock, wall};
@@ -16,7 +17,7 @@ use crate::shard::{Found, QueuePattern, QueueState, Selection, ShardReply, Shard
 use crate::spool::record::{Control, Draft, Group};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 
@@ -31,6 +32,7 @@ pub struct Answerer {
     clock: Clock,
     started: Wall,
     stop: watch::Sender<bool>,
+    meters: Mutex<(Meter, Meter)>,
     top_in: AtomicU64,
     top_out: AtomicU64,
 }
@@ -45,7 +47,8 @@ impl Answerer {
         stop: watch::Sender<bool>,
     ) -> Answerer {
         let (top_in, top_out) = (AtomicU64::new(0), AtomicU64::new(0));
-        Answerer { intake, total, clients, accounting, clock, started: wall(), stop, top_in, top_out }
+        let meters = Mutex::default();
+        Answerer { intake, total, clients, accounting, clock, started: wall(), stop, meters, top_in, top_out }
     }
 
     pub async fn answer(&self, request: Request) -> Reply {
@@ -82,8 +85,32 @@ impl Answerer {
         Ok(sum)
     }
 
+    /// Samples the traffic; to be called once a second.
+    pub async fn sample(&self) -> Result<(), Stopping> {
+        let (inbound, outbound) = (self.inbound(), outbound(&self.counts().await?));
+        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        meters.0.sample(inbound);
+        meters.1.sample(outbound);
+        Ok(())
+    }
+
+    fn inbound(&self) -> Traffic {
+        let received = &self.intake.received;
+        Traffic {
+            rcpts: received.recipients.load(Ordering::Relaxed),
+            msgs: received.messages.load(Ordering::Relaxed),
+            bytes: received.bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    fn flows(&self, counts: &ShardStatus) -> (Flow, Flow) {
+        let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        (meters.0.flow(self.inbound()), meters.1.flow(outbound(counts)))
+    }
+
     async fn status(&self) -> Result<Status, Stopping> {
         let counts = self.counts().await?;
+        let (inbound, outbound) = self.flows(&counts);
         let states = self.states(&QueuePattern::all()).await?;
         let mut domains: Vec<&str> =
             states.iter().filter(|s| s.waiting > 0).map(|s| &*s.name.domain).collect();
@@ -93,7 +120,6 @@ impl Answerer {
         let (inward, outward) = (self.clients.total() as u64, u64::from(self.total.open()));
         let top = |cell: &AtomicU64, now| cell.fetch_max(now, Ordering::Relaxed).max(now);
         let global = self.intake.configured.load();
-        let received = &self.intake.received;
         let mut alarms = Vec::new();
         alarms.extend(self.accounting.status().trouble.map(|t| format!("accounting: {t}")));
         alarms.extend(storage.full.then(|| "spool: disk space is low, new mail is refused".to_owned()));
@@ -105,16 +131,8 @@ impl Answerer {
             now: wall().0,
             started_at: self.started.0,
             shards: self.intake.owners.shards() as u32,
-            inbound: total(Traffic {
-                rcpts: received.recipients.load(Ordering::Relaxed),
-                msgs: received.messages.load(Ordering::Relaxed),
-                bytes: received.bytes.load(Ordering::Relaxed),
-            }),
-            outbound: total(Traffic {
-                rcpts: counts.delivered,
-                msgs: counts.messages,
-                bytes: counts.delivered_bytes,
-            }),
+            inbound,
+            outbound,
             connections_in: Connections {
                 active: inward,
                 top: top(&self.top_in, inward),
@@ -125,7 +143,11 @@ impl Answerer {
                 top: top(&self.top_out, outward),
                 maximum: u64::from(self.total.limit()),
             },
-            smtp_queues: Waiting { rcpts: counts.waiting, domains: domains.len() as u64, bytes: 0 },
+            smtp_queues: Waiting {
+                rcpts: counts.waiting,
+                domains: domains.len() as u64,
+                bytes: states.iter().map(|s| s.bytes).sum(),
+            },
             spool: SpoolStatus {
                 back_end: storage.back_end.to_owned(),
                 segments_used: u64::from(storage.segments_used),
@@ -174,6 +196,7 @@ impl Answerer {
             let row = rows.entry(state.name.domain.clone()).or_default();
             row.name = state.name.domain.to_string();
             row.rcpts += state.waiting + state.in_flight;
+            row.bytes += state.bytes;
             row.connections += state.connections as u32;
             let error = state.last_error.map(|(at, text)| LastError { at: at.0, text });
             if error.as_ref().map(|e| e.at) > row.last_error.as_ref().map(|e| e.at) {
@@ -190,6 +213,7 @@ impl Answerer {
             row.name = state.name.vmta.to_string();
             row.domains += u64::from(state.waiting + state.in_flight > 0);
             row.rcpts += state.waiting + state.in_flight;
+            row.bytes += state.bytes;
             row.connections += state.connections as u32;
         }
         Ok(listing(rows.into_values().collect(), query.sort, query.max_items, |r| (&r.name, r.rcpts)))
@@ -203,6 +227,7 @@ impl Answerer {
                 let row = rows.entry(job.job.clone()).or_default();
                 row.name = job.job.to_string();
                 row.rcpts += job.waiting;
+                row.bytes += job.bytes;
                 row.delivered += job.delivered;
                 row.bounced += job.bounced;
                 row.deferrals += job.deferrals;
@@ -299,8 +324,8 @@ fn done(message: &str, count: u64) -> Reply {
     Reply::Done { message: message.to_owned(), count }
 }
 
-fn total(total: Traffic) -> Flow {
-    Flow { total, ..Flow::default() }
+fn outbound(counts: &ShardStatus) -> Traffic {
+    Traffic { rcpts: counts.delivered, msgs: counts.messages, bytes: counts.delivered_bytes }
 }
 
 fn queue_row(state: QueueState) -> QueueRow {
@@ -308,6 +333,7 @@ fn queue_row(state: QueueState) -> QueueRow {
     QueueRow {
         name: state.name.to_string(),
         rcpts: state.waiting + state.in_flight,
+        bytes: state.bytes,
         connections: state.connections as u32,
         paused: state.paused,
         mode: if state.backoff { Mode::Backoff } else { Mode::Normal },

@@ -118,10 +118,11 @@ impl Engine {
         drop(recovered);
         let (stop, stopping) = watch::channel(false);
         let clients = submission::clients(&configured.load());
-        let (serving, listening) = listen(&control, &config, &intake, &clients, clock, &stopping)?;
+        let (serving, listening) = listen(&control, &config, &intake, &clients, &stopping)?;
         let answerer =
             Arc::new(Answerer::new(intake.clone(), total, clients, accounting.clone(), clock, stop.clone()));
         serve_control(&control, &config, overrides, &answerer)?;
+        control.spawn(sample(answerer.clone(), stop.subscribe()));
         Ok(Engine {
             control,
             stop,
@@ -304,6 +305,20 @@ impl Start {
     }
 }
 
+/// Measures the traffic, once a second until the engine stops.
+async fn sample(answerer: Arc<Answerer>, mut stop: watch::Receiver<bool>) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = seconds.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        if answerer.sample().await.is_err() {
+            return;
+        }
+    }
+}
+
 type Serving = (Vec<tokio::task::JoinHandle<()>>, Vec<SocketAddr>);
 
 fn listen(
@@ -311,15 +326,25 @@ fn listen(
     config: &Config,
     intake: &Arc<Intake>,
     clients: &Arc<crate::io::smtp_listener::Clients>,
-    clock: Clock,
     stopping: &watch::Receiver<bool>,
 ) -> Result<Serving, BootError> {
     control.block_on(async {
         let (mut serving, mut listening) = (Vec::new(), Vec::new());
+        if config.listeners().is_empty() {
+            // Reference 2.1: one listener on 0.0.0.0:25 if none is given. Nobody asked for it by name, so that the
+            // engine can do without it.
+            match submission::bind_default().await {
+                Ok(bound) => {
+                    listening.extend(bound.addresses());
+                    serving.extend(submission::start(bound, intake, clients, stopping));
+                }
+                Err(e) => tracing::warn!("no smtp-listener is given, and the default one is not to be had: {e}"),
+            }
+        }
         for listener in config.listeners() {
             let bound = submission::bind(listener).await.map_err(BootError::Listen)?;
             listening.extend(bound.addresses());
-            serving.extend(submission::start(bound, intake, clients, clock, stopping));
+            serving.extend(submission::start(bound, intake, clients, stopping));
         }
         Ok((serving, listening))
     })

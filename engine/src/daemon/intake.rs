@@ -100,6 +100,14 @@ pub struct Counts {
     pub bytes: AtomicU64,
 }
 
+impl Counts {
+    pub fn add(&self, messages: u64, recipients: u64, bytes: u64) {
+        self.messages.fetch_add(messages, Ordering::Relaxed);
+        self.recipients.fetch_add(recipients, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
 /// Headers that speak to the engine: (name, honoured by, kept by).
 struct Spoken {
     virtual_mta: Option<String>,
@@ -168,9 +176,7 @@ impl Intake {
         let Ready { mut submission, content, routes } = ready;
         submission.content = committed.places[0].at;
         let recipients = routes.iter().map(Vec::len).sum::<usize>() as u64;
-        self.received.messages.fetch_add(1, Ordering::Relaxed);
-        self.received.recipients.fetch_add(recipients, Ordering::Relaxed);
-        self.received.bytes.fetch_add(u64::from(submission.size), Ordering::Relaxed);
+        self.received.add(1, recipients, u64::from(submission.size));
         let accepted = Accepted::new(committed.places[1].at, &submission, Some(content));
         let mut split = Split::new(self.owners.shards());
         for (draft, rows) in routes.iter().enumerate() {

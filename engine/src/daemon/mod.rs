@@ -16,6 +16,7 @@ pub mod engine;
 pub mod import;
 mod import_run;
 pub mod intake;
+mod meter;
 pub mod owners;
 pub mod pickup;
 pub mod profiles;

@@ -86,6 +86,7 @@ impl Owners {
 #[derive(Clone, Debug)]
 pub struct Accepted {
     pub at: Location,
+    pub size: u32,
     pub accepted_at: Wall,
     pub start_at: Wall,
     pub job: Arc<str>,
@@ -97,6 +98,7 @@ impl Accepted {
     pub fn new(at: Location, submission: &Submission, content: Option<Arc<[u8]>>) -> Accepted {
         Accepted {
             at,
+            size: submission.size,
             accepted_at: Wall(submission.accepted_at),
             start_at: Wall(submission.start_at),
             job: submission.job.as_str().into(),
@@ -156,6 +158,7 @@ impl Split {
         if admits.len() == open[shard] {
             admits.push(Admit {
                 submission: accepted.at,
+                size: accepted.size,
                 accepted_at: accepted.accepted_at,
                 start_at: accepted.start_at,
                 job: accepted.job.clone(),

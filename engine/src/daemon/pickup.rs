@@ -10,7 +10,8 @@ use crate::io::clock;
 use crate::io::storage::Recovered;
 use crate::spool::record::{Control, Draft, Group};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use notify::{RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
+use notify::{EventKind, RecursiveMode, Watcher};
 use rustix::fs::Stat;
 use std::collections::{HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -135,9 +136,11 @@ impl Watch {
     }
 
     fn kernel_watcher(&self, wake: Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
-        let mut watcher = notify::recommended_watcher(move |_| {
-            // A full channel means that a scan is coming anyway.
-            let _ = wake.try_send(());
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if event.is_ok_and(|event| tells_of_a_file(event.kind)) {
+                // A full channel means that a scan is coming anyway.
+                let _ = wake.try_send(());
+            }
         })?;
         watcher.watch(self.dir.path(), RecursiveMode::NonRecursive)?;
         Ok(watcher)
@@ -304,6 +307,15 @@ impl Watch {
             tracing::warn!(entry = %name.display(), "pickup: ignored: it {why}");
         }
     }
+}
+
+/// Something came into the directory, or what was written there is complete. (Our own reading makes events too; to scan
+/// for those would be to scan for ever.)
+fn tells_of_a_file(kind: EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(_)) | EventKind::Access(AccessKind::Close(AccessMode::Write))
+    )
 }
 
 /// Moves an entry to the bad directory, with the reason in a file beside it.

@@ -1,7 +1,7 @@
 //! SMTP submission: which clients are served and how, by their `<source>`, and where their messages go.
 
 use super::intake::{Handed, Intake, Refused};
-use crate::io::clock::{self, Clock};
+use crate::io::clock;
 use crate::io::smtp_listener::{Arrival, Clients, Reception, Refusal, Submit, serve};
 use crate::smtp::server::{Relay, RelayDomains, ServerOptions};
 use arc_swap::ArcSwap;
@@ -56,7 +56,10 @@ impl Door {
 }
 
 fn options(configured: &Arc<Configured>, settings: &SourceSettings) -> ServerOptions {
-    let relay = if settings.always_allow_relaying {
+    let relay = if settings.require_auth {
+        // Nobody can authenticate yet: closed to everybody rather than open by mistake.
+        Relay::Closed { to: RelayDomains::none() }
+    } else if settings.always_allow_relaying {
         Relay::Open
     } else {
         let configured = configured.clone();
@@ -144,12 +147,18 @@ pub async fn bind(listener: &SmtpListener) -> io::Result<Bound> {
     Ok(Bound { listeners, source: listener.source.clone() })
 }
 
+/// The listener of a configuration that names none.
+pub async fn bind_default() -> io::Result<Bound> {
+    let address = SocketAddr::from(([0, 0, 0, 0], 25));
+    let listener = TcpListener::bind(address).await.map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))?;
+    Ok(Bound { listeners: vec![listener], source: None })
+}
+
 /// Serves the bound addresses until `stop` is true; returns when every session has ended.
 pub fn start(
     bound: Bound,
     intake: &Arc<Intake>,
     clients: &Arc<Clients>,
-    clock: Clock,
     stop: &watch::Receiver<bool>,
 ) -> Vec<tokio::task::JoinHandle<()>> {
     let door = Arc::new(Door {
@@ -170,7 +179,7 @@ pub fn start(
         })
     };
     let serving = bound.listeners.into_iter().map(|listener| {
-        tokio::spawn(serve(listener, receive.clone(), clients.clone(), door.clone(), clock, stop.clone()))
+        tokio::spawn(serve(listener, receive.clone(), clients.clone(), door.clone(), stop.clone()))
     });
     serving.collect()
 }

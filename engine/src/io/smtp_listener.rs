@@ -127,9 +127,9 @@ pub async fn serve<S: Submit>(
     receive: Receive,
     clients: Arc<Clients>,
     submit: Arc<S>,
-    clock: Clock,
     mut stop: watch::Receiver<bool>,
 ) {
+    let clock = Clock::start();
     let mut sessions = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -276,7 +276,7 @@ mod tests {
         let inbox = Arc::new(Inbox { arrived: sender, stored: stored.clone() });
         let clients = Clients::new(100, max_per_client);
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(serve(listener, receive, clients.clone(), inbox, Clock::start(), stopped));
+        let task = tokio::spawn(serve(listener, receive, clients.clone(), inbox, stopped));
         Service { address, arrived, stored, clients, stop, task }
     }
 

@@ -404,3 +404,7 @@ pub(super) mod tests;
 #[cfg(test)]
 #[path = "storage_measure.rs"]
 mod measure;
+
+#[cfg(test)]
+#[path = "storage_kill_tests.rs"]
+mod kill;

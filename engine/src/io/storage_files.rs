@@ -7,7 +7,7 @@ use crate::spool::header::{DATA_START, HeaderError, SegmentHeader, VERSION};
 use crate::spool::recover::{Files, Recovery, recover};
 use crate::spool::segments::file_name;
 use rustix::fs::{Advice, FlockOperation, OFlags, fadvise, flock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
@@ -113,8 +113,11 @@ impl Directory {
 
     /// Reads everything and rebuilds the ledger. Changes nothing.
     pub fn recover(&self) -> Recovery {
-        let mut recovery =
-            recover(&self.headers, &self.unreadable, &mut Reader { directory: self, open: None });
+        let mut recovery = recover(
+            &self.headers,
+            &self.unreadable,
+            &mut Reader { directory: self, open: None, dropped: BTreeSet::new() },
+        );
         let last_free = self.free.iter().max().map_or(1, |last| last + 1);
         recovery.next_number = recovery.next_number.max(last_free);
         recovery
@@ -217,6 +220,8 @@ fn lock(path: &Path, handle: &File) -> Result<(), SpoolError> {
 struct Reader<'a> {
     directory: &'a Directory,
     open: Option<(u32, File)>,
+    /// Segments whose cached pages have been dropped.
+    dropped: BTreeSet<u32>,
 }
 
 impl Files for Reader<'_> {
@@ -228,7 +233,9 @@ impl Files for Reader<'_> {
                 OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|e| e.to_string())?;
             // After a failed sync the page cache may hold what the device does not (R2): read the device.
             // Advice that is refused leaves us with the cache, as any other reader would be.
-            let _ = fadvise(&file, 0, None, Advice::DontNeed);
+            if self.dropped.insert(segment) {
+                let _ = fadvise(&file, 0, None, Advice::DontNeed);
+            }
             self.open = Some((segment, file));
         }
         let Some((_, file)) = &self.open else { return Err("not open".into()) };

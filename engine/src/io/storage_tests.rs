@@ -30,7 +30,7 @@ pub(in crate::io) fn options(back_end: BackEnd) -> StorageOptions {
 }
 
 /// `None` where the kernel refuses io_uring.
-fn open(dir: &TempDir, back_end: BackEnd) -> Option<(Storage, Recovered)> {
+pub(in crate::io) fn open(dir: &TempDir, back_end: BackEnd) -> Option<(Storage, Recovered)> {
     match Storage::open(dir.path(), &options(back_end)) {
         Err(SpoolError::Failed { why }) if back_end == BackEnd::Uring && why.contains("refuses") => {
             eprintln!("skipped: {why}");
@@ -85,7 +85,7 @@ pub(in crate::io) fn outcomes(
     }
 }
 
-fn waiting(recovered: &Recovered) -> Vec<String> {
+pub(in crate::io) fn waiting(recovered: &Recovered) -> Vec<String> {
     let mut found = Vec::new();
     let orphans = recovered.each_live(|live| {
         for (row, tried) in live.live() {

@@ -31,6 +31,8 @@ pub struct AdmitRow {
 #[derive(Clone, Debug)]
 pub struct Admit {
     pub submission: Location,
+    /// Bytes of the message, or the best estimate.
+    pub size: u32,
     pub accepted_at: Wall,
     pub start_at: Wall,
     pub job: Arc<str>,

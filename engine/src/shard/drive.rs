@@ -222,7 +222,8 @@ impl Shard {
     fn session_failed(&mut self, now: Now, key: u32, stage: Stage, failure: Failure, retry_in_clear: bool) {
         let options = self.verdict_options(key);
         let Some(connection) = self.connections.at(key) else { return };
-        if connection.phase == Phase::Closing || connection.answered > 0 || failure == Failure::Aborted {
+        let ours = connection.phase == Phase::Closing || failure == Failure::Aborted;
+        if ours || connection.answered > 0 || stage == Stage::Idle {
             return;
         }
         let queue = connection.queue;

@@ -16,6 +16,8 @@ pub struct Entry {
     pub profile: Arc<QueueProfile>,
     /// None while the configuration has no such VMTA: the mail is held (F39).
     pub vmta: Option<Arc<VmtaProfile>>,
+    /// Bytes of the messages of all who have not left it, each counted for each recipient.
+    pub bytes: u64,
     /// Connections that wait for something to send.
     pub idle: VecDeque<u32>,
     /// Connections that have not come to their first message.
@@ -49,6 +51,7 @@ impl Entry {
             queue,
             profile,
             vmta,
+            bytes: 0,
             destination,
             sources,
             turn: 0,

@@ -249,7 +249,7 @@ impl Shard {
 
     fn admit(&mut self, now: Now, admit: Admit) {
         let rows = admit.rows.len() as u32;
-        let submission = self.submissions.admit(admit.submission, admit.accepted_at, &admit.job, rows);
+        let submission = self.submissions.admit(admit.submission, admit.accepted_at, &admit.job, admit.size, rows);
         if let Some((at, bytes)) = admit.content {
             self.keep_content(now, at, &bytes);
         }
@@ -270,7 +270,9 @@ impl Shard {
                 slot.set_due(now.mono + std::time::Duration::from_millis(start));
             }
             let slot = self.slots.insert(slot);
-            self.queues[queues[row.queue as usize]].queue.push(&mut self.slots, slot, now.mono);
+            let entry = &mut self.queues[queues[row.queue as usize]];
+            entry.bytes += u64::from(admit.size);
+            entry.queue.push(&mut self.slots, slot, now.mono);
         }
         for queue in queues {
             self.turn(now, queue);

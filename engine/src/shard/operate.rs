@@ -51,6 +51,7 @@ impl Shard {
                 name: queue.name().clone(),
                 waiting: u64::from(queue.waiting()),
                 in_flight: 0,
+                bytes: entry.bytes,
                 connections: u64::from(queue.connections()),
                 paused: queue.is_paused(),
                 backoff: false,
@@ -111,6 +112,7 @@ impl Shard {
             .map(|(job, counts)| JobState {
                 job: job.clone(),
                 waiting: counts.waiting,
+                bytes: counts.bytes,
                 delivered: counts.delivered,
                 bounced: counts.bounced,
                 deferrals: counts.deferrals,

@@ -93,6 +93,8 @@ pub struct QueueState {
     pub name: QueueName,
     pub waiting: u64,
     pub in_flight: u64,
+    /// Bytes of the messages of those who wait or are in flight, each counted for each recipient.
+    pub bytes: u64,
     pub connections: u64,
     pub paused: bool,
     pub backoff: bool,
@@ -110,6 +112,7 @@ pub struct QueueState {
 pub struct JobState {
     pub job: Arc<str>,
     pub waiting: u64,
+    pub bytes: u64,
     pub delivered: u64,
     pub bounced: u64,
     pub deferrals: u64,

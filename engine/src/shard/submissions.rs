@@ -13,6 +13,7 @@ pub type SubmissionKey = u32;
 struct Entry {
     at: Location,
     accepted_at: Wall,
+    size: u32,
     rows: u32,
     job: u32,
     loaded: Option<Rc<Submission>>,
@@ -22,6 +23,8 @@ struct Entry {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JobCounts {
     pub waiting: u64,
+    /// Bytes of the messages of those who wait.
+    pub bytes: u64,
     pub delivered: u64,
     pub bounced: u64,
     pub deferrals: u64,
@@ -57,14 +60,15 @@ pub struct Submissions {
 
 impl Submissions {
     /// Counts `rows` more waiting recipients of the submission at `at`.
-    pub fn admit(&mut self, at: Location, accepted_at: Wall, job: &Arc<str>, rows: u32) -> SubmissionKey {
+    pub fn admit(&mut self, at: Location, accepted_at: Wall, job: &Arc<str>, size: u32, rows: u32) -> SubmissionKey {
         let job = self.jobs.key(job);
         self.jobs.counts[job as usize].waiting += u64::from(rows);
+        self.jobs.counts[job as usize].bytes += u64::from(rows) * u64::from(size);
         if let Some(&key) = self.by_location.get(&at) {
             self.entries[key as usize].rows += rows;
             return key;
         }
-        let entry = Entry { at, accepted_at, rows, job, loaded: None };
+        let entry = Entry { at, accepted_at, size, rows, job, loaded: None };
         let key = match self.free.pop() {
             Some(key) => {
                 self.entries[key as usize] = entry;
@@ -85,6 +89,11 @@ impl Submissions {
 
     pub fn accepted_at(&self, key: SubmissionKey) -> Wall {
         self.entries[key as usize].accepted_at
+    }
+
+    /// Bytes of the message, or the best estimate.
+    pub fn size(&self, key: SubmissionKey) -> u32 {
+        self.entries[key as usize].size
     }
 
     pub fn job(&self, key: SubmissionKey) -> &Arc<str> {
@@ -123,6 +132,7 @@ impl Submissions {
         let entry = &mut self.entries[key as usize];
         let counts = &mut self.jobs.counts[entry.job as usize];
         counts.waiting = counts.waiting.saturating_sub(1);
+        counts.bytes = counts.bytes.saturating_sub(u64::from(entry.size));
         entry.rows -= 1;
         if entry.rows > 0 {
             return None;
@@ -143,15 +153,15 @@ mod tests {
         let mut submissions = Submissions::default();
         let at = Location { segment: 1, offset8: 512 };
         let job: Arc<str> = "spring".into();
-        let key = submissions.admit(at, Wall(5), &job, 2);
-        assert_eq!(submissions.admit(at, Wall(5), &job, 1), key);
+        let key = submissions.admit(at, Wall(5), &job, 100, 2);
+        assert_eq!(submissions.admit(at, Wall(5), &job, 100, 1), key);
         let content = Location { segment: 1, offset8: 600 };
         submissions.load(key, Submission { content, ..Submission::default() });
         assert_eq!(submissions.settled(key), None);
         assert_eq!(submissions.settled(key), None);
         assert_eq!(submissions.jobs().next().unwrap().1.waiting, 1);
         assert_eq!(submissions.settled(key), Some(content));
-        let other = submissions.admit(Location { segment: 2, offset8: 512 }, Wall(6), &job, 1);
+        let other = submissions.admit(Location { segment: 2, offset8: 512 }, Wall(6), &job, 100, 1);
         assert_eq!(other, key, "the slot is used again");
         assert!(submissions.loaded(other).is_none(), "and remembers nothing");
     }

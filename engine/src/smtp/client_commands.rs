@@ -124,6 +124,7 @@ impl Client {
     pub(super) fn write_content(&mut self, content: &[u8]) {
         let Some(i) = self.envelopes.iter().position(|e| e.wants_body && !e.content_written) else { return };
         let chunks = self.uses_chunks();
+        self.envelopes[i].begins = self.taken + self.output.len() as u64;
         let out = self.out();
         if chunks {
             let content = if has_clean_line_ends(content) {

@@ -3,7 +3,9 @@
 use super::client_event::{LocalFailure, Transaction};
 use super::client_options::ClientOptions;
 use super::extensions::Extensions;
+use crate::mail::normalise_domain;
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::io::Write;
 
 /// Longest path that is ever sent: RFC 5321 4.5.3.1.3 allows 256 octets with brackets; UTF-8 may need more.
@@ -44,6 +46,8 @@ pub(super) struct Envelope {
     pub data_written: bool,
     pub wants_body: bool,
     pub content_written: bool,
+    /// Position in the output stream where its content begins.
+    pub begins: u64,
     /// Its last event is out.
     pub finished: bool,
 }
@@ -60,27 +64,21 @@ impl Envelope {
     ) -> Result<(), LocalFailure> {
         self.clear(transaction.token);
         check_content(transaction, offered)?;
-        check_address(&transaction.sender, offered).map_err(|e| match e {
+        let sender = sendable(&transaction.sender, offered).map_err(|e| match e {
             LocalFailure::BadRecipient => LocalFailure::BadSender,
             other => other,
         })?;
+        let dsn = transaction.dsn.as_deref().filter(|_| offered.dsn && !options.ignore_dsn);
+        self.mail(&sender, transaction, offered, dsn.map(|d| (d.ret.as_str(), d.envid.as_str())));
         for (index, address) in (0..=u16::MAX).zip(&transaction.recipients) {
-            let checked = if address.is_empty() {
-                Err(LocalFailure::BadRecipient)
-            } else {
-                check_address(address, offered)
-            };
-            match checked {
-                Ok(()) => self.recipients.push(Named { index, told: false }),
+            match sendable(address, offered) {
+                Ok(address) if !address.is_empty() => {
+                    self.recipients.push(Named { index, told: false });
+                    self.rcpt(&address, dsn.and_then(|d| d.recipients.get(usize::from(index))));
+                }
+                Ok(_) => local.push((index, LocalFailure::BadRecipient)),
                 Err(e) => local.push((index, e)),
             }
-        }
-        let dsn = transaction.dsn.as_deref().filter(|_| offered.dsn && !options.ignore_dsn);
-        self.mail(transaction, offered, dsn.map(|d| (d.ret.as_str(), d.envid.as_str())));
-        for i in 0..self.recipients.len() {
-            let index = usize::from(self.recipients[i].index);
-            let asked = dsn.and_then(|d| d.recipients.get(index));
-            self.rcpt(&transaction.recipients[index], asked);
         }
         Ok(())
     }
@@ -97,10 +95,16 @@ impl Envelope {
         *self = Envelope { token, commands, ends, recipients, ..Envelope::default() };
     }
 
-    fn mail(&mut self, transaction: &Transaction, offered: &Extensions, dsn: Option<(&str, &str)>) {
+    fn mail(
+        &mut self,
+        sender: &str,
+        transaction: &Transaction,
+        offered: &Extensions,
+        dsn: Option<(&str, &str)>,
+    ) {
         let out = &mut self.commands;
         out.extend_from_slice(b"MAIL FROM:<");
-        out.extend_from_slice(transaction.sender.as_bytes());
+        out.extend_from_slice(sender.as_bytes());
         out.push(b'>');
         if offered.size.is_some() && transaction.size > 0 {
             // Writing to a Vec cannot fail.
@@ -162,15 +166,28 @@ fn check_content(transaction: &Transaction, offered: &Extensions) -> Result<(), 
     Ok(())
 }
 
-/// The last guard before the wire (A31): nothing that could end the command or its path.
-fn check_address(address: &str, offered: &Extensions) -> Result<(), LocalFailure> {
+/// The address as it can be sent to this host. The last guard before the wire (A31): nothing that could end the command
+/// or its path. Where SMTPUTF8 is not offered, a domain can still be written in A-labels (RFC 6531 3.2), a local
+/// part cannot (S18).
+fn sendable<'a>(address: &'a str, offered: &Extensions) -> Result<Cow<'a, str>, LocalFailure> {
+    // Nearly every address: nothing in it needs a second look.
+    let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'<' | b'>' | b'\\');
+    if address.len() <= MAX_ADDRESS && address.bytes().all(plain) {
+        return Ok(Cow::Borrowed(address));
+    }
     if address.len() > MAX_ADDRESS || address.chars().any(char::is_control) || ends_path_early(address) {
         return Err(LocalFailure::BadRecipient);
     }
-    if !address.is_ascii() && !offered.smtputf8 {
+    if address.is_ascii() || offered.smtputf8 {
+        return Ok(Cow::Borrowed(address));
+    }
+    let (local, domain) = address.rsplit_once('@').ok_or(LocalFailure::BadRecipient)?;
+    let mut ascii = String::new();
+    if !local.is_ascii() {
         return Err(LocalFailure::NoSmtpUtf8);
     }
-    Ok(())
+    normalise_domain(domain, &mut ascii).map_err(|_| LocalFailure::BadRecipient)?;
+    Ok(Cow::Owned(format!("{local}@{ascii}")))
 }
 
 /// Whether a blank or angle bracket stands outside a quoted local part.

@@ -15,11 +15,13 @@ impl Client {
     }
 
     pub(super) fn fail_at(&mut self, stage: Stage, failure: Failure) {
-        if self.phase == Phase::Closed {
-            return;
+        // Whatever goes wrong with a goodbye changes nothing any more.
+        if matches!(self.phase, Phase::Closed | Phase::Quitting) {
+            return self.close();
         }
         self.suspect(&failure);
-        let securing = stage == Stage::StartTls || matches!(failure, Failure::Tls(_));
+        let secured = self.tls.is_some() && !matches!(failure, Failure::Reply(_));
+        let securing = stage == Stage::StartTls || secured;
         let retry_in_clear =
             securing && self.options.starttls == StartTls::Opportunistic && self.phase != Phase::Ready;
         let content_end =

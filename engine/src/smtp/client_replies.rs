@@ -17,7 +17,7 @@ impl Client {
             return self.fail(failure);
         };
         if front.end > self.taken && code != 421 {
-            return self.fail(Failure::Protocol(ProtocolError::Early(code)));
+            return self.on_early(front, code);
         }
         if code == 421 && front.command != Command::Quit {
             return self.on_421(front);
@@ -30,6 +30,21 @@ impl Client {
             Command::Rset => self.on_rset(code),
             _ => self.on_envelope_reply(front, code),
         }
+    }
+
+    /// A reply to what has not all been sent (S13). A refusal in the middle of the content is the message's all the same;
+    /// the connection is out of step either way.
+    fn on_early(&mut self, front: Expected, code: u16) {
+        let i = self.envelope(front.serial);
+        let failure = Failure::Protocol(ProtocolError::Early(code));
+        let partly =
+            front.command == Command::Content && self.envelopes.get(i).is_some_and(|e| e.begins < self.taken);
+        if partly && code >= 400 {
+            let reply = self.parser.reply();
+            self.finish(i, End::Replied { stage: Stage::Content, reply });
+            return self.fail_at(Stage::Content, failure);
+        }
+        self.fail(failure);
     }
 
     /// The first expected reply has come.

@@ -13,17 +13,22 @@ use std::sync::Arc;
 
 const NOW: Now = Now { mono: Time::from_millis(1000), wall: Wall::from_secs(1_790_000_000) };
 
+/// Recipients and text of a message that arrived.
+type Received = (Vec<String>, Vec<u8>);
+
 /// The receiving end: a session, in clear at first or throughout.
 struct Site {
     session: Session,
     tls: Option<Tls>,
-    received: Vec<(Vec<String>, Vec<u8>)>,
+    received: Vec<Received>,
 }
 
 impl Site {
     fn new(secure: bool) -> Site {
         let options = ServerOptions {
-            relay: Relay::Closed { local_domains: vec!["b.test".into()] },
+            relay: Relay::Closed {
+                to: crate::smtp::server_options::RelayDomains::new(|domain| domain == "b.test"),
+            },
             max_recipients: 3,
             ..ServerOptions::new("mx.b.test")
         };
@@ -97,7 +102,7 @@ struct Told {
 type Mail = (Vec<&'static str>, String);
 
 /// Sends everything, and returns what either side saw. Panics when either side waits for ever.
-fn deliver(manner: Manner, mails: &[Mail]) -> (Told, Vec<(Vec<String>, Vec<u8>)>) {
+fn deliver(manner: Manner, mails: &[Mail]) -> (Told, Vec<Received>) {
     let mut options = ClientOptions::new("me.test");
     options.ignore_pipelining = !manner.pipelining;
     options.pipeline_across_data = manner.across;
@@ -150,13 +155,13 @@ fn react(client: &mut Client, event: Event, mails: &[Mail], waiting: &mut VecDeq
         },
         Event::NeedBody { token } => client.body(NOW, mails[token as usize].1.as_bytes()),
         Event::Recipient { token, index, fate: RecipientFate::Refused(_) } => {
-            told.refused.push((token, index))
+            told.refused.push((token, index));
         }
         Event::Recipient { token, index, fate: RecipientFate::Postponed(_) } => {
-            told.postponed.push((token, index))
+            told.postponed.push((token, index));
         }
         Event::Finished { token, end: End::Replied { reply, .. } } if reply.code == 250 => {
-            told.delivered.push(token)
+            told.delivered.push(token);
         }
         Event::Finished { end: End::AllRefused, .. } | Event::Ready { .. } | Event::Closed => {}
         other => panic!("{other:?}"),

@@ -24,10 +24,16 @@ pub mod undot;
 pub mod verdict;
 
 #[cfg(test)]
+mod client_fault_tests;
+#[cfg(test)]
 mod client_tests;
 #[cfg(test)]
 mod lockstep_tests;
 #[cfg(test)]
+mod server_attack_tests;
+#[cfg(test)]
 mod server_tests;
+#[cfg(test)]
+mod speed_tests;
 #[cfg(test)]
 mod tls_tests;

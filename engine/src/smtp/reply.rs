@@ -227,6 +227,10 @@ fn push_escaped(text: &mut String, bytes: &[u8]) {
         return;
     }
     text.push(' ');
+    // Nearly every reply: nothing to escape.
+    if bytes.len() <= MAX_TEXT - text.len() && bytes.iter().all(|b| matches!(b, b' '..=b'~')) {
+        return text.push_str(&String::from_utf8_lossy(bytes));
+    }
     for &b in bytes {
         let room = MAX_TEXT.saturating_sub(text.len());
         match b {

@@ -4,12 +4,12 @@
 //! with the first commit of the next segment, which lists the segments that count and where each ends.
 
 use super::codec;
-use super::frame::{Key, Kind};
+use super::frame::{COMMIT_LEN, FRAME, Key, Kind};
 use super::header::{DATA_START, SegmentHeader};
 use super::ledger::Ledger;
 use super::record::{Control, Location, OutcomeBatch, SegmentEnd};
 use super::rows::RowsView;
-use super::scan::{Found, Judged, Scan, next_frame, scan};
+use super::scan::{Found, Judged, Scan, scan};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
@@ -159,25 +159,21 @@ impl Run<'_> {
     /// The list of segments at the head of a segment, if that commit is complete.
     fn manifest(&mut self, header: &SegmentHeader) -> Option<Vec<SegmentEnd>> {
         let key = Key::new(header.number, header.nonce);
-        let mut len = DATA_START + (64 << 10);
-        loop {
-            let bytes = self.files.read(header.number, 0, len.min(header.size as usize)).ok()?;
-            match next_frame(&key, &bytes, DATA_START) {
-                Some((DATA_START, frame)) if frame.kind == Kind::Control => {
-                    let found = Found { at: DATA_START, header: frame };
-                    let closed = key.header(&bytes, 0, DATA_START + frame.stride())?;
-                    let closed = closed.kind == Kind::Commit
-                        && key.verify(&bytes, DATA_START + frame.stride(), &closed);
-                    let at = Location { segment: header.number, offset8: (DATA_START / 8) as u32 };
-                    return match codec::decode_control(at, found.payload(&bytes)) {
-                        Ok(Control::Segments { live }) if closed => Some(live),
-                        _ => None,
-                    };
-                }
-                // A long list: its frame is cut off by the end of what was read.
-                _ if bytes.len() == len && len < header.size as usize => len = header.size as usize,
-                _ => return None,
-            }
+        let at = Location { segment: header.number, offset8: (DATA_START / 8) as u32 };
+        let mut bytes = self.files.read(header.number, 0, DATA_START + (64 << 10)).ok()?;
+        let closing = DATA_START + key.stride(bytes.get(DATA_START..)?, DATA_START)?;
+        let end = closing + FRAME + COMMIT_LEN;
+        if bytes.len() < end && end <= header.size as usize {
+            bytes = self.files.read(header.number, 0, end).ok()?;
+        }
+        let intact = |at| key.header(&bytes, 0, at).filter(|frame| key.verify(&bytes, at, frame));
+        let found = Found { at: DATA_START, header: intact(DATA_START)? };
+        if found.header.kind != Kind::Control || intact(closing)?.kind != Kind::Commit {
+            return None;
+        }
+        match codec::decode_control(at, found.payload(&bytes)) {
+            Ok(Control::Segments { live }) => Some(live),
+            _ => None,
         }
     }
 

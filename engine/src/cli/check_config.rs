@@ -1,0 +1,139 @@
+//! `check-config`: everything that is wrong with a configuration, and everything in it that is not in effect.
+
+use super::args::Cli;
+use super::{FAILED, UNUSABLE, complain, print};
+use crate::daemon::accounting_config::stream_options;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use vmta_config::{Diagnostic, Files, OsFiles, load};
+
+/// What a check found.
+struct Checked {
+    diagnostics: Vec<Diagnostic>,
+    /// Faults that only show when the configuration is put to work.
+    faults: Vec<String>,
+    notes: Vec<String>,
+    vmtas: usize,
+    pools: usize,
+}
+
+impl Checked {
+    fn is_good(&self) -> bool {
+        self.faults.is_empty() && !self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+}
+
+/// Checks the file at `path`: exit status 0 when it loads, 1 when it does not, 2 when it cannot be read.
+pub fn check_config(cli: &Cli, path: &Path, lenient: bool) -> ExitCode {
+    if let Err(e) = OsFiles.read(&path.to_string_lossy()) {
+        complain(cli.json, &format!("configuration {}: {e}", path.display()));
+        return ExitCode::from(UNUSABLE);
+    }
+    let checked = check(path, &OsFiles, lenient);
+    print(&if cli.json { as_json(path, &checked) } else { as_text(path, &checked) });
+    if checked.is_good() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+}
+
+fn check(path: &Path, files: &dyn Files, lenient: bool) -> Checked {
+    let loaded = load(&path.to_string_lossy(), files, lenient);
+    let mut checked = Checked {
+        diagnostics: loaded.diagnostics,
+        faults: Vec::new(),
+        notes: Vec::new(),
+        vmtas: 0,
+        pools: 0,
+    };
+    if let Some(config) = loaded.config {
+        checked.notes.extend(config.notes().iter().map(ToString::to_string));
+        let accounting = stream_options(&config, Path::new(""), TimeZone::UTC, &mut checked.notes);
+        checked.faults.extend(accounting.err().map(|e| e.to_string()));
+        checked.vmtas = config.virtual_mtas().len();
+        checked.pools = config.pools().len();
+    }
+    checked
+}
+
+fn as_text(path: &Path, checked: &Checked) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    for diagnostic in &checked.diagnostics {
+        let _ = writeln!(text, "{diagnostic}\n");
+    }
+    for fault in &checked.faults {
+        let _ = writeln!(text, "error: {fault}\n");
+    }
+    for note in &checked.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    let errors = checked.faults.len() + checked.diagnostics.iter().filter(|d| d.is_error()).count();
+    let path = path.display();
+    let _ = if checked.is_good() {
+        let (vmtas, pools) = (checked.vmtas, checked.pools);
+        writeln!(text, "{path}: good ({vmtas} virtual MTAs, {pools} pools)")
+    } else {
+        writeln!(text, "{path}: {errors} error(s); the engine does not start with it")
+    };
+    text
+}
+
+fn as_json(path: &Path, checked: &Checked) -> String {
+    let diagnostic = |d: &Diagnostic| {
+        json!({
+            "severity": if d.is_error() { "error" } else { "warning" },
+            "message": d.message,
+            "file": d.origin.as_ref().map(|o| o.file.to_string()),
+            "line": d.origin.as_ref().map(|o| o.line),
+            "column": d.column,
+            "help": d.help,
+        })
+    };
+    let fault = |message: &String| json!({ "severity": "error", "message": message });
+    let diagnostics: Vec<Value> =
+        checked.diagnostics.iter().map(diagnostic).chain(checked.faults.iter().map(fault)).collect();
+    let all = json!({
+        "file": path.to_string_lossy(),
+        "good": checked.is_good(),
+        "diagnostics": diagnostics,
+        "notes": checked.notes,
+    });
+    format!("{all:#}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vmta_config::MemoryFiles;
+
+    fn checked(text: &str) -> Checked {
+        let text = format!("log-file /l\n<spool /s>\n</spool>\n{text}");
+        check(Path::new("config"), &MemoryFiles::new([("config", text)]), false)
+    }
+
+    #[test]
+    fn a_good_configuration() {
+        let checked = checked("<virtual-mta a>\n</virtual-mta>\n");
+        assert_eq!(as_text(Path::new("config"), &checked), "config: good (1 virtual MTAs, 0 pools)\n");
+        let json: Value = serde_json::from_str(&as_json(Path::new("config"), &checked)).unwrap();
+        assert_eq!(json["good"], true);
+    }
+
+    #[test]
+    fn faults_of_the_language_and_of_its_use_have_their_place() {
+        let broken = checked("max-smtp-uot 3\n");
+        let text = as_text(Path::new("config"), &broken);
+        assert!(
+            text.contains("config:4:1")
+                && text.ends_with("config: 1 error(s); the engine does not start with it\n"),
+            "{text}"
+        );
+        let json: Value = serde_json::from_str(&as_json(Path::new("config"), &broken)).unwrap();
+        assert_eq!((&json["good"], &json["diagnostics"][0]["line"]), (&json!(false), &json!(4)));
+        let unusable = checked("<acct-file /x.csv>\n records tq\n record-fields tq rcpt\n</acct-file>\n");
+        let text = as_text(Path::new("config"), &unusable);
+        assert!(text.contains("error: config:4: <acct-file /x.csv>: record-fields tq: "), "{text}");
+        assert!(!unusable.is_good());
+    }
+}
