@@ -74,14 +74,14 @@ struct Stage {
 fn demonstrate(demo: &Demo, json: bool) -> Result<Outcome, DemoError> {
     let mut stage = Stage::set(demo)?;
     let begun = stage.hand_in()?;
-    let (ended, Watch { import, rows, .. }) = stage.watch(begun);
+    let (ended, Watch { import, .. }) = stage.watch(begun);
     let took = begun.elapsed();
     let Stage { ground, site, engine, written, view } = stage;
     // First the engine, so that what is under way comes to its end at the providers.
     engine.stop();
     let stats = site.stop();
     let lines = demo_accounting::count(&ground.path("accounting")).map_err(failed("accounting files"))?;
-    let end = demo_end::End { ground: &ground, ended, took, written: &written, import, lines, stats, rows };
+    let end = demo_end::End { ground: &ground, ended, took, written: &written, import, lines, stats };
     let (summary, outcome) = end.tell();
     view.finish(&summary, json);
     Ok(outcome)
