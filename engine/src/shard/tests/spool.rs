@@ -132,6 +132,7 @@ impl Spool {
             rows.push(AdmitRow { index: index as u16, attempts: 0, queue: queue as u32 });
         }
         Admit {
+            size: 1000,
             submission: places[1].at,
             accepted_at,
             start_at: mail.start_at,
