@@ -17,8 +17,8 @@ use crate::shard::{Found, QueuePattern, QueueState, Selection, ShardReply, Shard
 use crate::spool::record::{Control, Draft, Group};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// Recipients that `why` shows at most.

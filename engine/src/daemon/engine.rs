@@ -338,7 +338,9 @@ fn listen(
                     listening.extend(bound.addresses());
                     serving.extend(submission::start(bound, intake, clients, stopping));
                 }
-                Err(e) => tracing::warn!("no smtp-listener is given, and the default one is not to be had: {e}"),
+                Err(e) => {
+                    tracing::warn!("no smtp-listener is given, and the default one is not to be had: {e}")
+                }
             }
         }
         for listener in config.listeners() {

@@ -150,7 +150,8 @@ pub async fn bind(listener: &SmtpListener) -> io::Result<Bound> {
 /// The listener of a configuration that names none.
 pub async fn bind_default() -> io::Result<Bound> {
     let address = SocketAddr::from(([0, 0, 0, 0], 25));
-    let listener = TcpListener::bind(address).await.map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))?;
+    let listener =
+        TcpListener::bind(address).await.map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))?;
     Ok(Bound { listeners: vec![listener], source: None })
 }
 

@@ -266,7 +266,8 @@ impl Shard {
 
     fn admit(&mut self, now: Now, admit: Admit) {
         let rows = admit.rows.len() as u32;
-        let submission = self.submissions.admit(admit.submission, admit.accepted_at, &admit.job, admit.size, rows);
+        let submission =
+            self.submissions.admit(admit.submission, admit.accepted_at, &admit.job, admit.size, rows);
         if let Some((at, bytes)) = admit.content {
             self.keep_content(now, at, &bytes);
         }
