@@ -94,7 +94,7 @@ impl Stage {
         log_to_file(&ground.path("log")).map_err(failed("log"))?;
         let site = start_site().map_err(DemoError::Site)?;
         let config = ground.configure(|domain| site.addr(domain)).map_err(failed("configuration"))?;
-        let engine = Engine::start(read(&config)?, &Overrides::default())?;
+        let engine = Engine::start(&read(&config)?, &Overrides::default())?;
         let view = DemoView::new();
         view.note(&format!("Directory: {}", ground.path("").display()));
         let campaign = ground.path(&format!("{}.campaign", demo_campaign::NAME));

@@ -84,7 +84,7 @@ fn run(cli: &Cli) -> ExitCode {
         complain(cli.json, &why);
         return ExitCode::from(1);
     }
-    let engine = match Engine::start(config, &Overrides { control_socket: cli.control.clone() }) {
+    let engine = match Engine::start(&config, &Overrides { control_socket: cli.control.clone() }) {
         Ok(engine) => engine,
         Err(e) => return not_started(&e),
     };

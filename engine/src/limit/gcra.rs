@@ -7,7 +7,7 @@
 //! into one window, then `(n1 + .. + n(k-1)) * interval <= per + tolerance`, so the window holds at most
 //! `(per + tolerance) / interval + nk` recipients. With a largest grant of N, and
 //!
-//! - `interval = per * (1 + e) / (count - (N - 1))` and `tolerance <= e * per`, e = 0.5 %,
+//! - `interval = per * (1 + e) / (count - (N - 1))` and `tolerance <= e * per`, e = 1 %,
 //!
 //! that is at most `count + 1`. N is held to 1/64 of the count, so it costs 1.6 % of the rate at most, and nothing
 //! where N is one. The tolerance lets a late question catch up: 2 ms of lateness (or half an interval, for slow rates)
@@ -17,8 +17,8 @@ use crate::base::Time;
 use std::fmt;
 use std::time::Duration;
 
-/// The margin e as a divisor: 1/200.
-const MARGIN: u64 = 200;
+/// The margin e as a divisor: 1/100.
+const MARGIN: u64 = 100;
 /// Lateness of timers that must not cost anything.
 const LATENESS_NS: u64 = 2_000_000;
 
