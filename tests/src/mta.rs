@@ -168,38 +168,40 @@ fn postfix(master: &Path, dir: &Path, addr: SocketAddr, tls: bool) -> io::Result
         format!(
             "compatibility_level = 3.6\nqueue_directory = {at}/queue\ndata_directory = {at}/data\n\
              maillog_file = {at}/log/log\nmaillog_file_prefixes = {at}\nmyhostname = postfix.example\n\
-             mydestination =\nmynetworks = 127.0.0.0/8\ninet_interfaces = {ip}\ninet_protocols = ipv4\n\
+             mydestination =\nmynetworks = 127.0.0.0/8\ninet_interfaces = loopback-only\ninet_protocols = ipv4\n\
              alias_maps =\nalias_database =\nlocal_recipient_maps =\nnotify_classes =\n\
              virtual_mailbox_domains = postfix.example\nvirtual_mailbox_base = {at}/mail\n\
              virtual_mailbox_maps = static:all/\nvirtual_uid_maps = static:{NOBODY}\n\
              virtual_gid_maps = static:{NOBODY}\nsmtputf8_enable = yes\n\
-             smtpd_forbid_bare_newline = yes\nsmtpd_forbid_unauth_pipelining = yes\n{tls}",
-            ip = addr.ip()
+             smtpd_forbid_bare_newline = yes\nsmtpd_forbid_unauth_pipelining = yes\n{tls}"
         ),
     )?;
     let mut services = format!("{addr} inet n - n - - smtpd\n");
-    for (name, kind, limit, program) in [
-        ("cleanup", "unix", "0", "cleanup"),
-        ("qmgr", "unix", "1", "qmgr"),
-        ("tlsmgr", "unix", "1", "tlsmgr"),
-        ("rewrite", "unix", "-", "trivial-rewrite"),
-        ("bounce", "unix", "0", "bounce"),
-        ("defer", "unix", "0", "bounce"),
-        ("trace", "unix", "0", "bounce"),
-        ("proxymap", "unix", "-", "proxymap"),
-        ("error", "unix", "-", "error"),
-        ("retry", "unix", "-", "error"),
-        ("anvil", "unix", "1", "anvil"),
-        ("postlog", "unix-dgram", "1", "postlogd"),
+    // Whether its socket is private, the greatest number of processes, the program.
+    for (name, kind, private, limit, program) in [
+        ("cleanup", "unix", "n", "0", "cleanup"),
+        ("qmgr", "unix", "n", "1", "qmgr"),
+        ("tlsmgr", "unix", "y", "1", "tlsmgr"),
+        ("rewrite", "unix", "y", "-", "trivial-rewrite"),
+        ("bounce", "unix", "y", "0", "bounce"),
+        ("defer", "unix", "y", "0", "bounce"),
+        ("trace", "unix", "y", "0", "bounce"),
+        ("proxymap", "unix", "y", "-", "proxymap"),
+        ("error", "unix", "y", "-", "error"),
+        ("retry", "unix", "y", "-", "error"),
+        ("anvil", "unix", "y", "1", "anvil"),
+        ("postlog", "unix-dgram", "n", "1", "postlogd"),
     ] {
-        services.push_str(&format!("{name} {kind} n - n - {limit} {program}\n"));
+        services.push_str(&format!("{name} {kind} {private} - n - {limit} {program}\n"));
     }
-    services.push_str("virtual unix - n n - - virtual\n");
+    services.push_str("virtual unix y n n - - virtual\n");
     fs::write(etc.join("master.cf"), services)?;
     // Makes the queue's directories.
     let check = Command::new("/usr/sbin/postfix").arg("-c").arg(&etc).arg("check").output()?;
     if !check.status.success() {
-        return Err(io::Error::other(String::from_utf8_lossy(&check.stderr).into_owned()));
+        let told = fs::read_to_string(dir.join("log/log")).unwrap_or_default();
+        let told = format!("postfix check: {told}{}", String::from_utf8_lossy(&check.stderr));
+        return Err(io::Error::other(told));
     }
     let mut command = Command::new(master);
     command.arg("-c").arg(etc).arg("-d");

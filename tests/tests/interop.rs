@@ -17,7 +17,7 @@ const ROWS: u64 = 50;
 /// Messages relayed, with two recipients each; one more has an address that is not ASCII.
 const RELAYED: u64 = 4;
 const STORED: usize = (ROWS + RELAYED * 2 + 1) as usize;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Everything that goes wrong on the way if anything does: lines that begin with dots or `From `, lines longer than
 /// SMTP allows, letters beyond ASCII.
@@ -165,13 +165,14 @@ fn check_relayed(raw: &[u8], message: &Message, n: u64, seen: &mut u64) {
     *seen += 1;
 }
 
-/// What the server itself says about TLS in the Received field it has added.
+/// How many messages came through TLS by what the server itself says in the Received field it has added: the engine
+/// has its mail in clear, so its own field says nothing of it.
 fn received_through_tls(mta: &Mta) -> usize {
     let stored = mta.stored().expect("a maildir");
     let through_tls = |raw: &&Vec<u8>| {
-        let message = MessageParser::default().parse(raw.as_slice()).expect("a message");
-        let field = message.header_raw("Received").unwrap_or("").to_string();
-        field.contains("using TLSv1.3") || field.contains("(TLS1.3)")
+        let text = String::from_utf8_lossy(raw);
+        let head = text.split_once("\n\n").map_or("", |t| t.0);
+        head.contains("using TLSv1.3") || head.contains("(TLS1.3)")
     };
     stored.iter().filter(through_tls).count()
 }
