@@ -71,13 +71,16 @@ impl Drop for Running {
 
 fn sink() -> io::Result<(Running, SocketAddr)> {
     let addr = TcpListener::bind(("127.0.78.1", 0))?.local_addr()?;
+    // Run by root it wants to be told whom else to be.
+    let user = if rustix::process::geteuid().is_root() { &["-u", "nobody"][..] } else { &[] };
     let child = Command::new("smtp-sink")
+        .args(user)
         .args(["-h", "sink.example", &addr.to_string(), "1000"])
         .stdin(Stdio::null())
         .spawn()
         .map_err(|e| io::Error::new(e.kind(), format!("smtp-sink (of the package postfix): {e}")))?;
     let sink = Running(child);
-    match until(PATIENCE, || TcpStream::connect(addr).ok()) {
+    match until(Duration::from_secs(10), || TcpStream::connect(addr).ok()) {
         Ok(_) => Ok((sink, addr)),
         Err(waited) => Err(io::Error::other(format!("smtp-sink silent after {waited:?}"))),
     }
