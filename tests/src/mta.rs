@@ -98,9 +98,7 @@ impl Mta {
         let mta = Mta { child, dir, kind, addr, domain };
         match until(PATIENCE, || Peer::connect(addr).ok()) {
             Ok(mut peer) => peer.say("QUIT").map(|_| Some(mta)),
-            Err(waited) => {
-                Err(io::Error::other(format!("{kind:?} silent after {waited:?}\n{}", mta.log())))
-            }
+            Err(waited) => Err(io::Error::other(format!("{kind:?} silent after {waited:?}\n{}", mta.log()))),
         }
     }
 
@@ -212,7 +210,9 @@ fn exim(program: &Path, dir: &Path, addr: SocketAddr, tls: bool) -> io::Result<C
     let at = dir.display();
     let tls = match tls {
         true => {
-            format!("tls_advertise_hosts = *\ntls_certificate = {at}/certificate\ntls_privatekey = {at}/key\n")
+            format!(
+                "tls_advertise_hosts = *\ntls_certificate = {at}/certificate\ntls_privatekey = {at}/key\n"
+            )
         }
         false => "tls_advertise_hosts =\n".to_string(),
     };

@@ -138,7 +138,7 @@ impl Checker {
             "fdatasync" => {
                 let syncing = Stage::Syncing { thread: by.into() };
                 let advanced = self.advance(|_, stage| (*stage == syncing).then_some(Stage::Durable));
-                self.proof.syncs += u64::from(descriptor.contains("/spool/"));
+                self.proof.syncs += u64::from(path(descriptor).contains("/spool/"));
                 self.proof.commits += u64::from(advanced > 0);
             }
             "recvfrom" | "read" if descriptor.starts_with(&self.intake) => {
@@ -189,10 +189,23 @@ fn descriptor(arguments: &str) -> &str {
     &rest[..end.unwrap_or(rest.len().saturating_sub(1))]
 }
 
-/// The bytes of the first quoted string, each `\xHH`.
+/// A file's path, which `-xx` writes as `\xHH` too.
+fn path(descriptor: &str) -> String {
+    if descriptor.starts_with('/') {
+        descriptor.into()
+    } else {
+        String::from_utf8_lossy(&unhex(descriptor)).into()
+    }
+}
+
+/// The bytes of the first quoted string.
 fn bytes(arguments: &str) -> Vec<u8> {
-    let quoted = arguments.split('"').nth(1).unwrap_or("");
-    quoted.split("\\x").skip(1).filter_map(|h| u8::from_str_radix(h.get(..2)?, 16).ok()).collect()
+    unhex(arguments.split('"').nth(1).unwrap_or(""))
+}
+
+/// What is written as `\xHH`.
+fn unhex(text: &str) -> Vec<u8> {
+    text.split("\\x").skip(1).filter_map(|h| u8::from_str_radix(h.get(..2)?, 16).ok()).collect()
 }
 
 fn contains(buffer: &[u8], part: &[u8]) -> bool {
@@ -217,14 +230,18 @@ mod tests {
     /// A message's way through the engine, one line a call.
     fn way() -> Vec<String> {
         let socket = "9<TCP:[127.0.77.1:2525->127.0.0.1:9]>";
+        let file = format!("7<{}>", hex("/x/spool/1"));
         let message = hex("Message-Id: <1@x>\r\n\r\nbody\r\n.\r\n");
         vec![
             format!("11 recvfrom({socket}, \"{message}\", 8192, 0, NULL, NULL) = 30"),
-            format!("12 pwrite64(7</x/spool/1>, \"{}\", 4096, 0 <unfinished ...>", hex("..<1@x>..")),
+            format!("12 pwrite64({file}, \"{}\", 4096, 0 <unfinished ...>", hex("..<1@x>..")),
             "12 <... pwrite64 resumed>) = 4096".to_string(),
-            "12 fdatasync(7</x/spool/1> <unfinished ...>".to_string(),
+            format!("12 fdatasync({file} <unfinished ...>"),
             "12 <... fdatasync resumed>) = 0".to_string(),
-            format!("11 sendto({socket}, \"{}\", 40, 0, NULL, 0) = 40", hex("250 2.6.0 message received (1)\r\n")),
+            format!(
+                "11 sendto({socket}, \"{}\", 40, 0, NULL, 0) = 40",
+                hex("250 2.6.0 message received (1)\r\n")
+            ),
         ]
     }
 

@@ -76,9 +76,7 @@ fn relay(ground: &Ground, mta: &Mta) {
              Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n{body}"
         );
         let (mail, recipients) = match n {
-            RELAYED => {
-                ("<a@peer.example> BODY=8BITMIME SMTPUTF8", vec![format!("grüße.{n}@{}", mta.domain)])
-            }
+            RELAYED => ("<a@peer.example> BODY=8BITMIME SMTPUTF8", vec![format!("grüße.{n}@{}", mta.domain)]),
             _ => (
                 "<a@peer.example> BODY=8BITMIME",
                 ["one", "two"].map(|name| format!("{name}.{n}@{}", mta.domain)).to_vec(),
@@ -188,6 +186,17 @@ fn converse(kind: Kind, tls: bool, directives: &str) {
         assert!(line["dsnStatus"].starts_with("2.") && line["dsnDiag"].contains("250"), "{line:?}");
     }
     assert_eq!(received_through_tls(&mta), if tls { STORED } else { 0 });
+    if kind == Kind::Exim {
+        // Exim notes with a K what came by BDAT.
+        let by_bdat = mta.log().lines().filter(|l| l.contains(" <= ") && l.contains(" K ")).count();
+        let messages = (ROWS + RELAYED + 1) as usize;
+        assert_eq!(
+            by_bdat,
+            if directives.contains("prefer-chunking") { messages } else { 0 },
+            "{}",
+            mta.log()
+        );
+    }
     eprintln!("{kind:?}, tls {tls}, {directives:?}: {} delivered, {STORED} stored", delivered.len());
 }
 

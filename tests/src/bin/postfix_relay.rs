@@ -120,7 +120,11 @@ fn source(plan: &Plan, to: SocketAddr) -> io::Result<Duration> {
         .args(["-l", &SIZE.to_string(), "-M", "source.example", "-f", "a@source.example"])
         .args(["-t", "to@sink.example", &to.to_string()])
         .status()?;
-    if status.success() { Ok(begun.elapsed()) } else { Err(io::Error::other(format!("smtp-source: {status}"))) }
+    if status.success() {
+        Ok(begun.elapsed())
+    } else {
+        Err(io::Error::other(format!("smtp-source: {status}")))
+    }
 }
 
 fn run(plan: &Plan) -> io::Result<bool> {
@@ -149,8 +153,14 @@ fn run(plan: &Plan) -> io::Result<bool> {
     let delivered = per_recipient(&lines, "d");
     let once = delivered.values().filter(|n| **n == 1).count() as u64;
     println!("load of the machine: {}", fs::read_to_string("/proc/loadavg")?.trim_end());
-    println!("sessions {}, messages {}, {SIZE} octets each, back end {back_end}", plan.sessions, plan.messages);
-    println!("accepted: all in {accepted:.2?}, {:.0} a second", plan.messages as f64 / accepted.as_secs_f64());
+    println!(
+        "sessions {}, messages {}, {SIZE} octets each, back end {back_end}",
+        plan.sessions, plan.messages
+    );
+    println!(
+        "accepted: all in {accepted:.2?}, {:.0} a second",
+        plan.messages as f64 / accepted.as_secs_f64()
+    );
     println!(
         "delivered: {once} exactly once, {} in all, after {whole:.2?}, {:.0} a second",
         delivered.len(),
