@@ -6,4 +6,7 @@ pub mod campaign;
 pub mod crash;
 pub mod engine;
 pub mod ground;
+pub mod mta;
+pub mod peer;
+pub mod trace;
 pub mod wait;

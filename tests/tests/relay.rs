@@ -2,13 +2,12 @@
 //! both storage back ends and where io_uring is refused.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use bench::site::{DoorConfig, LedgerMode, Persona, Site, SiteConfig};
 use bench::source::{self, Load, SourceConfig};
 use tests::ground::{Ground, programs};
+use tests::peer::Peer;
 use tests::wait::until;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -77,35 +76,6 @@ fn where_io_uring_is_refused_it_falls_back_by_itself() {
     assert_eq!(relay("auto", true, 500), "blocking");
 }
 
-/// A peer on the wire, for what a well-behaved source never says.
-struct Peer(BufReader<TcpStream>);
-
-impl Peer {
-    fn connect(ground: &Ground) -> Peer {
-        let stream = TcpStream::connect(ground.listen).expect("the engine listens");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
-        let mut peer = Peer(BufReader::new(stream));
-        assert!(peer.reply().starts_with("220 "));
-        peer
-    }
-
-    fn reply(&mut self) -> String {
-        let mut line = String::new();
-        loop {
-            line.clear();
-            self.0.read_line(&mut line).expect("a reply");
-            if line.get(3..4) != Some("-") {
-                return line.trim_end().to_string();
-            }
-        }
-    }
-
-    fn say(&mut self, line: &str) -> String {
-        self.0.get_mut().write_all(format!("{line}\r\n").as_bytes()).expect("the engine reads");
-        self.reply()
-    }
-}
-
 #[test]
 fn the_envelope_headers_are_obeyed_and_do_not_go_out() {
     let doors = vec![DoorConfig::new("site", Persona::Fast)];
@@ -115,13 +85,13 @@ fn the_envelope_headers_are_obeyed_and_do_not_go_out() {
     ground.vmta("special", [127, 0, 89, 1].into()).route("site.example", site.addr("site"), "");
     let engine = ground.start().expect("the engine starts");
 
-    let mut peer = Peer::connect(&ground);
+    let mut peer = Peer::connect(ground.listen).expect("the engine greets");
     for line in ["EHLO peer.example", "MAIL FROM:<a@peer.example>", "RCPT TO:<b@site.example>"] {
-        assert!(peer.say(line).starts_with("250 "), "{line}");
+        assert!(peer.say(line).expect("a reply").starts_with("250 "), "{line}");
     }
-    assert!(peer.say("DATA").starts_with("354 "));
+    assert!(peer.say("DATA").expect("a reply").starts_with("354 "));
     let message = "x-virtual-mta: special\r\nx-job: spring\r\nx-envid: e-1\r\nSubject: s\r\n\r\n..body\r\n.";
-    assert!(peer.say(message).starts_with("250 2."));
+    assert!(peer.say(message).expect("a reply").starts_with("250 2."));
     until(PATIENCE, || (site.stats().recipients() == 1).then_some(())).expect("it is delivered");
     engine.wait_until_empty(PATIENCE);
     engine.stop().expect("it can be waited for");

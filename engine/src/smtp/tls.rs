@@ -16,6 +16,7 @@ use rustls::{
 };
 use rustls::{HandshakeKind, RootCertStore, ServerConfig, ServerConnection, SignatureScheme};
 use std::io::{Read, Write};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -92,6 +93,19 @@ pub fn provider() -> CryptoProvider {
     }
 }
 
+/// What the certificate of `host` should carry: its name, or the address where it is an address literal
+/// (RFC 5321 4.1.3), as in `smtp-hosts [192.0.2.1]`.
+fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
+    let unnamed = || TlsError::Name(host.to_owned());
+    if let Some(literal) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        let tagged = literal.get(..5).is_some_and(|tag| tag.eq_ignore_ascii_case("IPv6:"));
+        let ip: IpAddr = literal[if tagged { 5 } else { 0 }..].parse().map_err(|_| unnamed())?;
+        return Ok(ip.into());
+    }
+    let host = host.strip_suffix('.').unwrap_or(host);
+    ServerName::try_from(host.to_owned()).map_err(|_| unnamed())
+}
+
 /// One end of a TLS connection.
 #[derive(Debug)]
 pub struct Tls {
@@ -103,8 +117,7 @@ impl Tls {
     /// The client's end; `host` is the name the certificate should carry.
     pub fn client(config: &Arc<TlsClientConfig>, host: &str, wall: Wall) -> Result<Tls, TlsError> {
         config.clock.0.store(wall.as_secs(), Ordering::Relaxed);
-        let host = host.strip_suffix('.').unwrap_or(host);
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))?;
+        let name = server_name(host)?;
         let mut connection = ClientConnection::new(config.rustls.clone(), name.clone())?;
         connection.set_buffer_limit(None);
         Ok(Tls { connection: connection.into(), client: Some((config.clone(), name)) })

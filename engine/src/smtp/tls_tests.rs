@@ -233,6 +233,17 @@ fn s22_certificates() {
 }
 
 #[test]
+fn hosts_are_named_by_name_or_by_address_literal() {
+    let tls = trusting(None);
+    for host in ["mx.example", "mx.example.", "192.0.2.1", "[192.0.2.1]", "[IPv6:2001:db8::1]", "[2001:db8::1]"] {
+        assert!(Tls::client(&tls, host, NOW.wall).is_ok(), "{host}");
+    }
+    for host in ["", "[]", "[mx.example]", "[IPv6:]", "[192.0.2.1", "a b"] {
+        assert!(Tls::client(&tls, host, NOW.wall).is_err(), "{host}");
+    }
+}
+
+#[test]
 fn s23_bytes_behind_the_reply_to_starttls() {
     let mut client = asking(StartTls::Opportunistic, trusting(None));
     client.handle_bytes(NOW, b"220 go\r\n250-mx\r\n250 AUTH PLAIN\r\n");
