@@ -96,7 +96,7 @@ impl Engine {
         let (storage, recovered) = Storage::open(&spool, &storage_options(config))?;
         let accounting = Arc::new(Accounting::start(accounting, SpoolLog::new(storage.clone()))?);
         let control = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(CONTROL_THREADS)
+            .worker_threads((cores() / 2).max(1))
             .thread_name("control")
             .enable_all()
             .build()?;
@@ -211,9 +211,6 @@ impl Engine {
     }
 }
 
-/// SMTP sessions, DNS and control requests share these.
-const CONTROL_THREADS: usize = 2;
-
 fn spool_directory(config: &Config) -> Result<PathBuf, BootError> {
     match config.spools() {
         [] => Err(BootError::NoSpool),
@@ -244,9 +241,12 @@ fn storage_options(config: &Config) -> StorageOptions {
     }
 }
 
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn shard_count(config: &Config) -> usize {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    config.global().threads.map_or(cores, |n| n.max(1) as usize)
+    config.global().threads.map_or_else(cores, |n| n.max(1) as usize)
 }
 
 /// What every reactor is started with.

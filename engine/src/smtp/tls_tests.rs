@@ -235,7 +235,9 @@ fn s22_certificates() {
 #[test]
 fn hosts_are_named_by_name_or_by_address_literal() {
     let tls = trusting(None);
-    for host in ["mx.example", "mx.example.", "192.0.2.1", "[192.0.2.1]", "[IPv6:2001:db8::1]", "[2001:db8::1]"] {
+    for host in
+        ["mx.example", "mx.example.", "192.0.2.1", "[192.0.2.1]", "[IPv6:2001:db8::1]", "[2001:db8::1]"]
+    {
         assert!(Tls::client(&tls, host, NOW.wall).is_ok(), "{host}");
     }
     for host in ["", "[]", "[mx.example]", "[IPv6:]", "[192.0.2.1", "a b"] {
