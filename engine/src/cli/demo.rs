@@ -126,6 +126,10 @@ impl DemoView {
 
     /// Takes the bars away and prints the summary.
     pub fn finish(self, summary: &DemoSummary, json: bool) {
+        // Before anything else is written: bars that are still there are drawn once more when they are dropped.
+        for bar in &self.bars {
+            bar.finish_and_clear();
+        }
         // As above.
         let _ = self.screen.clear();
         print(&if json { summary.json() } else { summary.text() });
@@ -160,10 +164,10 @@ fn plain_line(all: &ProviderRow, elapsed: Duration) -> String {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SummaryRow {
     pub row: ProviderRow,
-    /// The provider's limits, in words: `5 conn, 100/s`.
-    pub limits: String,
-    /// Most connections at a time, as the provider counted.
-    pub most_connections: u64,
+    /// Most connections at a time from one source address, as the provider counted, and the limit.
+    pub connections: (u64, u64),
+    /// Most attempts from one source address in any window of one second, as the provider counted, and the limit.
+    pub peak: (u64, u64),
     /// Time from the first to the last delivery.
     pub took: Duration,
 }
@@ -189,17 +193,18 @@ impl DemoSummary {
             ("sent", Side::Right),
             ("deferred", Side::Right),
             ("bounced", Side::Right),
-            ("conn", Side::Right),
             ("msg/s", Side::Right),
-            ("limits", Side::Left),
+            ("conn.", Side::Right),
+            ("peak/s", Side::Right),
         ];
         let mut table = table(&columns, None);
         for row in &self.rows {
-            table.add_row(cells(&row.row, row.took, &row.most_connections.to_string(), &row.limits));
+            let of = |(most, limit)| format!("{most} of {limit}");
+            table.add_row(cells(&row.row, row.took, of(row.connections), of(row.peak)));
         }
         let rows: Vec<ProviderRow> = self.rows.iter().map(|r| r.row.clone()).collect();
         let all = ProviderRow::sum(&rows);
-        table.add_row(cells(&all, self.took, "", ""));
+        table.add_row(cells(&all, self.took, String::new(), String::new()));
         let mut text = format!("\n{}\n\n", table.trim_fmt());
         let verb = if self.interrupted { "Interrupted after" } else { "Finished in" };
         text += &format!(
@@ -231,20 +236,22 @@ impl DemoSummary {
 }
 
 fn row_json(row: &SummaryRow) -> serde_json::Value {
-    let SummaryRow { row, limits, most_connections, took } = row;
+    let SummaryRow { row, connections, peak, took } = row;
     json!({
         "provider": row.name,
         "recipients": row.total,
         "sent": row.sent,
         "deferred": row.deferred,
         "bounced": row.bounced,
-        "limits": limits,
-        "most_connections": most_connections,
+        "most_connections": connections.0,
+        "max_smtp_out": connections.1,
+        "most_in_a_second": peak.0,
+        "max_msg_rate": peak.1,
         "seconds": took.as_secs_f64(),
     })
 }
 
-fn cells(row: &ProviderRow, took: Duration, connections: &str, limits: &str) -> [String; 8] {
+fn cells(row: &ProviderRow, took: Duration, connections: String, peak: String) -> [String; 8] {
     let rate = row.sent as f64 / took.as_secs_f64().max(0.001);
     [
         row.name.clone(),
@@ -252,8 +259,8 @@ fn cells(row: &ProviderRow, took: Duration, connections: &str, limits: &str) -> 
         grouped(row.sent),
         grouped(row.deferred),
         grouped(row.bounced),
-        connections.to_owned(),
         grouped(rate.round() as u64),
-        limits.to_owned(),
+        connections,
+        peak,
     ]
 }

@@ -13,6 +13,8 @@ pub struct Lines {
     pub bounced: u64,
     /// Attempts of recipients that were put off (`t`) and of queues that could not be tried (`tq`).
     pub transient: u64,
+    /// Deliveries, bounces and put-off attempts of recipients, by domain.
+    pub domains: HashMap<String, [u64; 3]>,
     /// Bounces by category, the most frequent first.
     pub categories: Vec<(String, u64)>,
 }
@@ -39,9 +41,15 @@ pub fn count(dir: &Path) -> io::Result<Lines> {
         let mut reader =
             csv::ReaderBuilder::new().flexible(true).from_path(file).map_err(io::Error::other)?;
         let columns = reader.headers().map_err(io::Error::other)?.clone();
-        let category = columns.iter().position(|name| name == "bounceCat");
+        let at = |wanted: &str| columns.iter().position(|name| name == wanted);
+        let (category, rcpt) = (at("bounceCat"), at("rcpt"));
         let mut record = csv::StringRecord::new();
         while reader.read_record(&mut record).map_err(io::Error::other)? {
+            let place = ["d", "b", "t"].iter().position(|kind| record.get(0) == Some(*kind));
+            let address = rcpt.and_then(|at| record.get(at)).unwrap_or_default();
+            if let (Some(place), Some((_, domain))) = (place, address.rsplit_once('@')) {
+                lines.domains.entry(domain.to_owned()).or_default()[place] += 1;
+            }
             match record.get(0) {
                 Some("d") => lines.delivered += 1,
                 Some("b") => {
@@ -74,6 +82,7 @@ mod tests {
         let lines = count(dir.path()).unwrap();
         assert_eq!((lines.delivered, lines.bounced, lines.transient, lines.settled()), (2, 3, 2, 5));
         assert_eq!(lines.categories, [("bad-mailbox".to_owned(), 2), ("spam-related".to_owned(), 1)]);
+        assert_eq!(lines.domains["x"], [2, 3, 1]);
         assert_eq!(lines.files.len(), 2);
     }
 }

@@ -1,7 +1,6 @@
 //! The six mailbox providers of the demonstration: who is simulated where, and how Posthaste is configured for each.
 
 use super::demo::SummaryRow;
-use super::number::grouped;
 use bench::people::People;
 use bench::site::{Behaviour, DoorConfig, DoorStats, Fate, Persona, Site, SiteConfig, SiteHandle};
 use std::fmt::Write;
@@ -68,11 +67,6 @@ impl Provider {
         Provider { retry, ..self }
     }
 
-    /// The limits in words, for the summary.
-    pub fn limits_text(&self) -> String {
-        format!("{} conn, {}/s", self.connections, grouped(u64::from(self.rate)))
-    }
-
     fn behaviour(&self) -> Behaviour {
         let mut behaviour = self.persona.behaviour();
         let full = behaviour.wording.full.replace("552", "550");
@@ -97,15 +91,6 @@ impl Provider {
         let _ = writeln!(text, "    retry-after 2s\n    retry-recipients-after {}s\n</domain>", self.retry);
         text
     }
-
-    /// Whether the provider counted more than the limits allow: connections from one source address, or attempts in
-    /// any window of one second.
-    pub fn is_exceeded(&self, seen: &DoorStats) -> bool {
-        seen.sources.values().any(|source| {
-            source.connections_max > self.connections
-                || source.mails_max_per_second > u64::from(self.rate) + 1
-        })
-    }
 }
 
 /// Starts the providers, each on an address of its own and a free port.
@@ -124,12 +109,16 @@ pub fn people() -> People {
     People::new(SEED, &shares)
 }
 
-/// The providers' side of the summary: the limits and what they counted.
+/// The provider's side of the summary: what it counted, and the limits.
 pub fn seen(provider: &Provider, stats: &DoorStats) -> SummaryRow {
-    let most = stats.sources.values().map(|source| source.connections_max).max();
+    let (mut connections, mut peak) = (0, 0);
+    for source in stats.sources.values() {
+        connections = connections.max(u64::from(source.connections_max));
+        peak = peak.max(source.mails_max_per_second);
+    }
     SummaryRow {
-        limits: provider.limits_text(),
-        most_connections: u64::from(most.unwrap_or(0)),
+        connections: (connections, u64::from(provider.connections)),
+        peak: (peak, u64::from(provider.rate)),
         took: Duration::from_micros(stats.total.last_us.saturating_sub(stats.total.first_us)),
         ..SummaryRow::default()
     }

@@ -74,14 +74,14 @@ struct Stage {
 fn demonstrate(demo: &Demo, json: bool) -> Result<Outcome, DemoError> {
     let mut stage = Stage::set(demo)?;
     let begun = stage.hand_in()?;
-    let (ended, Watch { import, rows, .. }) = stage.watch(begun);
+    let (ended, Watch { import, .. }) = stage.watch(begun);
     let took = begun.elapsed();
     let Stage { ground, site, engine, written, view } = stage;
     // First the engine, so that what is under way comes to its end at the providers.
     engine.stop();
     let stats = site.stop();
     let lines = demo_accounting::count(&ground.path("accounting")).map_err(failed("accounting files"))?;
-    let end = demo_end::End { ground: &ground, ended, took, written: &written, import, lines, stats, rows };
+    let end = demo_end::End { ground: &ground, ended, took, written: &written, import, lines, stats };
     let (summary, outcome) = end.tell();
     view.finish(&summary, json);
     Ok(outcome)
@@ -94,7 +94,7 @@ impl Stage {
         log_to_file(&ground.path("log")).map_err(failed("log"))?;
         let site = start_site().map_err(DemoError::Site)?;
         let config = ground.configure(|domain| site.addr(domain)).map_err(failed("configuration"))?;
-        let engine = Engine::start(read(&config)?, &Overrides::default())?;
+        let engine = Engine::start(&read(&config)?, &Overrides::default())?;
         let view = DemoView::new();
         view.note(&format!("Directory: {}", ground.path("").display()));
         let campaign = ground.path(&format!("{}.campaign", demo_campaign::NAME));

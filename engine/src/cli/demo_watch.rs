@@ -52,7 +52,7 @@ impl Import {
 /// What was seen so far.
 pub struct Watch {
     /// In the order of [`PROVIDERS`].
-    pub rows: Vec<ProviderRow>,
+    rows: Vec<ProviderRow>,
     /// Times and deliveries by provider, the latest last.
     past: VecDeque<(Duration, Vec<u64>)>,
     report: PathBuf,

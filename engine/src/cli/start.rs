@@ -10,10 +10,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt};
-use tokio::signal::unix::{SignalKind, signal};
 use vmta_config::{Config, Files, Loaded, OsFiles, load};
 
 /// Runs such a command.
@@ -65,7 +65,8 @@ pub(super) fn start_log(file: Option<&str>, default: &str) -> Result<(), String>
         None => None,
     };
     let watched = opened.is_none() || std::io::stderr().is_terminal();
-    let to_file = opened.map(|file| fmt::layer().with_ansi(false).with_target(false).with_writer(Mutex::new(file)));
+    let to_file =
+        opened.map(|file| fmt::layer().with_ansi(false).with_target(false).with_writer(Mutex::new(file)));
     let colours = std::io::stderr().is_terminal();
     let to_terminal =
         watched.then(|| fmt::layer().with_ansi(colours).with_target(false).with_writer(std::io::stderr));
@@ -83,7 +84,7 @@ fn run(cli: &Cli) -> ExitCode {
         complain(cli.json, &why);
         return ExitCode::from(1);
     }
-    let engine = match Engine::start(config, &Overrides { control_socket: cli.control.clone() }) {
+    let engine = match Engine::start(&config, &Overrides { control_socket: cli.control.clone() }) {
         Ok(engine) => engine,
         Err(e) => return not_started(&e),
     };

@@ -204,8 +204,8 @@ fn why_says_the_conclusion_first() {
 fn the_demo_summary_adds_up() {
     let provider = |name: &str, total, sent, bounced| SummaryRow {
         row: ProviderRow { name: name.into(), total, sent, deferred: 12, bounced, rate: 10.0 },
-        limits: "5 conn, 100/s".into(),
-        most_connections: 5,
+        connections: (5, 5),
+        peak: (101, 100),
         took: Duration::from_secs(10),
     };
     let summary = DemoSummary {
@@ -219,6 +219,9 @@ fn the_demo_summary_adds_up() {
     assert!(shown.contains("Finished in 1:23: 50,000 of 50,000 recipients have their outcome.\n"), "{shown}");
     assert!(shown.contains("Accounting: /tmp/demo/acct-2026-11-23-0000.csv\n"), "{shown}");
     assert!(shown.lines().any(|l| l.starts_with("all") && l.contains("48,990")), "{shown}");
+    assert!(shown.lines().any(|l| l.ends_with("5 of 5  101 of 100")), "{shown}");
+    let json: serde_json::Value = serde_json::from_str(&summary.json()).unwrap();
+    assert_eq!((&json["providers"][1]["sent"], &json["seconds"]), (&4_990.into(), &83.0.into()));
 }
 
 #[test]

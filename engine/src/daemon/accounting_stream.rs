@@ -369,4 +369,6 @@ impl<L> Stream<L> {
 }
 
 #[cfg(test)]
+mod random_tests;
+#[cfg(test)]
 mod tests;

@@ -17,8 +17,8 @@ use crate::shard::{Found, QueuePattern, QueueState, Selection, ShardReply, Shard
 use crate::spool::record::{Control, Draft, Group};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// Recipients that `why` shows at most.
@@ -150,6 +150,9 @@ impl Answerer {
             },
             spool: SpoolStatus {
                 back_end: storage.back_end.to_owned(),
+                bytes_written: storage.bytes_written,
+                writes: storage.writes,
+                syncs: storage.syncs,
                 segments_used: u64::from(storage.segments_used),
                 segments_free: u64::from(storage.segments_free),
                 in_doubt: storage.in_doubt,
@@ -341,7 +344,6 @@ fn queue_row(state: QueueState) -> QueueRow {
         waiting_for: state.waits_for,
         errors: error.iter().cloned().collect(),
         last_error: error,
-        ..QueueRow::default()
     }
 }
 
@@ -351,7 +353,7 @@ fn listing<R>(mut rows: Vec<R>, sort: Sort, most: u32, key: impl Fn(&R) -> (&Str
     match sort {
         Sort::Name => rows.sort_by(|a, b| key(a).0.cmp(key(b).0)),
         Sort::Rcpt | Sort::Size => {
-            rows.sort_by(|a, b| key(b).1.cmp(&key(a).1).then_with(|| key(a).0.cmp(key(b).0)))
+            rows.sort_by(|a, b| key(b).1.cmp(&key(a).1).then_with(|| key(a).0.cmp(key(b).0)));
         }
     }
     if most > 0 {

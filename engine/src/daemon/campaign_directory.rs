@@ -39,9 +39,8 @@ impl CampaignDirectory {
         fixed: impl FnOnce(&Campaign) -> Fixed,
     ) -> Result<CampaignDirectory, String> {
         let text = read_file(dir, DESCRIPTION, MAX_CAMPAIGN as u64)?;
-        let campaign = Campaign::parse(&text).map_err(|errors| {
-            errors.iter().fold(String::new(), |all, e| all + &format!("{DESCRIPTION}: {e}\n"))
-        })?;
+        let campaign = Campaign::parse(&text)
+            .map_err(|errors| errors.iter().fold(String::new(), |all, e| all + &format!("{e}\n")))?;
         if campaign.verp {
             return Err(format!(
                 "{DESCRIPTION}: verp = true: signed return paths per recipient are not available yet; write verp = false\n"

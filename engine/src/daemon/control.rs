@@ -229,6 +229,10 @@ pub struct Waiting {
 pub struct SpoolStatus {
     /// `uring` or `blocking`.
     pub back_end: String,
+    /// Bytes of commits, and how many writes and syncs they took.
+    pub bytes_written: u64,
+    pub writes: u64,
+    pub syncs: u64,
     pub segments_used: u64,
     pub segments_free: u64,
     /// Recipients whose message was sent and never answered; each may arrive twice (R11).

@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, watch};
 use vmta_config::{Config, RuntimeChoice};
 
 /// Batches that may wait for a reactor.
-const INBOX: usize = 1024;
+const INBOX: usize = 64;
 /// How long transactions in flight are waited for at a stop.
 const DRAIN: Duration = Duration::from_secs(30);
 
@@ -83,17 +83,17 @@ pub struct Engine {
 
 impl Engine {
     /// Starts everything: recovers the spool, then takes and delivers mail.
-    pub fn start(config: Arc<Config>, overrides: &Overrides) -> Result<Engine, BootError> {
+    pub fn start(config: &Arc<Config>, overrides: &Overrides) -> Result<Engine, BootError> {
         let clock = Clock::start();
-        let spool = spool_directory(&config)?;
-        let host = host_name(&config);
+        let spool = spool_directory(config)?;
+        let host = host_name(config);
         let configured = Arc::new(Configured::new(config.clone(), &host)?);
         let mut notes = Vec::new();
-        let accounting = stream_options(&config, &spool, jiff::tz::TimeZone::system(), &mut notes)?;
+        let accounting = stream_options(config, &spool, jiff::tz::TimeZone::system(), &mut notes)?;
         for note in config.notes().iter().map(ToString::to_string).chain(notes) {
             tracing::warn!("{note}");
         }
-        let (storage, recovered) = Storage::open(&spool, &storage_options(&config))?;
+        let (storage, recovered) = Storage::open(&spool, &storage_options(config))?;
         let accounting = Arc::new(Accounting::start(accounting, SpoolLog::new(storage.clone()))?);
         let control = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(CONTROL_THREADS)
@@ -109,19 +109,19 @@ impl Engine {
             total: total.clone(),
             paused,
         };
-        let (owners, reactors) = start.reactors(control.handle(), shard_count(&config))?;
+        let (owners, reactors) = start.reactors(control.handle(), shard_count(config))?;
         let waiting = recovery::requeue(&recovered, &owners).map_err(|_| SpoolError::Stopped)?;
         tracing::info!(recipients = waiting, "queues rebuilt");
         let configured = Arc::new(ArcSwap::new(configured));
         let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured.clone()));
-        let pickup = Pickup::start(&config, &intake, &recovered)?;
+        let pickup = Pickup::start(config, &intake, &recovered)?;
         drop(recovered);
         let (stop, stopping) = watch::channel(false);
         let clients = submission::clients(&configured.load());
-        let (serving, listening) = listen(&control, &config, &intake, &clients, &stopping)?;
+        let (serving, listening) = listen(&control, config, &intake, &clients, &stopping)?;
         let answerer =
             Arc::new(Answerer::new(intake.clone(), total, clients, accounting.clone(), clock, stop.clone()));
-        serve_control(&control, &config, overrides, &answerer)?;
+        serve_control(&control, config, overrides, &answerer)?;
         control.spawn(sample(answerer.clone(), stop.subscribe()));
         Ok(Engine {
             control,
@@ -338,7 +338,9 @@ fn listen(
                     listening.extend(bound.addresses());
                     serving.extend(submission::start(bound, intake, clients, stopping));
                 }
-                Err(e) => tracing::warn!("no smtp-listener is given, and the default one is not to be had: {e}"),
+                Err(e) => {
+                    tracing::warn!("no smtp-listener is given, and the default one is not to be had: {e}");
+                }
             }
         }
         for listener in config.listeners() {

@@ -74,7 +74,7 @@ impl Importer {
             Ok(moved) => self.spawn(moved),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => {
-                tracing::warn!(campaign = %name.display(), error = %e, "campaign cannot be moved aside")
+                tracing::warn!(campaign = %name.display(), error = %e, "campaign cannot be moved aside");
             }
         }
     }

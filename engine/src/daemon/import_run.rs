@@ -345,7 +345,11 @@ impl<'j> Rows<'j> {
             split.add(&accepted, *place, rows);
         }
         let count = chunks.iter().map(|chunk| chunk.domains.len() as u64).sum::<u64>();
-        self.job.intake.received.add(u64::from(self.stored.is_none()), count, count * u64::from(accepted.size));
+        self.job.intake.received.add(
+            u64::from(self.stored.is_none()),
+            count,
+            count * u64::from(accepted.size),
+        );
         self.accepted = Some(accepted);
         let progress = chunks.last().map(|chunk| chunk.progress);
         self.stored = Some(Stored { submission: at, progress });

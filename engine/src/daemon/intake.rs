@@ -137,7 +137,7 @@ impl Intake {
     /// Checks a message and puts it on the way to the spool; [`Intake::queue`] follows when it is durable.
     pub async fn take(
         &self,
-        handed: Handed<'_>,
+        handed: &Handed<'_>,
         source: &SourceSettings,
         now: Wall,
     ) -> Result<Underway, Refused> {
@@ -149,7 +149,7 @@ impl Intake {
     /// The same for a thread that may block.
     pub fn take_blocking(
         &self,
-        handed: Handed<'_>,
+        handed: &Handed<'_>,
         source: &SourceSettings,
         now: Wall,
     ) -> Result<Underway, Refused> {
@@ -188,7 +188,7 @@ impl Intake {
 
     fn prepare(
         &self,
-        handed: Handed<'_>,
+        handed: &Handed<'_>,
         source: &SourceSettings,
         now: Wall,
     ) -> Result<(Group, Ready), Refused> {
@@ -202,7 +202,7 @@ impl Intake {
             None => vec!["{default}".to_owned()],
         };
         let id = self.storage.new_id();
-        let message = self.finish_message(&handed, source, &spoken.remove, &configured.host, id, now)?;
+        let message = self.finish_message(handed, source, &spoken.remove, &configured.host, id, now)?;
         let content = Content::plain_utf8(message, handed.smtputf8);
         let submission = Submission {
             id,

@@ -187,7 +187,7 @@ impl Watch {
         };
         let identity = identity(&stat, name);
         if self.done.contains(&identity) {
-            self.remove(name, identity);
+            self.remove(name, &identity);
             return None;
         }
         if !self.is_settled(&stat, &identity) || nix_lock(&file).is_err() {
@@ -232,7 +232,7 @@ impl Watch {
             dsn_ret: &message.dsn_ret,
             ..Handed::default()
         };
-        match self.intake.take_blocking(handed, &source, clock::wall()) {
+        match self.intake.take_blocking(&handed, &source, clock::wall()) {
             Ok(underway) => Some(Taken { name: name.to_owned(), identity, underway }),
             Err(e) => {
                 self.refused(name, &e);
@@ -247,7 +247,7 @@ impl Watch {
         match self.intake.queue_blocking(underway) {
             Ok(_) => {
                 self.done.insert(identity.clone());
-                self.remove(&name, identity);
+                self.remove(&name, &identity);
             }
             Err(e) => self.refused(&name, &e),
         }
@@ -269,13 +269,13 @@ impl Watch {
         false
     }
 
-    fn remove(&mut self, name: &OsStr, identity: String) {
+    fn remove(&mut self, name: &OsStr, identity: &str) {
         match self.dir.remove_file(name) {
             Ok(()) => {
                 // The file is gone; the next group that is committed may as well say that its identity is not needed.
-                let forget = Control::PickupForgotten { identity: identity.clone() };
+                let forget = Control::PickupForgotten { identity: identity.to_owned() };
                 drop(self.intake.storage.submit(Group { drafts: vec![Draft::Control(forget)] }));
-                self.done.remove(&identity);
+                self.done.remove(identity);
             }
             Err(e) => {
                 tracing::error!(file = %name.display(), error = %e, "pickup: file was taken in and cannot be removed");
@@ -314,7 +314,9 @@ impl Watch {
 fn tells_of_a_file(kind: EventKind) -> bool {
     matches!(
         kind,
-        EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(_)) | EventKind::Access(AccessKind::Close(AccessMode::Write))
+        EventKind::Create(_)
+            | EventKind::Modify(ModifyKind::Name(_))
+            | EventKind::Access(AccessKind::Close(AccessMode::Write))
     )
 }
 

@@ -129,11 +129,14 @@ pub fn local_addresses() -> std::io::Result<Vec<IpAddr>> {
     Ok(addresses.collect())
 }
 
+type Made = (Arc<DomainSettings>, Arc<QueueProfile>);
+
 /// The profiles of one shard. Queues with the same settings share one.
 #[derive(Debug)]
 pub struct ConfigProfiles {
     configured: Arc<Configured>,
-    made: RefCell<HashMap<usize, (Arc<DomainSettings>, Arc<QueueProfile>)>>,
+    /// By the address of the settings, which are kept so that it stays theirs.
+    made: RefCell<HashMap<usize, Made>>,
 }
 
 impl ConfigProfiles {
@@ -146,7 +149,6 @@ impl Profiles for ConfigProfiles {
     fn queue(&self, domain: &str, vmta: &str) -> Arc<QueueProfile> {
         let settings = self.configured.config.queue(domain, vmta);
         let mut made = self.made.borrow_mut();
-        // The settings are kept with the profile, so their address is theirs alone.
         let (_, profile) = made.entry(Arc::as_ptr(&settings) as usize).or_insert_with(|| {
             let profile = Arc::new(queue_profile(&settings));
             (settings, profile)

@@ -5,8 +5,9 @@ use crate::io::clock;
 use crate::io::smtp_listener::{Arrival, Clients, Reception, Refusal, Submit, serve};
 use crate::smtp::server::{Relay, RelayDomains, ServerOptions};
 use arc_swap::ArcSwap;
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -28,20 +29,22 @@ struct Client {
     options: Arc<ServerOptions>,
 }
 
+/// A client's settings, and the configuration they come from.
+type Known = (Arc<Configured>, Arc<Client>);
+
 /// Messages of one listener.
 struct Door {
     intake: Arc<Intake>,
     configured: Arc<ArcSwap<Configured>>,
     source: Option<String>,
-    known: Mutex<std::collections::HashMap<std::net::IpAddr, (Arc<Configured>, Arc<Client>)>>,
+    known: Mutex<HashMap<IpAddr, Known>>,
 }
 
 impl Door {
     fn client(&self, peer: SocketAddr) -> Arc<Client> {
         let configured = self.configured.load_full();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, client)) = known.get(&peer.ip()).filter(|(of, _)| Arc::ptr_eq(of, &configured)) {
-            let _ = of;
+        if let Some((_, client)) = known.get(&peer.ip()).filter(|(of, _)| Arc::ptr_eq(of, &configured)) {
             return client.clone();
         }
         if known.len() >= REMEMBERED {
@@ -95,14 +98,15 @@ impl Submit for Door {
             local_ip: arrival.local.ip().to_string(),
             ..Handed::default()
         };
-        let underway = self.intake.take(handed, &client.settings, clock::wall()).await.map_err(refusal)?;
-        self.intake.queue(underway).await.map_err(refusal)
+        let underway =
+            self.intake.take(&handed, &client.settings, clock::wall()).await.map_err(|e| refusal(&e))?;
+        self.intake.queue(underway).await.map_err(|e| refusal(&e))
     }
 }
 
 /// The reply that tells a client why its message is not taken.
-fn refusal(refused: Refused) -> Refusal {
-    let (code, status) = match &refused {
+fn refusal(refused: &Refused) -> Refusal {
+    let (code, status) = match refused {
         Refused::NoSuchVmta(_) => (550, "5.5.0"),
         Refused::Message(_) => (550, "5.6.0"),
         Refused::Header { .. } => (550, "5.6.0"),
@@ -150,7 +154,8 @@ pub async fn bind(listener: &SmtpListener) -> io::Result<Bound> {
 /// The listener of a configuration that names none.
 pub async fn bind_default() -> io::Result<Bound> {
     let address = SocketAddr::from(([0, 0, 0, 0], 25));
-    let listener = TcpListener::bind(address).await.map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))?;
+    let listener =
+        TcpListener::bind(address).await.map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))?;
     Ok(Bound { listeners: vec![listener], source: None })
 }
 

@@ -6,7 +6,6 @@ use super::*;
 use crate::mail::row::row_view;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
-use std::time::Instant;
 
 struct Imported {
     chunks: Vec<Chunk>,
@@ -315,48 +314,4 @@ fn a_file_of_any_length_takes_the_memory_of_a_batch_and_of_the_addresses_seen() 
     }
     assert_eq!(import.finish(&mut taken).unwrap().accepted, ROWS);
     assert!(import.memory() as u64 <= 16 * ROWS, "{} bytes", import.memory());
-}
-
-#[test]
-#[ignore = "a measurement: cargo test --release -p posthaste --lib -- --ignored --nocapture import_speed"]
-fn import_speed() {
-    const ROWS: u64 = 2_000_000;
-    let mut csv = Vec::new();
-    std::io::Read::read_to_end(&mut made_up(ROWS), &mut csv).unwrap();
-    let fields = ["first", "last", "city", "date", "link"].map(|name| field(name, name == "first"));
-    for _ in 0..3 {
-        let started = Instant::now();
-        let mut table = Table::open(Format::Csv, csv.as_slice()).unwrap();
-        let plan = Plan::new(table.columns(), "email", &fields).unwrap();
-        let settings =
-            Settings { vmtas: &vmtas(3), duplicates: Duplicates::Drop, key: [3; 16], resume: None };
-        let mut import = Import::new(plan, &settings).unwrap();
-        let (mut batch, mut taken) = (Batch::new(), Taken::default());
-        let mut stored = 0;
-        let mut reading = std::time::Duration::ZERO;
-        loop {
-            let before = Instant::now();
-            if !table.read(&mut batch).unwrap() {
-                break;
-            }
-            reading += before.elapsed();
-            import.take(&batch, &mut taken).unwrap();
-            stored += taken
-                .chunks
-                .drain(..)
-                .map(|chunk| chunk.rows.bytes.len() + 5 * chunk.domains.len())
-                .sum::<usize>();
-        }
-        import.finish(&mut taken).unwrap();
-        let seconds = started.elapsed().as_secs_f64();
-        println!(
-            "{:.0} rows/s; reading {:.0} ns a row of {:.0}; {} bytes a row, stored x {:.3}; {:.1} bytes of memory an address",
-            ROWS as f64 / seconds,
-            reading.as_nanos() as f64 / ROWS as f64,
-            seconds * 1e9 / ROWS as f64,
-            csv.len() as u64 / ROWS,
-            stored as f64 / csv.len() as f64,
-            import.memory() as f64 / ROWS as f64,
-        );
-    }
 }

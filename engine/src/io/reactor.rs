@@ -10,6 +10,7 @@ use crate::shard::{Admit, ConnectionId, Input, Output, Shard, ShardReply, ShardR
 use crate::spool::record::{Location, OutcomeBatch};
 use hashbrown::HashMap;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,8 +50,8 @@ pub struct Reactor {
     shard: RefCell<Shard>,
     sockets: RefCell<HashMap<ConnectionId, Rc<SocketCell>>>,
     services: Services,
-    /// A batch that storage had no room for; offered again before the next one.
-    unsettled: RefCell<Option<OutcomeBatch>>,
+    /// Batches that storage had no room for, the oldest first; offered again before the next one.
+    unsettled: RefCell<VecDeque<OutcomeBatch>>,
     buffer: RefCell<Box<[u8]>>,
     armed: Cell<Time>,
     rearm: Notify,
@@ -76,7 +77,7 @@ impl Reactor {
         let mut messages = Vec::with_capacity(TURN);
         loop {
             let mut wake = self.shard.borrow().next_wake().unwrap_or(Time::NEVER);
-            if self.unsettled.borrow().is_some() {
+            if !self.unsettled.borrow().is_empty() {
                 wake = wake.min(self.services.clock.mono() + RETRY_SETTLE);
             }
             self.armed.set(wake);
@@ -139,10 +140,12 @@ impl Reactor {
         if shard.next_wake().is_some_and(|wake| wake < self.armed.get()) {
             self.rearm.notify_one();
         }
-        if shard.is_drained() && self.unsettled.borrow().is_none() {
-            if let Some(done) = self.drained.borrow_mut().take() {
-                let _ = done.send(());
-            }
+        if shard.is_drained()
+            && self.unsettled.borrow().is_empty()
+            && let Some(done) = self.drained.borrow_mut().take()
+        {
+            // Whoever waited may have given up; the reactor is drained all the same.
+            let _ = done.send(());
         }
     }
 
@@ -189,19 +192,20 @@ impl Reactor {
     }
 
     fn settle(&self, batch: OutcomeBatch) {
-        if let Err(batch) = self.services.storage.settle(batch) {
-            *self.unsettled.borrow_mut() = Some(batch);
-            self.shard.borrow_mut().hold_outcomes(true);
-        }
+        self.unsettled.borrow_mut().push_back(batch);
+        self.offer_unsettled();
     }
 
-    /// Offers the batch storage had no room for once more.
+    /// Offers storage the batches it has not taken yet; while one is left the shard starts nothing new.
     fn offer_unsettled(&self) {
-        let Some(batch) = self.unsettled.borrow_mut().take() else { return };
-        match self.services.storage.settle(batch) {
-            Ok(()) => self.shard.borrow_mut().hold_outcomes(false),
-            Err(batch) => *self.unsettled.borrow_mut() = Some(batch),
+        let mut unsettled = self.unsettled.borrow_mut();
+        while let Some(batch) = unsettled.pop_front() {
+            if let Err(batch) = self.services.storage.settle(batch) {
+                unsettled.push_front(batch);
+                break;
+            }
         }
+        self.shard.borrow_mut().hold_outcomes(!unsettled.is_empty());
     }
 
     /// Writes what the shard has for this connection. `Ok(false)`: the socket is full.

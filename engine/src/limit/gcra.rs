@@ -7,20 +7,22 @@
 //! into one window, then `(n1 + .. + n(k-1)) * interval <= per + tolerance`, so the window holds at most
 //! `(per + tolerance) / interval + nk` recipients. With a largest grant of N, and
 //!
-//! - `interval = per * (1 + e) / (count - (N - 1))` and `tolerance <= e * per`, e = 0.5 %,
+//! - `interval = per * (1 + e) / (count - (N - 1))` and `tolerance <= e * per`, e = 1 %,
 //!
 //! that is at most `count + 1`. N is held to 1/64 of the count, so it costs 1.6 % of the rate at most, and nothing
-//! where N is one. The tolerance lets a late question catch up: 2 ms of lateness (or half an interval, for slow rates)
+//! where N is one. The tolerance lets a late question catch up: 2 ms of lateness (or half an interval, up to 20 ms)
 //! lose nothing.
 
 use crate::base::Time;
 use std::fmt;
 use std::time::Duration;
 
-/// The margin e as a divisor: 1/200.
-const MARGIN: u64 = 200;
+/// The margin e as a divisor: 1/100.
+const MARGIN: u64 = 100;
 /// Lateness of timers that must not cost anything.
 const LATENESS_NS: u64 = 2_000_000;
+/// More than this no question comes late; a slow rate needs no more to catch up.
+const MOST_TOLERANCE_NS: u64 = 20_000_000;
 
 /// So many in any window of that length. A count of zero grants nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +84,7 @@ impl Gcra {
                 u64::try_from(stretched.div_ceil(grants)).unwrap_or(u64::MAX)
             }
         };
-        let tolerance = (per / MARGIN).min(LATENESS_NS.max(interval / 2));
+        let tolerance = (per / MARGIN).min(LATENESS_NS.max((interval / 2).min(MOST_TOLERANCE_NS)));
         Gcra { interval, tolerance, tat: 0, latest: Time::ZERO, latest_count: 0, largest }
     }
 

@@ -111,21 +111,6 @@ fn smtputf8_is_needed_for_the_local_part_only() {
     assert!(!check("jurgen@bücher.example".as_bytes()).expect("valid").needs_smtputf8());
 }
 
-#[test]
-#[ignore = "prints a time; run with --release"]
-fn nanoseconds_per_check() {
-    let addresses: Vec<String> =
-        (0..1000).map(|i| format!("first.last{i}@mail{}.example.com", i % 7)).collect();
-    let start = std::time::Instant::now();
-    let mut octets = 0;
-    for _ in 0..1000 {
-        for a in &addresses {
-            octets += check(std::hint::black_box(a.as_bytes())).expect("valid").local().len();
-        }
-    }
-    println!("{} ns per address ({octets})", start.elapsed().as_nanos() / 1_000_000);
-}
-
 proptest! {
     #[test]
     fn any_bytes_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {

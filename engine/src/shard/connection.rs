@@ -65,8 +65,6 @@ pub struct Connection {
     pub messages: u32,
     /// Recipients refused over it (`max-errors-per-connection`).
     pub errors: u32,
-    /// Transactions that had an answer over it.
-    pub answered: u32,
     /// Waits for something to send: it stands in its queue's list of idle connections.
     pub idle: bool,
     /// Closed at this time if nothing comes to send (`connection-idle-timeout`).
@@ -86,7 +84,7 @@ impl Connection {
     }
 
     pub fn in_hand(&self) -> usize {
-        self.transactions.iter().map(|t| t.recipients.len()).sum()
+        self.transactions.iter().flat_map(|t| &t.recipients).filter(|r| !r.answered).count()
     }
 }
 

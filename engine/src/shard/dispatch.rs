@@ -1,7 +1,6 @@
 //! Feeding a connection: which recipients go next over it, with which content.
 
 use super::connection::{InHand, Phase, Transaction};
-use super::outcomes::HIGH_WATER;
 use super::settle::Fate;
 use super::submissions::SubmissionKey;
 use super::{Output, Shard};
@@ -26,6 +25,9 @@ pub(super) enum Fed {
     /// There is nothing it may take.
     Nothing,
 }
+
+/// Header and content of a submission.
+type Loaded = (Rc<Submission>, Rc<Content>);
 
 /// A recipient's row: read from the spool whenever it is needed, never kept.
 pub(super) struct StoredRow {
@@ -60,7 +62,12 @@ impl Shard {
                 self.part(now, key);
                 return Fed::Busy;
             }
-            let held = self.draining || self.outcomes_held || self.outcomes.len() >= HIGH_WATER;
+            if self.outcomes_back_up() {
+                self.backed_up.insert(queue);
+                return self.nothing(key);
+            }
+            // Without its VMTA nothing may leave, over a connection that is open already neither (F39).
+            let held = self.draining || self.queues[queue].vmta.is_none();
             if held || self.queues[queue].queue.gate(now.mono).open().is_err() {
                 return self.nothing(key);
             }
@@ -102,7 +109,7 @@ impl Shard {
         now: Now,
         key: u32,
         submission: SubmissionKey,
-    ) -> Result<Option<(Rc<Submission>, Rc<Content>)>, &'static str> {
+    ) -> Result<Option<Loaded>, &'static str> {
         const DAMAGED: &str = "submission record is damaged";
         let header = match self.submissions.loaded(submission) {
             Some(header) => header,

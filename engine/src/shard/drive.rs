@@ -3,6 +3,7 @@
 use super::connection::{Connection, Phase, key};
 use super::dispatch::Fed;
 use super::outcomes::AttemptKey;
+use super::profile::Delivery;
 use super::said;
 use super::targets::Next;
 use super::{ConnectionId, Output, Shard};
@@ -14,21 +15,31 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// How long a connection with nothing to send is kept where `connection-idle-timeout` is zero. Mail comes in bursts, and
+/// a new connection costs as much as eight messages.
+const LINGER: Duration = Duration::from_millis(250);
 /// After a connection was refused while others of its queue work, no further one is tried for this long: the site has
 /// said how many it wants.
 const HOLD: Duration = Duration::from_secs(60);
 
 impl Shard {
     pub(super) fn open_connections(&mut self, now: Now, queue: u32) {
-        if self.draining {
+        self.short_of_connections.remove(&queue);
+        if self.draining || self.queues[queue].profile.delivery == Delivery::Discard {
+            return;
+        }
+        if self.outcomes_back_up() {
+            self.backed_up.insert(queue);
             return;
         }
         loop {
             let entry = &mut self.queues[queue];
-            if entry.hold_until.is_some_and(|until| until > now.mono) && entry.queue.connections() > 0 {
+            let connecting = entry.connecting;
+            // Once refused, the next one goes alone, to see whether the site takes more again.
+            let wait = entry.hold_until.is_some_and(|until| until > now.mono || connecting > 0);
+            if wait && entry.queue.connections() > 0 {
                 return;
             }
-            let connecting = entry.connecting;
             if entry.queue.connections_wanted(now.mono, connecting) == 0 || !self.open_one(now, queue) {
                 return;
             }
@@ -37,11 +48,14 @@ impl Shard {
 
     /// False: not now; whatever stands in the way gives the queue another turn.
     fn open_one(&mut self, now: Now, queue: u32) -> bool {
-        let Some(target) = self.next_target(now, queue) else { return false };
         if !self.total.try_take() {
-            self.short_of_connections.push(queue);
+            self.short_of_connections.insert(queue);
             return false;
         }
+        let Some(target) = self.next_target(now, queue) else {
+            self.total.give_back();
+            return false;
+        };
         let entry = &mut self.queues[queue];
         let Ok(grant) = entry.queue.connect(now.mono) else {
             self.total.give_back();
@@ -64,7 +78,6 @@ impl Shard {
             transactions: smallvec::SmallVec::new(),
             messages: 0,
             errors: 0,
-            answered: 0,
             idle: false,
             idle_until: None,
             loading: false,
@@ -92,7 +105,7 @@ impl Shard {
         let Some(connection) = self.connections.get(id) else { return };
         if let Phase::Connecting(_) = connection.phase {
             let text = format!("{} connecting to {}", errno_name(cause), connection.attempt.attempt().mta);
-            self.not_connected(now, key(id), text);
+            self.not_connected(now, key(id), &text);
         } else {
             let text = format!("{} in connection to {}", errno_name(cause), connection.attempt.attempt().mta);
             connection.client.handle_closed(now, &text);
@@ -102,22 +115,26 @@ impl Shard {
 
     pub(super) fn connection_timer(&mut self, now: Now, key: u32) {
         let Some(connection) = self.connections.at(key) else { return };
-        if let Phase::Connecting(_) = connection.phase {
+        if let Phase::Connecting(deadline) = connection.phase {
+            if deadline > now.mono {
+                // The timer was that of a connection in the same place, gone in this very turn.
+                return self.set_connection_timer(key);
+            }
             let text = format!("ETIMEDOUT connecting to {}", connection.attempt.attempt().mta);
-            return self.not_connected(now, key, text);
+            return self.not_connected(now, key, &text);
         }
         if connection.idle && connection.idle_until.is_some_and(|until| until <= now.mono) {
-            return self.part(now, key);
+            return self.idle_too_long(now, key);
         }
         connection.client.handle_timeout(now);
         self.pump(now, key);
     }
 
-    fn not_connected(&mut self, now: Now, key: u32, text: String) {
+    fn not_connected(&mut self, now: Now, key: u32, text: &str) {
         let Some(connection) = self.connections.at(key) else { return };
         let queue = connection.queue;
         let said = Said { status: "4.4.1 (no answer from host)".to_owned(), diagnostic: String::new() };
-        self.target_failed(now, key, said, &text);
+        self.target_failed(now, key, said, text);
         self.remove_connection(now, key);
         self.turn(now, queue);
     }
@@ -137,12 +154,16 @@ impl Shard {
                         }
                     });
                     let queue = connection.queue;
-                    self.queues[queue].connecting -= 1;
+                    let entry = &mut self.queues[queue];
+                    entry.connecting -= 1;
+                    if entry.hold_until.take_if(|until| *until <= now.mono).is_some() {
+                        self.wheel.set(queue << 1, now.mono);
+                    }
                 }
                 Event::WantTransaction => self.feed_or_idle(now, key),
                 Event::NeedBody { token } => self.give_body(now, key, token),
                 Event::Recipient { token, index, fate } => {
-                    self.recipient_answered(now, key, token, index, fate)
+                    self.recipient_answered(now, key, token, index, &fate);
                 }
                 Event::Finished { token, end } => self.transaction_ended(now, key, token, &end),
                 Event::Retreat(retreat) => {
@@ -150,7 +171,7 @@ impl Shard {
                     to.inspect(|to| self.sites.retreat(*to, retreat, now.mono));
                 }
                 Event::Failed { stage, failure, retry_in_clear } => {
-                    self.session_failed(now, key, stage, failure, retry_in_clear);
+                    self.session_failed(now, key, stage, &failure, retry_in_clear);
                 }
                 Event::Closed => {
                     let Some(connection) = self.connections.at(key) else { return };
@@ -174,9 +195,9 @@ impl Shard {
             return;
         }
         let queue = connection.queue;
-        let idle_timeout = self.queues[queue].profile.idle_timeout;
+        let idle_timeout = self.queues[queue].profile.idle_timeout.max(LINGER);
         if let Some(connection) = self.connections.at(key) {
-            connection.idle_until = (!idle_timeout.is_zero()).then(|| now.mono + idle_timeout);
+            connection.idle_until = Some(now.mono + idle_timeout);
         }
         self.queues[queue].idle.push_back(key);
         self.turn(now, queue);
@@ -219,11 +240,15 @@ impl Shard {
     }
 
     /// The connection ends without having been closed by us.
-    fn session_failed(&mut self, now: Now, key: u32, stage: Stage, failure: Failure, retry_in_clear: bool) {
+    fn session_failed(&mut self, now: Now, key: u32, stage: Stage, failure: &Failure, retry_in_clear: bool) {
         let options = self.verdict_options(key);
         let Some(connection) = self.connections.at(key) else { return };
-        let ours = connection.phase == Phase::Closing || failure == Failure::Aborted;
-        if ours || connection.answered > 0 || stage == Stage::Idle {
+        // Once open it has shown that the host takes mail; what became of its transactions is told, and the end of a
+        // connection that waited for mail is no news.
+        // One that is closed while its first message comes from storage has shown nothing yet.
+        let untried = connection.loading && connection.messages == 0;
+        let open = connection.phase == Phase::Closing || (connection.phase == Phase::Open && !untried);
+        if open || *failure == Failure::Aborted {
             return;
         }
         let queue = connection.queue;
@@ -232,8 +257,8 @@ impl Shard {
             self.queues[queue].next = connection.next.take();
             return;
         }
-        let verdict = verdict::of_failure(stage, &failure, &options);
-        let said = said::of_failure(&failure, verdict);
+        let verdict = verdict::of_failure(stage, failure, &options);
+        let said = said::of_failure(failure, verdict);
         if verdict.class == Class::Permanent && self.queues[queue].queue.connections() <= 1 {
             self.bounce_queue(now, queue, &said);
             return;
@@ -242,34 +267,33 @@ impl Shard {
         self.target_failed(now, key, said, &text);
     }
 
-    /// A host could not be used: the next one is tried, and after the last one the queue waits. While other connections
-    /// of the queue work, only the number of connections is held down.
+    /// A host could not be used: the next one is tried, and after the last one the queue waits. While the queue has
+    /// other connections, that work or have yet to show it, only their number is held down; a host that refuses a
+    /// session then has said how many it wants, and the next one is left alone.
     fn target_failed(&mut self, now: Now, key: u32, said: Said, text: &str) {
         let Some(connection) = self.connections.at(key) else { return };
         let queue = connection.queue;
         let attempt = connection.attempt.attempt().clone();
         let mut next = connection.next.take();
-        if let (Some(next), Phase::Opening | Phase::Open) = (&mut next, connection.phase) {
+        let reached = !matches!(connection.phase, Phase::Connecting(_));
+        if let Some(next) = next.as_mut().filter(|_| reached) {
             next.rest.session_failed();
         }
-        let others = self.connections.iter().any(|c| c.queue == queue && c.phase == Phase::Open);
         let entry = &mut self.queues[queue];
         entry.queue.note_error(now, if said.diagnostic.is_empty() { text } else { &said.diagnostic });
-        if others {
-            entry.hold_until = Some(now.mono + HOLD);
-            self.outcomes.queue_failed(now, attempt, said);
-            return;
-        }
-        let next = next.and_then(|mut next| {
+        let others = entry.queue.connections() > 1;
+        let next = next.filter(|_| !(others && reached)).and_then(|mut next| {
             let endpoint = next.rest.next(&mut entry.sources)?;
             Some(Next { endpoint, rest: next.rest })
         });
-        if next.is_some() {
-            entry.next = next;
-            self.outcomes.queue_failed(now, attempt, said);
-        } else {
-            self.queue_failed(now, queue, attempt, said, text, false);
+        // During its wait another connection of the same try has come to the end of the plan before.
+        let waits = entry.queue.retry_wait(now.mono).is_some();
+        match next {
+            Some(next) if !waits => entry.next = Some(next),
+            _ if others => entry.hold_until = Some(now.mono + HOLD),
+            _ => return self.queue_failed(now, queue, attempt, said, text, false),
         }
+        self.outcomes.queue_failed(now, attempt, said);
     }
 
     /// Forgets a connection; recipients still in its hands go back untried.
@@ -290,17 +314,15 @@ impl Shard {
         entry.queue.disconnected(connection.grant);
         self.total.give_back();
         self.outputs.push_back(Output::Close { connection: connection.id });
-        for waiting in std::mem::take(&mut self.short_of_connections) {
-            if waiting != queue {
-                self.wheel.set(waiting << 1, now.mono);
-            }
+        if let Some(&waiting) = self.short_of_connections.iter().find(|&&waiting| waiting != queue) {
+            self.wheel.set(waiting << 1, now.mono);
         }
     }
 
     /// A content has come from storage, or cannot be read.
     pub(super) fn content_loaded(&mut self, now: Now, waiting: Vec<u32>) {
         for key in waiting {
-            if let Some(connection) = self.connections.at(key) {
+            if let Some(connection) = self.connections.at(key).filter(|c| c.loading) {
                 connection.loading = false;
                 self.feed_or_idle(now, key);
                 self.pump(now, key);

@@ -20,6 +20,8 @@ mod settle;
 mod sites;
 mod submissions;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 pub use admit::{Admit, AdmitRow, owner};
@@ -39,8 +41,8 @@ use crate::spool::segments::Segments;
 use connection::Connections;
 use contents::Contents;
 use entries::{Entries, Entry};
-use hashbrown::HashMap;
-use outcomes::OutcomeBuffer;
+use hashbrown::{HashMap, HashSet};
+use outcomes::{HIGH_WATER, OutcomeBuffer};
 use sites::Sites;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -143,13 +145,15 @@ pub struct Shard {
     outcomes: OutcomeBuffer,
     /// Storage has no room for outcomes: nothing new is started.
     outcomes_held: bool,
+    /// Queues that had to wait for it.
+    backed_up: HashSet<u32>,
     outputs: VecDeque<Output>,
     status: ShardStatus,
     draining: bool,
     /// Numbers transactions.
     tokens: u64,
     /// Queues that could not connect because of `total-max-smtp-out`.
-    short_of_connections: Vec<u32>,
+    short_of_connections: HashSet<u32>,
     /// Buffers that are used again.
     taken: Taken,
     bodies: Vec<Vec<u8>>,
@@ -184,11 +188,12 @@ impl Shard {
             wheel: Wheel::new(),
             outcomes: OutcomeBuffer::default(),
             outcomes_held: false,
+            backed_up: HashSet::new(),
             outputs: VecDeque::new(),
             status: ShardStatus::default(),
             draining: false,
             tokens: 0,
-            short_of_connections: Vec::new(),
+            short_of_connections: HashSet::new(),
             taken: Taken::default(),
             bodies: Vec::new(),
             due: Vec::new(),
@@ -196,6 +201,8 @@ impl Shard {
     }
 
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
+        // Before anything is found too old: a jump of the clock must not make it so (F32).
+        self.expiry.observe(now);
         match input {
             Input::Received { connection, bytes } => self.received(now, connection, bytes),
             Input::Admit(admit) => self.admit(now, admit),
@@ -207,13 +214,23 @@ impl Shard {
             Input::Drain => self.drain(now),
             Input::Wake => {}
         }
-        self.expiry.observe(now);
         if self.wheel.next().is_some_and(|at| at <= now.mono) {
             self.expire_timers(now);
         }
         if !self.outcomes_held && self.outcomes.due().is_some_and(|at| at <= now.mono) {
+            // One at a time: storage may have no room for a second one.
             self.outputs.push_back(Output::Settle(self.outcomes.take()));
         }
+        if !self.outcomes_back_up() {
+            for queue in std::mem::take(&mut self.backed_up) {
+                self.wheel.set(queue << 1, now.mono);
+            }
+        }
+    }
+
+    /// The log comes first: while it does not take outcomes, no transaction starts that would bring more (R6).
+    fn outcomes_back_up(&self) -> bool {
+        self.outcomes_held || self.outcomes.len() >= HIGH_WATER
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -249,11 +266,12 @@ impl Shard {
 
     fn admit(&mut self, now: Now, admit: Admit) {
         let rows = admit.rows.len() as u32;
-        let submission = self.submissions.admit(admit.submission, admit.accepted_at, &admit.job, admit.size, rows);
+        let submission =
+            self.submissions.admit(admit.submission, admit.accepted_at, &admit.job, admit.size, rows);
         if let Some((at, bytes)) = admit.content {
             self.keep_content(now, at, &bytes);
         }
-        let start = u64::try_from(admit.start_at.0 - now.wall.0).unwrap_or(0);
+        let start = u64::try_from(admit.start_at.0.saturating_sub(now.wall.0)).unwrap_or(0);
         let mut queues: Vec<u32> = Vec::with_capacity(admit.queues.len());
         for name in admit.queues {
             queues.push(self.queue_key(name));
@@ -334,9 +352,6 @@ impl Shard {
                 connection.client.quit(now);
                 self.pump(now, key);
             }
-        }
-        if !self.outcomes.is_empty() {
-            self.outputs.push_back(Output::Settle(self.outcomes.take()));
         }
     }
 }

@@ -4,6 +4,7 @@
 use crate::base::{Now, Time};
 use crate::spool::record::Location;
 use crate::spool::record::{Attempt, Disposition, Outcome, OutcomeBatch, QueueFailure, RowRef, Said};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -50,6 +51,9 @@ pub struct Settled {
 #[derive(Debug)]
 pub struct OutcomeBuffer {
     batch: OutcomeBatch,
+    /// Batches of [`MAX_COUNT`] that came before it: a queue that bounces as a whole must not become one record that is
+    /// larger than the log takes.
+    full: VecDeque<OutcomeBatch>,
     /// Counts batches from 1; an [`AttemptKey`] of generation 0 is in none.
     generation: u64,
     since: Option<Time>,
@@ -57,7 +61,7 @@ pub struct OutcomeBuffer {
 
 impl Default for OutcomeBuffer {
     fn default() -> Self {
-        OutcomeBuffer { batch: OutcomeBatch::default(), generation: 1, since: None }
+        OutcomeBuffer { batch: OutcomeBatch::default(), full: VecDeque::new(), generation: 1, since: None }
     }
 }
 
@@ -86,6 +90,10 @@ impl OutcomeBuffer {
     }
 
     fn attempt(&mut self, key: &mut AttemptKey) -> u32 {
+        if self.open_len() >= MAX_COUNT {
+            let batch = self.next_batch();
+            self.full.push_back(batch);
+        }
         if key.generation != self.generation {
             key.generation = self.generation;
             key.index = self.batch.attempts.len() as u32;
@@ -103,8 +111,12 @@ impl OutcomeBuffer {
         (self.batch.said.len() - 1) as u32
     }
 
-    pub fn len(&self) -> usize {
+    fn open_len(&self) -> usize {
         self.batch.outcomes.len() + self.batch.queue_failures.len()
+    }
+
+    pub fn len(&self) -> usize {
+        self.full.len() * MAX_COUNT + self.open_len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -117,9 +129,17 @@ impl OutcomeBuffer {
         Some(if self.len() >= MAX_COUNT { since } else { since + MAX_AGE })
     }
 
+    /// The oldest batch.
     pub fn take(&mut self) -> OutcomeBatch {
-        self.generation += 1;
+        if let Some(full) = self.full.pop_front() {
+            return full;
+        }
         self.since = None;
+        self.next_batch()
+    }
+
+    fn next_batch(&mut self) -> OutcomeBatch {
+        self.generation += 1;
         std::mem::take(&mut self.batch)
     }
 }
@@ -172,5 +192,22 @@ mod tests {
         assert_eq!(buffer.due(), Some(Time::from_millis(5)));
         buffer.take();
         assert_eq!(buffer.due(), None);
+    }
+
+    #[test]
+    fn no_batch_is_larger_than_the_log_takes() {
+        let mut buffer = OutcomeBuffer::default();
+        let mut key = AttemptKey::new(Attempt::default());
+        for n in 0..MAX_COUNT * 2 + 1 {
+            buffer.push(at(5), &mut key, said(&n.to_string()), settled(Disposition::Bounced));
+        }
+        let mut sizes = Vec::new();
+        while buffer.due().is_some_and(|due| due <= Time::from_millis(15)) {
+            let batch = buffer.take();
+            assert!(batch.outcomes.iter().all(|o| (o.attempt, o.said) < (1, MAX_COUNT as u32)));
+            sizes.push((batch.attempts.len(), batch.outcomes.len()));
+        }
+        assert_eq!(sizes, [(1, MAX_COUNT), (1, MAX_COUNT), (1, 1)]);
+        assert!(buffer.is_empty());
     }
 }

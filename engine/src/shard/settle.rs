@@ -26,7 +26,7 @@ impl Shard {
         key: u32,
         token: u64,
         index: u16,
-        fate: RecipientFate,
+        fate: &RecipientFate,
     ) {
         let options = self.verdict_options(key);
         let Some(connection) = self.connections.at(key) else { return };
@@ -37,7 +37,7 @@ impl Shard {
             return;
         }
         let slot = recipient.slot;
-        let Some(verdict) = verdict::of_fate(&fate, &options) else {
+        let Some(verdict) = verdict::of_fate(fate, &options) else {
             // Too many for one transaction (S09): the next one takes him, unpenalised.
             let queue = connection.queue;
             let entry = &mut self.queues[queue];
@@ -46,7 +46,7 @@ impl Shard {
             return;
         };
         connection.errors += 1;
-        let said = said::of_fate(&fate, verdict);
+        let said = said::of_fate(fate, verdict);
         self.conclude(now, key, submission, slot, Fate { disposition: disposition(verdict), said, size: 0 });
     }
 
@@ -66,7 +66,6 @@ impl Shard {
             }
             return;
         }
-        connection.answered += 1;
         let Some(verdict) = verdict::of_end(end, &options) else { return };
         let disposition = match end {
             End::InDoubt(_) if verdict.class != Class::Accepted => Disposition::InDoubt,

@@ -60,7 +60,14 @@ pub struct Submissions {
 
 impl Submissions {
     /// Counts `rows` more waiting recipients of the submission at `at`.
-    pub fn admit(&mut self, at: Location, accepted_at: Wall, job: &Arc<str>, size: u32, rows: u32) -> SubmissionKey {
+    pub fn admit(
+        &mut self,
+        at: Location,
+        accepted_at: Wall,
+        job: &Arc<str>,
+        size: u32,
+        rows: u32,
+    ) -> SubmissionKey {
         let job = self.jobs.key(job);
         self.jobs.counts[job as usize].waiting += u64::from(rows);
         self.jobs.counts[job as usize].bytes += u64::from(rows) * u64::from(size);

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// A connection whose queue must wait no longer than this for its rate is kept; beyond it the peer would tire first.
 const WORTH_WAITING: Duration = Duration::from_secs(30);
+/// How often a queue asks whether `total-max-smtp-out` leaves it a connection.
+const SHORT: Duration = Duration::from_millis(500);
 /// Recipients looked at for expiry after each failure of a queue that cannot deliver.
 const SWEEP: u32 = 10_000;
 
@@ -31,7 +33,6 @@ impl Shard {
         }
         self.open_connections(now, queue);
         self.arm(now, queue);
-        self.release_idle(now, queue);
     }
 
     /// Sets the queue's timer to when it may go on.
@@ -47,27 +48,32 @@ impl Shard {
         if let Some(hold) = entry.hold_until.filter(|h| *h > now.mono && entry.queue.waiting() > 0) {
             wake = Some(wake.map_or(hold, |w| w.min(hold)));
         }
+        if self.short_of_connections.contains(&queue) {
+            // A connection that another shard gives back is not heard of.
+            let again = now.mono + SHORT;
+            wake = Some(wake.map_or(again, |w| w.min(again)));
+        }
         match wake {
             Some(at) => self.wheel.set(queue << 1, at),
             None => self.wheel.cancel(queue << 1),
         }
     }
 
-    /// Lets go of idle connections that have nothing to wait for.
-    fn release_idle(&mut self, now: Now, queue: u32) {
-        let entry = &self.queues[queue];
-        if entry.idle.is_empty() || !entry.profile.idle_timeout.is_zero() {
-            return;
-        }
-        let worth_it = match entry.queue.gate(now.mono) {
-            Gate::Go => true,
-            Gate::Wait(wait) => wait.until.is_some_and(|until| until.since(now.mono) <= WORTH_WAITING),
+    /// An idle connection's time is over, unless its queue only waits for its rate.
+    pub(super) fn idle_too_long(&mut self, now: Now, key: u32) {
+        let Some(queue) = self.connections.at(key).map(|c| c.queue) else { return };
+        let soon = match self.queues[queue].queue.gate(now.mono) {
+            Gate::Go => None,
+            Gate::Wait(wait) => wait.until.filter(|until| until.since(now.mono) <= WORTH_WAITING),
         };
-        if worth_it && !self.draining {
-            return;
-        }
-        for key in std::mem::take(&mut self.queues[queue].idle) {
-            self.part(now, key);
+        match soon {
+            Some(until) if !self.draining => {
+                if let Some(connection) = self.connections.at(key) {
+                    connection.idle_until = Some(until + WORTH_WAITING);
+                }
+                self.flush(key);
+            }
+            _ => self.part(now, key),
         }
     }
 
@@ -87,6 +93,8 @@ impl Shard {
         } else {
             entry.queue.failed(now, text);
         }
+        // The next try begins at the best host again.
+        entry.next = None;
         let submissions = &self.submissions;
         let accepted = |key| submissions.accepted_at(key);
         let expired = entry.queue.sweep(&mut self.slots, now, SWEEP, &self.expiry, accepted);
@@ -124,6 +132,13 @@ impl Shard {
     /// `type discard`: everybody who may go is delivered to nowhere.
     pub(super) fn discard(&mut self, now: Now, queue: u32) {
         loop {
+            if self.queues[queue].vmta.is_none() {
+                return;
+            }
+            if self.outcomes_back_up() {
+                self.backed_up.insert(queue);
+                return;
+            }
             let batch = self.take(now, queue, 1000);
             if batch.is_empty() {
                 // Empty with an open gate: a run of expired ones came first.

@@ -34,6 +34,4 @@ mod server_attack_tests;
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]
-mod speed_tests;
-#[cfg(test)]
 mod tls_tests;

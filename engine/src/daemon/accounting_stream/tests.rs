@@ -10,7 +10,7 @@ use std::fs;
 use std::rc::Rc;
 use std::time::Duration;
 
-const NOON: Wall = Wall(1_793_275_200_000); // 2026-10-29 12:00:00 UTC
+pub(super) const NOON: Wall = Wall(1_793_275_200_000); // 2026-10-29 12:00:00 UTC
 
 thread_local! {
     static CATEGORIES: Categories = Categories::new::<&str>(&[]).unwrap();
@@ -18,7 +18,7 @@ thread_local! {
 
 /// Entry `n` of the log stands at `offset8 == n`; clones share everything, as processes share a disk.
 #[derive(Clone, Default)]
-struct MemoryLog {
+pub(super) struct MemoryLog {
     entries: Rc<RefCell<Vec<OutcomeBatch>>>,
     at: usize,
     consumed: Rc<Cell<u32>>,
@@ -26,11 +26,11 @@ struct MemoryLog {
 
 impl MemoryLog {
     /// Adds a batch with an outcome for each recipient number.
-    fn deliver(&self, recipients: std::ops::Range<u16>) {
+    pub(super) fn deliver(&self, recipients: std::ops::Range<u16>) {
         self.push(recipients.map(|n| (n, Disposition::Delivered)).collect());
     }
 
-    fn push(&self, outcomes: Vec<(u16, Disposition)>) {
+    pub(super) fn push(&self, outcomes: Vec<(u16, Disposition)>) {
         let attempt = Attempt { queue: "a.example/vmta1".into(), vmta: "vmta1".into(), ..Attempt::default() };
         let ok = Said { status: "2.0.0 (success)".into(), diagnostic: "smtp;250 ok".into() };
         let no = Said { status: "5.1.1 (bad)".into(), diagnostic: "smtp;550 user unknown".into() };
@@ -83,13 +83,13 @@ impl Log for MemoryLog {
     }
 }
 
-struct Place {
-    dir: tempfile::TempDir,
-    log: MemoryLog,
+pub(super) struct Place {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) log: MemoryLog,
 }
 
 impl Place {
-    fn new() -> Place {
+    pub(super) fn new() -> Place {
         // In memory where possible: the tests sync thousands of times and pull no plug.
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         for name in ["spool", "acct", "moved"] {
@@ -98,11 +98,11 @@ impl Place {
         Place { dir, log: MemoryLog::default() }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn file(&self, name: &str, records: &[&str]) -> FileOptions {
+    pub(super) fn file(&self, name: &str, records: &[&str]) -> FileOptions {
         FileOptions {
             target: self.path("acct").join(name),
             layout: Layout::new(records, &[], true, "").unwrap(),
@@ -116,7 +116,7 @@ impl Place {
     }
 
     /// A stream as after a start; dropping it without `finish` is a crash.
-    fn start(&self, files: Vec<FileOptions>) -> Stream<MemoryLog> {
+    pub(super) fn start(&self, files: Vec<FileOptions>) -> Stream<MemoryLog> {
         let options = StreamOptions {
             cursor_directory: self.path("spool"),
             files,
@@ -128,7 +128,7 @@ impl Place {
         stream
     }
 
-    fn names(&self, directory: &str) -> Vec<String> {
+    pub(super) fn names(&self, directory: &str) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.path(directory))
             .unwrap()
             .map(|e| e.unwrap().file_name().into_string().unwrap())
@@ -137,12 +137,12 @@ impl Place {
         names
     }
 
-    fn read(&self, name: &str) -> String {
+    pub(super) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
     /// Recipients in the file, in order; checks that it is whole lines after one header.
-    fn recipients(&self, name: &str) -> Vec<u16> {
+    pub(super) fn recipients(&self, name: &str) -> Vec<u16> {
         let text = self.read(name);
         assert!(text.starts_with("type,timeLogged,"), "{text}");
         assert!(text.ends_with("\r\n"), "torn: {text}");
@@ -154,18 +154,18 @@ impl Place {
     }
 }
 
-fn filter(list: &str) -> Option<vmta_config::QueueFilter> {
+pub(super) fn filter(list: &str) -> Option<vmta_config::QueueFilter> {
     let text =
         format!("<spool /s>\n</spool>\n<acct-file /x.csv>\nqueue-filter {list}\n</acct-file>\nlog-file /l\n");
     let loaded = vmta_config::load("config", &vmta_config::MemoryFiles::new([("config", text)]), false);
     loaded.config.unwrap().acct_files()[0].settings.queue_filter.clone()
 }
 
-fn after(seconds: i64) -> Wall {
+pub(super) fn after(seconds: i64) -> Wall {
     Wall(NOON.0 + seconds * 1000)
 }
 
-const FIRST: &str = "acct/acct-2026-10-29-0000.csv";
+pub(super) const FIRST: &str = "acct/acct-2026-10-29-0000.csv";
 
 #[test]
 fn outcomes_become_lines_in_the_files_that_take_them() {
@@ -459,96 +459,4 @@ fn cost_of_a_delivery_line() {
     let each = (cpu() - before) / 1e6;
     let bytes = fs::metadata(place.path(FIRST)).unwrap().len();
     eprintln!("{each:.0} ns CPU a line of {} bytes", bytes / 1_000_000);
-}
-
-/// What happens in the life of the accounting files.
-#[derive(Clone, Debug)]
-enum Happening {
-    Deliver(u16),
-    Step {
-        entries: usize,
-    },
-    /// Seconds pass.
-    Wait(i64),
-    Rotate,
-    /// The process dies; of what was not synced with the cursor, this share of the bytes (0..=100) is on the disk.
-    Crash {
-        share: u64,
-    },
-    Restart,
-}
-
-fn happening() -> impl proptest::strategy::Strategy<Value = Happening> {
-    use proptest::prelude::*;
-    prop_oneof![
-        4 => (1u16..8).prop_map(Happening::Deliver),
-        4 => (1usize..4).prop_map(|entries| Happening::Step { entries }),
-        2 => (0i64..400).prop_map(Happening::Wait),
-        1 => Just(Happening::Rotate),
-        2 => (0u64..=100).prop_map(|share| Happening::Crash { share }),
-        1 => Just(Happening::Restart),
-    ]
-}
-
-/// Cuts every open file to a beginning that holds at least what its saved cursor vouches for.
-fn lose_unsynced(place: &Place, share: u64) {
-    let Some(cursor) = CursorFile::open(&place.path("spool")).unwrap().1 else { return };
-    for mark in cursor.files {
-        let Some(path) = mark.path.filter(|p| p.exists()) else { continue };
-        let length = fs::metadata(&path).unwrap().len();
-        let keep = mark.length + (length - mark.length) * share / 100;
-        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(keep).unwrap();
-    }
-}
-
-proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig { cases: 150, ..Default::default() })]
-
-    #[test]
-    fn each_line_appears_once_whatever_happens(
-        happenings in proptest::collection::vec(happening(), 1..40),
-        moving: bool,
-    ) {
-        let place = Place::new();
-        let files = || {
-            let mut first = FileOptions { max_size: 2_000, move_interval: Duration::from_secs(300), ..place.file("acct.csv", &[]) };
-            first.move_to = moving.then(|| place.path("moved"));
-            vec![first, place.file("second.csv", &["d"])]
-        };
-        let mut stream = place.start(files());
-        let (mut delivered, mut seconds) = (0, 0);
-        for happening in happenings {
-            match happening {
-                Happening::Deliver(n) => {
-                    place.log.deliver(delivered..delivered + n);
-                    delivered += n;
-                }
-                Happening::Step { entries } => {
-                    stream.step(after(seconds), entries).unwrap();
-                }
-                Happening::Wait(passed) => seconds += passed,
-                Happening::Rotate => stream.rotate(None),
-                Happening::Crash { share } => {
-                    drop(stream);
-                    lose_unsynced(&place, share);
-                    stream = place.start(files());
-                }
-                Happening::Restart => {
-                    stream.finish(after(seconds)).unwrap();
-                    stream = place.start(files());
-                }
-            }
-        }
-        stream.finish(after(seconds)).unwrap();
-        for stem in ["acct-", "second-"] {
-            let mut all = Vec::new();
-            for directory in ["moved", "acct"] {
-                for name in place.names(directory).iter().filter(|n| n.starts_with(stem)) {
-                    all.extend(place.recipients(&format!("{directory}/{name}")));
-                }
-            }
-            all.sort_unstable();
-            proptest::prop_assert_eq!(all, (0..delivered).collect::<Vec<_>>());
-        }
-    }
 }

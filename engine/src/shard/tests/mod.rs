@@ -1,0 +1,14 @@
+//! Stories about a shard, told with a virtual clock, a receiver in RAM and a log in RAM: what goes over the wire and
+//! what is recorded, never what the shard looks like inside.
+
+mod delivery;
+mod hosts;
+mod limits;
+mod operator;
+mod random;
+mod refusals;
+mod site;
+mod spool;
+mod storage;
+mod waiting;
+mod world;

@@ -1,0 +1,211 @@
+//! A log in RAM, the mail in it, and hand-made profiles.
+
+use crate::base::Wall;
+use crate::mail::content::Content;
+use crate::mail::row::{put_value, row_view};
+use crate::queue::{QueueName, QueueSettings};
+use crate::route::SourceHost;
+use crate::shard::{Admit, AdmitRow, Delivery, Profiles, QueueProfile, VmtaProfile};
+use crate::smtp::client::{StartTls, Timeouts};
+use crate::smtp::tls::TlsClientConfig;
+use crate::smtp::verdict::VerdictOptions;
+use crate::spool::header::SegmentHeader;
+use crate::spool::ledger::Ledger;
+use crate::spool::log::Log;
+use crate::spool::record::{Draft, Group, Location, Place, Ref, RowRef, RowsDraft, Submission};
+use crate::spool::rows::RowsView;
+use crate::spool::segments::Segments;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A submission to be made.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    pub content: Arc<[u8]>,
+    /// `address vmta`, and a value for each field.
+    pub rows: Vec<(String, Vec<String>)>,
+    pub vmta: String,
+    pub job: String,
+    pub sender: String,
+    pub accepted_at: Option<Wall>,
+    pub start_at: Wall,
+    /// The content is not handed over with the recipients.
+    pub cold: bool,
+}
+
+pub const TEXT: &str = "From: a@sender.example\r\nSubject: hello\r\n\r\nHello\r\n";
+
+impl Mail {
+    /// A plain message.
+    pub fn to(addresses: &[&str]) -> Mail {
+        let mut content = Vec::new();
+        Content::plain(TEXT.as_bytes().to_vec()).encode(&mut content);
+        Mail {
+            content: content.into(),
+            rows: addresses.iter().map(|a| ((*a).to_owned(), Vec::new())).collect(),
+            vmta: "v1".to_owned(),
+            job: "job".to_owned(),
+            sender: "news@sender.example".to_owned(),
+            accepted_at: None,
+            start_at: Wall(0),
+            cold: false,
+        }
+    }
+
+    /// A plain message to `count` recipients `u0@domain`, `u1@domain` ..
+    pub fn many(count: usize, domain: &str) -> Mail {
+        let addresses: Vec<String> = (0..count).map(|n| format!("u{n}@{domain}")).collect();
+        Mail::to(&addresses.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+}
+
+/// The log in RAM.
+pub struct Spool {
+    log: Log,
+    pub segments: Arc<Segments>,
+    pub contents: HashMap<Location, Arc<[u8]>>,
+}
+
+impl Spool {
+    pub fn new() -> Spool {
+        let header = SegmentHeader { number: 1, size: 64 << 20, nonce: [7; 16] };
+        let segments = Arc::new(Segments::new(Path::new("/nowhere"), usize::MAX));
+        segments.add(header, None);
+        let log = Log::new(Ledger::default(), header);
+        let mut spool = Spool { log, segments, contents: HashMap::new() };
+        spool.write();
+        spool
+    }
+
+    fn write(&mut self) {
+        while let Some(write) = self.log.take_write() {
+            let at = Location { segment: write.segment, offset8: (write.offset / 8) as u32 };
+            self.segments.push(at, Arc::new(write.blocks));
+            self.log.written(write.end);
+            self.log.synced();
+            self.segments.set_durable(write.end);
+        }
+    }
+
+    /// Stores a submission and returns what a shard is told of it.
+    pub fn store(&mut self, mail: &Mail, now: Wall) -> Admit {
+        let accepted_at = mail.accepted_at.unwrap_or(now);
+        let submission = Submission {
+            id: 1,
+            sender: mail.sender.clone(),
+            job: mail.job.clone(),
+            accepted_at: accepted_at.0,
+            start_at: mail.start_at.0,
+            size: mail.content.len() as u32,
+            ..Submission::default()
+        };
+        let mut rows = RowsDraft { vmtas: vec![mail.vmta.clone()], ..RowsDraft::default() };
+        for (address, values) in &mail.rows {
+            rows.vmta.push(0);
+            put_value(&mut rows.bytes, address);
+            values.iter().for_each(|value| put_value(&mut rows.bytes, value));
+            rows.ends.push(rows.bytes.len() as u32);
+        }
+        let drafts = vec![
+            Draft::Content(mail.content.clone()),
+            Draft::Accepted { submission, content: Ref::Here(0) },
+            Draft::Rows { submission: Ref::Here(1), rows },
+        ];
+        let places = self.log.append(Group { drafts }).expect("room in the log").places;
+        self.write();
+        self.contents.insert(places[0].at, mail.content.clone());
+        self.admit(mail, accepted_at, &places)
+    }
+
+    fn admit(&self, mail: &Mail, accepted_at: Wall, places: &[Place]) -> Admit {
+        let mut queues: Vec<QueueName> = Vec::new();
+        let mut rows = Vec::new();
+        for (index, (address, _)) in mail.rows.iter().enumerate() {
+            let domain = address.rsplit('@').next().expect("a domain");
+            let name = QueueName::new(domain, &mail.vmta);
+            let queue = queues.iter().position(|q| *q == name).unwrap_or_else(|| {
+                queues.push(name);
+                queues.len() - 1
+            });
+            rows.push(AdmitRow { index: index as u16, attempts: 0, queue: queue as u32 });
+        }
+        Admit {
+            size: 1000,
+            submission: places[1].at,
+            accepted_at,
+            start_at: mail.start_at,
+            job: mail.job.as_str().into(),
+            record: places[2].at,
+            first_ordinal: places[2].first_ordinal,
+            queues,
+            rows,
+            content: (!mail.cold).then(|| (places[0].at, mail.content.clone())),
+        }
+    }
+
+    pub fn address(&self, row: RowRef) -> String {
+        let record = self.segments.record(row.record).expect("a record");
+        let view = RowsView::new(&record).expect("rows");
+        let bytes = view.row(usize::from(row.index)).expect("a row");
+        row_view(bytes).expect("an address").address.to_owned()
+    }
+}
+
+/// Profiles by domain; all others have `usual`.
+#[derive(Clone, Debug)]
+pub struct TestProfiles {
+    pub usual: QueueProfile,
+    pub domains: HashMap<String, QueueProfile>,
+    pub vmtas: Vec<Arc<VmtaProfile>>,
+}
+
+/// PowerMTA's defaults, to one host.
+pub fn profile(hosts: &str) -> QueueProfile {
+    QueueProfile {
+        scheduling: Arc::new(QueueSettings::default()),
+        delivery: Delivery::Smtp,
+        hosts: (!hosts.is_empty()).then(|| Arc::new(hosts.parse().expect("hosts"))),
+        port: 25,
+        connect_timeout: Duration::from_secs(120),
+        timeouts: Timeouts::default(),
+        starttls: StartTls::Off,
+        ignore_8bitmime: false,
+        ignore_chunking: false,
+        ignore_pipelining: false,
+        pipeline_across_data: true,
+        prefer_chunking: false,
+        idle_timeout: Duration::ZERO,
+        verdict: VerdictOptions::default(),
+        max_errors_per_connection: None,
+    }
+}
+
+impl TestProfiles {
+    pub fn new(usual: QueueProfile) -> TestProfiles {
+        let tls = TlsClientConfig::new(rustls::RootCertStore::empty()).expect("TLS");
+        let source = SourceHost { address: "10.1.0.1".parse().ok(), helo: "v1.sender.example".into() };
+        let vmta = VmtaProfile { name: "v1".into(), sources: vec![source], tls: Some(Arc::new(tls)) };
+        TestProfiles { usual, domains: HashMap::new(), vmtas: vec![Arc::new(vmta)] }
+    }
+
+    pub fn with(mut self, domain: &str, profile: QueueProfile) -> TestProfiles {
+        self.domains.insert(domain.to_owned(), profile);
+        self
+    }
+}
+
+impl Profiles for TestProfiles {
+    fn queue(&self, domain: &str, _vmta: &str) -> Arc<QueueProfile> {
+        Arc::new(self.domains.get(domain).unwrap_or(&self.usual).clone())
+    }
+
+    fn vmta(&self, name: &str) -> Option<Arc<VmtaProfile>> {
+        self.vmtas.iter().find(|vmta| *vmta.name == *name).cloned()
+    }
+
+    fn pool_of(&self, _vmta: &str) -> String {
+        String::new()
+    }
+}

@@ -1,0 +1,142 @@
+//! Times: start, retry, expiry, and a calendar that jumps.
+
+use super::delivery::world;
+use super::site::reply;
+use super::spool::{Mail, TestProfiles, profile};
+use super::world::{Dial, START, World};
+use crate::base::{Time, Wall};
+use crate::queue::QueueSettings;
+use crate::route::RouteError;
+use crate::spool::record::Disposition::{Deferred, Delivered, Expired};
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[test]
+fn mail_waits_for_its_start() {
+    let mut world = world(|_| {});
+    world.submit(&Mail { start_at: Wall(START.0 + 3_600_000), ..Mail::many(3, "a.example") });
+    world.submit(&Mail::to(&["now@a.example"]));
+    world.run(3599 * SECOND);
+    assert_eq!(world.site.reached(), ["now@a.example"]);
+    world.finish();
+    let first = world.site.taken[1].at;
+    assert!(first >= Time::from_millis(3_601_000) && first < Time::from_millis(3_602_000), "{first:?}");
+    assert_eq!(world.count(Delivered), 4);
+}
+
+#[test]
+fn no_recipient_is_tried_before_its_time() {
+    let mut world = world(|settings| settings.retry_recipients_after = 1800 * SECOND);
+    let mut heard: Vec<(String, Time)> = Vec::new();
+    world.answer(move |ask| {
+        if ask.verb != "RCPT" {
+            return ask.well();
+        }
+        let before = heard.iter().rev().find(|(line, _)| line == ask.line);
+        assert!(before.is_none_or(|(_, at)| ask.now.since(*at) >= 1800 * SECOND), "{}", ask.line);
+        heard.push((ask.line.to_owned(), ask.now));
+        if heard.iter().filter(|(line, _)| line == ask.line).count() < 3 {
+            reply("451 later")
+        } else {
+            ask.well()
+        }
+    });
+    for n in 0..20 {
+        world.submit(
+            &Mail::many(10, &format!("n{}.example", n % 3).replace("n0", &format!("z{n}"))).numbered(n),
+        );
+        world.run(97 * SECOND);
+    }
+    world.finish();
+    assert_eq!((world.count(Deferred), world.count(Delivered)), (400, 200));
+}
+
+impl Mail {
+    /// With addresses that no other submission has.
+    fn numbered(mut self, n: usize) -> Mail {
+        self.rows.iter_mut().for_each(|(address, _)| *address = format!("n{n}-{address}"));
+        self
+    }
+}
+
+#[test]
+fn what_is_refused_for_too_long_expires() {
+    let mut world = world(|settings| settings.bounce_after = DAY);
+    world.answer(|ask| if ask.verb == "RCPT" { reply("451 later") } else { ask.well() });
+    world.submit(&Mail::to(&["a@a.example"]));
+    world.finish();
+    let story = world.story("a@a.example");
+    assert_eq!((story.last(), story.len()), (Some(&Expired), 145));
+    let last = world.seen.last().expect("an end");
+    assert_eq!(
+        (last.status.as_str(), last.diagnostic.as_str()),
+        ("4.4.7 (delivery time expired)", "smtp;451 later")
+    );
+}
+
+#[test]
+fn mail_expires_in_a_queue_that_never_connects() {
+    for dns in [true, false] {
+        let mut usual = profile(if dns { "" } else { "[10.0.0.1]" });
+        usual.scheduling = QueueSettings { bounce_after: DAY, ..QueueSettings::default() }.into();
+        let mut world = World::new(TestProfiles::new(usual));
+        let text = "no answer".to_owned();
+        world.dns.insert(
+            "a.example".into(),
+            Err(RouteError { permanent: false, status: "4.4.3", text, ttl: SECOND }),
+        );
+        world.dial = Box::new(|_| Dial::Refuse);
+        world.submit(&Mail::many(500, "a.example"));
+        world.run(DAY - SECOND);
+        assert!(world.seen.is_empty());
+        world.finish();
+        assert_eq!(world.count(Expired), 500);
+        assert!(world.now.mono < Time::ZERO + DAY + 1300 * SECOND, "{:?}", world.now.mono);
+        assert!(!world.seen[0].diagnostic.is_empty(), "says why it could not be delivered");
+    }
+}
+
+#[test]
+fn a_calendar_forty_days_ahead_expires_nobody_untried() {
+    let mut world = world(|_| {});
+    world.dial = Box::new(|_| Dial::Refuse);
+    world.submit(&Mail::many(10, "a.example"));
+    world.submit(&Mail { start_at: Wall(START.0 + 50_000), ..Mail::to(&["future@b.example"]) });
+    world.run(SECOND);
+    world.set_clock(40 * DAY);
+    world.dial = Box::new(|_| Dial::Accept);
+    // The first that is heard after the jump is mail, not the clock.
+    world.submit(&Mail::to(&["new@a.example"]));
+    world.finish();
+    assert_eq!((world.count(Expired), world.count(Delivered)), (0, 12));
+}
+
+#[test]
+fn an_answer_right_after_the_jump_expires_nobody() {
+    let mut world = world(|settings| {
+        settings.max_smtp_out = 1;
+        settings.max_rcpt_per_message = 1;
+    });
+    world.submit(&Mail::many(50, "a.example"));
+    while world.site.taken.len() < 5 {
+        world.step(Time::NEVER);
+    }
+    world.set_clock(40 * DAY);
+    world.finish();
+    assert_eq!((world.count(Expired), world.count(Delivered)), (0, 50));
+}
+
+#[test]
+fn a_calendar_set_back_stops_nothing() {
+    let mut world = world(|_| {});
+    world.answer(
+        |ask| if ask.verb == "RCPT" && ask.connection == 0 { reply("451 later") } else { ask.well() },
+    );
+    world.submit(&Mail::many(10, "a.example"));
+    world.run(SECOND);
+    world.set_clock(Duration::ZERO);
+    world.finish();
+    assert_eq!((world.count(Deferred), world.count(Delivered)), (10, 10));
+}
