@@ -111,10 +111,10 @@ impl Checker {
                     (*stage == written).then(|| Stage::Syncing { thread: thread.into() })
                 });
             }
-            "sendto" | "write" | "writev" if descriptor.starts_with(&self.intake) => {
-                if bytes(arguments).starts_with(ACKNOWLEDGED) {
-                    self.acknowledged(descriptor);
-                }
+            "sendto" | "write" | "writev"
+                if descriptor.starts_with(&self.intake) && bytes(arguments).starts_with(ACKNOWLEDGED) =>
+            {
+                self.acknowledged(descriptor);
             }
             _ => {}
         }

@@ -19,10 +19,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn every_recipient_has_it_once_with_their_own_values() {
+    everyone_has_their_own("auto");
+}
+
+#[test]
+fn so_it_is_with_the_blocking_back_end() {
+    everyone_has_their_own("blocking");
+}
+
+fn everyone_has_their_own(runtime: &'static str) {
     let doors = vec![DoorConfig::new("a", Persona::Fast), DoorConfig::new("b", Persona::Fast)];
     let site = Site::start(SiteConfig { doors, ledger: LedgerMode::Messages, ..SiteConfig::default() })
         .expect("loopback");
     let mut ground = Ground::new().expect("a directory");
+    ground.runtime = runtime;
     ground.route("a.example", site.addr("a"), "  max-smtp-out 8").route("b.example", site.addr("b"), "");
     let people = People::new(3, &[("a.example", 2), ("b.example", 1)]);
     let campaign = Campaign::new("spring", people.clone(), ROWS);
@@ -31,6 +41,8 @@ fn every_recipient_has_it_once_with_their_own_values() {
     campaign.drop_into(&ground).expect("the pickup directory takes it");
     until(PATIENCE, || (site.stats().recipients() >= ROWS).then_some(())).expect("all is delivered");
     engine.wait_until_empty(PATIENCE);
+    let back_end = engine.status().expect("it answers").spool.back_end;
+    assert!(runtime == "auto" || back_end == runtime, "{back_end}");
     assert!(engine.stop().expect("it can be waited for").success());
 
     let ledger = site.ledger();

@@ -15,9 +15,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn connections_and_rate_stay_within_what_is_allowed_and_use_it() {
+    limits_hold("auto");
+}
+
+#[test]
+fn they_stay_within_it_with_the_blocking_back_end() {
+    limits_hold("blocking");
+}
+
+fn limits_hold(runtime: &'static str) {
     let doors = vec![DoorConfig::new("slow", Persona::Fast), DoorConfig::new("free", Persona::Fast)];
     let site = Site::start(SiteConfig { doors, ..SiteConfig::default() }).expect("loopback");
     let mut ground = Ground::new().expect("a directory");
+    ground.runtime = runtime;
     ground.route("slow.example", site.addr("slow"), "  max-smtp-out 5\n  max-msg-rate 100/s");
     ground.route("free.example", site.addr("free"), "");
     let people = People::new(2, &[("slow.example", 1), ("free.example", 4)]);
