@@ -122,9 +122,6 @@ impl Mta {
 
 impl Drop for Mta {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("--- the log of {:?} ---\n{}\n---", self.kind, self.log());
-        }
         // Fails where it has ended already.
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let ended = until(PATIENCE, || self.child.try_wait().transpose());
@@ -132,6 +129,10 @@ impl Drop for Mta {
             let _ = self.child.kill();
         }
         let _ = self.child.wait();
+        // Last, since writing to a closed standard error panics.
+        if std::thread::panicking() {
+            eprintln!("--- the log of {:?} ---\n{}\n---", self.kind, self.log());
+        }
     }
 }
 
