@@ -98,10 +98,20 @@ struct Server {
     asked: Arc<Mutex<Vec<String>>>,
 }
 
+/// UDP and TCP on one port: a port that is free for the one may be taken for the other.
+async fn sockets() -> (UdpSocket, TcpListener, SocketAddr) {
+    for _ in 0..100 {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        let at = udp.local_addr().expect("an address");
+        if let Ok(tcp) = TcpListener::bind(at).await {
+            return (udp, tcp, at);
+        }
+    }
+    panic!("no port is free for both");
+}
+
 async fn serve(zone: Zone) -> Server {
-    let udp = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
-    let at = udp.local_addr().expect("an address");
-    let tcp = TcpListener::bind(at).await.expect("a listener");
+    let (udp, tcp, at) = sockets().await;
     let asked = Arc::new(Mutex::new(Vec::new()));
     let (log, zone) = (Arc::clone(&asked), Arc::new(zone));
     let same_zone = Arc::clone(&zone);
