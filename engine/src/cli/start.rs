@@ -1,13 +1,13 @@
 //! Commands that need more than a running engine's control socket: `run`, `check-config`, `send`, `demo`.
 
 use super::args::{Cli, Command};
-use super::{UNUSABLE, check_config, complain, demo_run, send};
+use super::{CONTROL_SOCKET, UNUSABLE, check_config, complain, demo_run, send};
 use crate::daemon::engine::{BootError, Engine, Overrides};
 use crate::spool::error::EXIT_LOG_FAILED;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, IsTerminal};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use tokio::signal::unix::{SignalKind, signal};
@@ -84,7 +84,9 @@ fn run(cli: &Cli) -> ExitCode {
         complain(cli.json, &why);
         return ExitCode::from(1);
     }
-    let engine = match Engine::start(&config, &Overrides { control_socket: cli.control.clone() }) {
+    let usual_socket = Some(PathBuf::from(CONTROL_SOCKET));
+    let overrides = Overrides { control_socket: cli.control.clone(), usual_socket };
+    let engine = match Engine::start(&config, &overrides) {
         Ok(engine) => engine,
         Err(e) => return not_started(&e),
     };

@@ -62,8 +62,10 @@ pub enum BootError {
 /// What is not in the configuration file.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    /// Instead of `control-socket`; `None` there and here opens none.
+    /// Instead of `control-socket`.
     pub control_socket: Option<PathBuf>,
+    /// Where neither names one; the engine can do without it.
+    pub usual_socket: Option<PathBuf>,
 }
 
 /// A running engine.
@@ -352,6 +354,15 @@ fn listen(
     })
 }
 
+/// The usual socket; its directory in /run is made, since a reboot empties that.
+fn open_usual(path: &Path) -> Result<ControlSocket, ControlError> {
+    if let Some(parent) = path.parent() {
+        // What is wrong with it shows when the socket is opened.
+        let _ = std::fs::create_dir(parent);
+    }
+    ControlSocket::open(path)
+}
+
 fn serve_control(
     control: &tokio::runtime::Runtime,
     config: &Config,
@@ -359,9 +370,18 @@ fn serve_control(
     answerer: &Arc<Answerer>,
 ) -> Result<(), BootError> {
     let configured = config.global().control_socket.as_ref().map(PathBuf::from);
-    let Some(path) = overrides.control_socket.clone().or(configured) else { return Ok(()) };
     let _inside = control.enter();
-    let socket = ControlSocket::open(Path::new(&path))?;
+    let socket = match (overrides.control_socket.clone().or(configured), &overrides.usual_socket) {
+        (Some(path), _) => ControlSocket::open(&path)?,
+        (None, Some(usual)) => match open_usual(usual) {
+            Ok(socket) => socket,
+            Err(e) => {
+                tracing::warn!("no control-socket is given, and the usual one is not to be had: {e}");
+                return Ok(());
+            }
+        },
+        (None, None) => return Ok(()),
+    };
     let answerer = answerer.clone();
     control.spawn(socket.serve(move |request| {
         let answerer = answerer.clone();
