@@ -20,7 +20,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 /// Bytes of RAM that recent commits may take unless told otherwise.
-pub const WINDOW: usize = 8 << 20;
+pub const WINDOW: usize = 4 << 20;
 
 /// File name of segment `number`.
 pub fn file_name(number: u32) -> String {
