@@ -35,7 +35,7 @@ pub(super) const ACCT_FILE: &[Directive] = {
         d("record-fields", RecordFields, "", ON, "Columns of a record type: `*`, names, `!name`, `header_X`, `arf_X`").repeats(),
         d("records", Records, "d,b", ON, "Once per file").once(),
         d("retry-interval", Time, "5m", LATER, "Pipe restart"),
-        d("sync", Bool, "false", ON, "Flush regularly"),
+        d("sync", Bool, "false", LATER, "Flush regularly"),
         d("user-string", Text, "", ON, "Value of field `userString`"),
         d("world-readable", Bool, "no", ON, "Readable by every local user"),
         d("write-timeout", Time, "1m", LATER, "Pipe write"),
