@@ -96,8 +96,7 @@ impl Ground {
         let dir = self.root.display();
         let mut text = format!(
             "# Written by `posthaste demo`. A configuration of your own looks much the same, without smtp-hosts.\n\
-             host-name mail.news.example\n\
-             postmaster postmaster@news.example\n\n\
+             host-name mail.news.example\n\n\
              pickup \"{dir}/pickup\" \"{dir}/bad\"\n\
              log-file \"{dir}/log\"\n\
              reports \"{dir}/reports\"\n\
