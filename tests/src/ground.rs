@@ -98,7 +98,6 @@ impl Ground {
             text,
             "host-name mail.sender.example\n\
              log-file {dir}/log\n\
-             postmaster postmaster@sender.example\n\
              <spool {dir}/spool>\n</spool>\n\
              pickup {dir}/pickup {dir}/bad\n\
              reports {dir}/reports\n\
