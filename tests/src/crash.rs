@@ -152,7 +152,7 @@ fn kill_again_and_again(plan: &Plan, ground: &Ground) -> io::Result<Vec<u64>> {
 }
 
 /// Feeds the pickup directory, never with more than a few files waiting.
-fn drop_files(ground: &Ground, load: &Load, over: &AtomicBool, dropped: &AtomicU64) {
+pub fn drop_files(ground: &Ground, load: &Load, over: &AtomicBool, dropped: &AtomicU64) {
     while !over.load(Ordering::Relaxed) {
         if ground.waiting_files() >= 20 {
             std::thread::sleep(Duration::from_millis(5));

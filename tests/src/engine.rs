@@ -29,7 +29,14 @@ pub struct Engine {
 
 impl Engine {
     /// Starts `command` with `run --config DIR/config` and waits until it answers on its control socket and its port.
-    pub fn start(mut command: Command, dir: &Path, listen: SocketAddr) -> io::Result<Engine> {
+    pub fn start(command: Command, dir: &Path, listen: SocketAddr) -> io::Result<Engine> {
+        let mut engine = Engine::launch(command, dir)?;
+        engine.wait_until_ready(listen)?;
+        Ok(engine)
+    }
+
+    /// Starts it and waits for nothing.
+    pub fn launch(mut command: Command, dir: &Path) -> io::Result<Engine> {
         let output = File::options().append(true).create(true).open(dir.join("output"))?;
         let child = command
             .arg("run")
@@ -40,21 +47,30 @@ impl Engine {
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()?;
-        let mut engine = Engine { child, dir: dir.to_path_buf() };
-        let ready = until(START_PATIENCE, || match engine.child.try_wait() {
+        Ok(Engine { child, dir: dir.to_path_buf() })
+    }
+
+    /// Waits until it answers on its control socket and its port.
+    pub fn wait_until_ready(&mut self, listen: SocketAddr) -> io::Result<()> {
+        let ready = until(START_PATIENCE, || match self.child.try_wait() {
             Ok(None) => {
-                let answers = engine.status().is_ok() && TcpStream::connect(listen).is_ok();
+                let answers = self.status().is_ok() && TcpStream::connect(listen).is_ok();
                 answers.then_some(Ok(()))
             }
             Ok(Some(status)) => Some(Err(format!("the engine ended at its start: {status}"))),
             Err(e) => Some(Err(e.to_string())),
         });
         let told = match ready {
-            Ok(Ok(())) => return Ok(engine),
+            Ok(Ok(())) => return Ok(()),
             Ok(Err(told)) => told,
             Err(waited) => format!("the engine did not answer within {waited:?}"),
         };
-        Err(io::Error::other(format!("{told}\n{}", engine.log_tail())))
+        Err(io::Error::other(format!("{told}\n{}", self.log_tail())))
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
     }
 
     pub fn pid(&self) -> u32 {
@@ -114,8 +130,13 @@ impl Engine {
         Ok(at)
     }
 
-    fn signal(&self, signal: Signal) -> io::Result<()> {
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// All that it, and those before it on the same ground, have written to standard output and error.
+    pub fn output(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.dir.join("output")).unwrap_or_default()).into_owned()
     }
 
     /// The last lines of what it has written, on its standard output and to its log.

@@ -126,6 +126,14 @@ impl Ground {
         self.start_by(command)
     }
 
+    /// Starts an engine with this configuration and a variable in its environment, and waits for nothing.
+    pub fn launch(&self, configuration: &str, variable: &str, value: &str) -> io::Result<Engine> {
+        fs::write(self.path("config"), configuration)?;
+        let mut command = Command::new(engine_program()?);
+        command.env(variable, value);
+        Engine::launch(command, self.dir.path())
+    }
+
     fn start_by(&self, command: Command) -> io::Result<Engine> {
         fs::write(self.path("config"), self.text())?;
         Engine::start(command, self.dir.path(), self.listen)

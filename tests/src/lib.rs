@@ -5,6 +5,8 @@ pub mod accounting;
 pub mod campaign;
 pub mod crash;
 pub mod engine;
+#[cfg(feature = "failpoints")]
+pub mod failpoints;
 pub mod ground;
 pub mod mta;
 pub mod peer;

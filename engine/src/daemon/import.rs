@@ -5,6 +5,7 @@ use super::directory::Directory;
 use super::import_run::{Job, Outcome, Run};
 use super::intake::Intake;
 use super::pickup::reject;
+use crate::io::failpoint::{Point, pass};
 use crate::io::storage::Recovered;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -19,6 +20,10 @@ const AT_ONCE: usize = 2;
 /// Campaigns being imported stand here, beneath the pickup directory: hidden from its scans and out of the way of a second
 /// campaign of the same name.
 const ASIDE: &str = ".importing";
+
+/// Begins the name of a campaign that is wholly stored while its files are being removed: what a crash leaves of it must not
+/// be taken for a campaign.
+pub(super) const FINISHED: &str = ".finished-";
 
 pub fn is_campaign(name: &OsStr) -> bool {
     name.as_bytes().ends_with(b".campaign")
@@ -47,6 +52,9 @@ impl Importer {
         recovered: &Recovered,
     ) -> io::Result<Importer> {
         let aside = Directory::open_or_create(&pickup.path().join(ASIDE))?;
+        for left in aside.list(usize::MAX, |name| name.starts_with(FINISHED.as_bytes()))? {
+            aside.remove_directory(&left)?;
+        }
         let interrupted = recovered
             .imports()
             .map(|(identity, import)| (identity.to_owned(), super::import_run::Stored::new(import)))
@@ -71,7 +79,10 @@ impl Importer {
             return;
         }
         match pickup.subdirectory(name).map(drop).and_then(|()| pickup.move_into(name, &self.aside, name)) {
-            Ok(moved) => self.spawn(moved),
+            Ok(moved) => {
+                pass(Point::ImportMovedAside);
+                self.spawn(moved);
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => {
                 tracing::warn!(campaign = %name.display(), error = %e, "campaign cannot be moved aside");

@@ -7,6 +7,7 @@ use super::intake::{Handed, Intake, Refused, Underway};
 use crate::ingest::identity::FileIdentity;
 use crate::ingest::pickup::{self, PickupOptions};
 use crate::io::clock;
+use crate::io::failpoint::{Point, pass};
 use crate::io::storage::Recovered;
 use crate::spool::record::{Control, Draft, Group};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -206,6 +207,7 @@ impl Watch {
             self.warn_once(name, &FileRefused::Io(e));
             return None;
         }
+        pass(Point::PickupRead);
         let message = match pickup::parse(&bytes, &options) {
             Ok(message) => message,
             Err(e) => {
@@ -246,6 +248,7 @@ impl Watch {
         let Taken { name, identity, underway } = taken;
         match self.intake.queue_blocking(underway) {
             Ok(_) => {
+                pass(Point::PickupDurable);
                 self.done.insert(identity.clone());
                 self.remove(&name, &identity);
             }
@@ -272,6 +275,7 @@ impl Watch {
     fn remove(&mut self, name: &OsStr, identity: &str) {
         match self.dir.remove_file(name) {
             Ok(()) => {
+                pass(Point::PickupUnlinked);
                 // The file is gone; the next group that is committed may as well say that its identity is not needed.
                 let forget = Control::PickupForgotten { identity: identity.to_owned() };
                 drop(self.intake.storage.submit(Group { drafts: vec![Draft::Control(forget)] }));
