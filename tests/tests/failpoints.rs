@@ -3,6 +3,7 @@
 #![cfg(feature = "failpoints")]
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use posthaste::io::failpoint::Point;
 use tests::failpoints::Need::{Campaign, Resize, Rotation, Stop};
@@ -128,4 +129,21 @@ fn every_point_has_its_turn() {
     let walked: BTreeSet<&str> = walked.iter().map(|case| case.point).collect();
     let all: BTreeSet<&str> = Point::ALL.iter().map(|(_, name)| *name).collect();
     assert_eq!(walked, all);
+}
+
+/// What is released is built without the tests: `cargo build --release`, or with `-p posthaste`.
+#[test]
+fn a_build_without_the_tests_has_none() {
+    let features = |packages: &[&str]| {
+        let mut cargo = Command::new(std::env::var("CARGO").expect("cargo runs the tests"));
+        cargo.args(["tree", "--offline", "--depth=0", "--edges=normal", "--format={p} {f}"]).args(packages);
+        let told = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo runs");
+        let text = String::from_utf8(told.stdout).expect("text");
+        assert!(text.contains("posthaste v"), "{text}{}", String::from_utf8_lossy(&told.stderr));
+        text
+    };
+    let released = features(&["-p", "posthaste", "-p", "vmta-config", "-p", "tools"]);
+    assert!(!released.contains("failpoints"), "{released}");
+    // So it looks where they are.
+    assert!(features(&["--workspace"]).contains("failpoints"));
 }

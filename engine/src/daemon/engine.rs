@@ -87,6 +87,9 @@ pub struct Engine {
 impl Engine {
     /// Starts everything: recovers the spool, then takes and delivers mail.
     pub fn start(config: &Arc<Config>, overrides: &Overrides) -> Result<Engine, BootError> {
+        if cfg!(feature = "failpoints") {
+            tracing::warn!("failpoints are compiled in: this build is for tests");
+        }
         let clock = Clock::start();
         let spool = spool_directory(config)?;
         let host = host_name(config);

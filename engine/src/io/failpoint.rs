@@ -181,7 +181,8 @@ mod armed {
 
     static ARMED: LazyLock<Vec<Arm>> = LazyLock::new(|| {
         let text = std::env::var(VARIABLE).unwrap_or_default();
-        let arms: Result<Vec<Arm>, String> = text.split(';').filter(|one| !one.is_empty()).map(parse).collect();
+        let arms: Result<Vec<Arm>, String> =
+            text.split(';').filter(|one| !one.is_empty()).map(parse).collect();
         arms.unwrap_or_else(|why| {
             eprintln!("{VARIABLE}: {why}");
             std::process::exit(64);

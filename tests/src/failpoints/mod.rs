@@ -130,7 +130,9 @@ fn die_at(case: &Case, ground: &Ground) -> Result<u64, String> {
         engine.ended().transpose()
     });
     match ended {
-        Err(_) => Err(format!("{case:?} is not reached: {:?}\n{}", engine.status().is_ok(), engine.log_tail())),
+        Err(_) => {
+            Err(format!("{case:?} is not reached: {:?}\n{}", engine.status().is_ok(), engine.log_tail()))
+        }
         Ok(Err(e)) => Err(told(e)),
         Ok(Ok(status)) if status.signal() != Some(Signal::KILL.as_raw()) => {
             Err(format!("{case:?}: {status}\n{}", engine.log_tail()))
