@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::path::PathBuf;
 
 use bench::people::{People, Person};
 
@@ -26,13 +27,18 @@ impl Campaign {
 
     /// Writes the directory beside the pickup directory and renames it in.
     pub fn drop_into(&self, ground: &Ground) -> io::Result<()> {
+        fs::rename(self.stage(ground)?, ground.path("pickup").join(format!("{}.campaign", self.name)))
+    }
+
+    /// Writes the directory beside the pickup directory.
+    pub fn stage(&self, ground: &Ground) -> io::Result<PathBuf> {
         let dir = ground.path("staging").join(format!("{}.campaign", self.name));
         fs::create_dir(&dir)?;
         fs::write(dir.join("campaign.toml"), self.description())?;
         fs::write(dir.join("message.txt"), self.template())?;
         let file = io::BufWriter::new(File::create(dir.join("recipients.csv"))?);
         self.people.write_csv(file, self.rows)?;
-        fs::rename(dir, ground.path("pickup").join(format!("{}.campaign", self.name)))
+        Ok(dir)
     }
 
     fn description(&self) -> String {

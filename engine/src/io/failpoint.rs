@@ -242,10 +242,10 @@ mod armed {
 
         #[test]
         fn what_is_armed_is_read_from_words() {
-            let arm = parse("storage.mid-append=delay:20@3").ok().expect("well-formed");
+            let arm = parse("storage.mid-append=delay:20@3").expect("well-formed");
             assert_eq!((arm.name, arm.at), ("storage.mid-append", 3));
             assert_eq!(arm.action, Action::Delay(Duration::from_millis(20)));
-            assert_eq!(parse("smtp.accepted=abort").ok().expect("well-formed").at, 1);
+            assert_eq!(parse("smtp.accepted=abort").expect("well-formed").at, 1);
             for wrong in ["smtp.accepted", "nowhere=abort", "smtp.accepted=burn", "smtp.accepted=abort@x"] {
                 assert!(parse(wrong).is_err(), "{wrong}");
             }
