@@ -10,9 +10,9 @@ use bench::site::ledger::header;
 use bench::site::{Behaviour, DoorConfig, Fate, FateRule, LedgerMode, Persona, Site, SiteConfig};
 use mail_parser::MessageParser;
 use tests::accounting::{self, per_recipient};
-use tests::campaign::Campaign;
-use tests::ground::Ground;
-use tests::wait::until;
+use bench::campaign::Campaign;
+use bench::ground::Ground;
+use bench::wait::until;
 
 const ROWS: u64 = 3000;
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tests::accounting::{self, per_recipient};
-use tests::ground::{engine_program, programs};
-use tests::wait::until;
+use bench::ground::{engine_program, programs};
+use bench::wait::until;
 
 const RECIPIENTS: u64 = 2000;
 const PATIENCE: Duration = Duration::from_secs(90);

@@ -8,10 +8,10 @@ use std::time::Duration;
 use bench::people::{People, Person};
 use mail_parser::{Message, MessageParser};
 use tests::accounting::{self, Line};
-use tests::ground::Ground;
+use bench::ground::Ground;
 use tests::mta::{Kind, Mta};
 use tests::peer::Peer;
-use tests::wait::until;
+use bench::wait::until;
 
 const ROWS: u64 = 50;
 /// Messages relayed, with two recipients each; one more has an address that is not ASCII.

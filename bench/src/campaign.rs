@@ -2,8 +2,9 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::path::PathBuf;
 
-use bench::people::{People, Person};
+use crate::people::{People, Person};
 
 use crate::ground::Ground;
 
@@ -19,6 +20,20 @@ pub struct Campaign {
     pub size: usize,
 }
 
+/// A campaign that is written and not handed in yet.
+#[derive(Debug)]
+pub struct Staged {
+    from: PathBuf,
+    to: PathBuf,
+}
+
+impl Staged {
+    /// Renames it into the pickup directory.
+    pub fn drop_in(self) -> io::Result<()> {
+        fs::rename(self.from, self.to)
+    }
+}
+
 impl Campaign {
     pub fn new(name: &str, people: People, rows: u64) -> Campaign {
         Campaign { name: name.into(), people, rows, virtual_mta: String::new(), size: 600 }
@@ -26,13 +41,18 @@ impl Campaign {
 
     /// Writes the directory beside the pickup directory and renames it in.
     pub fn drop_into(&self, ground: &Ground) -> io::Result<()> {
+        self.stage(ground)?.drop_in()
+    }
+
+    /// Writes the directory beside the pickup directory.
+    pub fn stage(&self, ground: &Ground) -> io::Result<Staged> {
         let dir = ground.path("staging").join(format!("{}.campaign", self.name));
         fs::create_dir(&dir)?;
         fs::write(dir.join("campaign.toml"), self.description())?;
         fs::write(dir.join("message.txt"), self.template())?;
         let file = io::BufWriter::new(File::create(dir.join("recipients.csv"))?);
         self.people.write_csv(file, self.rows)?;
-        fs::rename(dir, ground.path("pickup").join(format!("{}.campaign", self.name)))
+        Ok(Staged { to: ground.path("pickup").join(format!("{}.campaign", self.name)), from: dir })
     }
 
     fn description(&self) -> String {
