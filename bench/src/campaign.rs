@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use crate::people::{People, Person};
 
@@ -28,6 +29,19 @@ pub struct Staged {
 }
 
 impl Staged {
+    /// Bytes of the recipients' file.
+    pub fn row_bytes(&self) -> io::Result<u64> {
+        Ok(fs::metadata(self.from.join("recipients.csv"))?.len())
+    }
+
+    /// Nothing of it is to be sent before `at`.
+    pub fn start_at(&self, at: SystemTime) -> io::Result<()> {
+        let at = jiff::Timestamp::try_from(at).map_err(io::Error::other)?;
+        let path = self.from.join("campaign.toml");
+        let description = fs::read_to_string(&path)?;
+        fs::write(path, format!("start-at = {at:.0}\n{description}"))
+    }
+
     /// Renames it into the pickup directory.
     pub fn drop_in(self) -> io::Result<()> {
         fs::rename(self.from, self.to)

@@ -34,6 +34,7 @@ pub struct Status {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Waiting {
     pub rcpts: u64,
+    pub domains: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]

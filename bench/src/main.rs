@@ -7,7 +7,7 @@
 
 use std::process::ExitCode;
 
-use bench::measure::campaign;
+use bench::measure::{backlog, campaign, import, latency, scale};
 use clap::{Parser, Subcommand};
 
 /// Measures the `posthaste` built beside it (or the one that POSTHASTE_BIN names).
@@ -21,11 +21,19 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum What {
     Campaign(campaign::Plan),
+    Import(import::Plan),
+    Backlog(backlog::Plan),
+    Latency(latency::Plan),
+    Scale(scale::Plan),
 }
 
 fn main() -> ExitCode {
     let measured = match Args::parse().what {
         What::Campaign(plan) => campaign::run(&plan),
+        What::Import(plan) => import::run(&plan),
+        What::Backlog(plan) => backlog::run(&plan),
+        What::Latency(plan) => latency::run(&plan),
+        What::Scale(plan) => scale::run(&plan),
     };
     match measured {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,7 +13,6 @@ use bench::source::{self, Load, SourceConfig};
 use bench::wait::until;
 use serde::Serialize;
 
-
 /// A message may come twice if its first copy arrived this long before a kill.
 const IN_FLIGHT_US: u64 = 250_000;
 /// The signal takes its time: what was received so long after it was sent still came from the killed engine.

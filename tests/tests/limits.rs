@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use bench::campaign::Campaign;
+use bench::ground::Ground;
 use bench::people::People;
 use bench::site::{
     Behaviour, Counts, DoorConfig, LedgerMode, Persona, Site, SiteConfig, SiteHandle, Stage, What,
 };
 use bench::source::{self, Load, SourceConfig};
-use bench::campaign::Campaign;
-use bench::ground::Ground;
 use bench::wait::until;
 
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::process::Command;
 use std::time::Duration;
 
+use bench::ground::{Ground, programs};
 use bench::site::{DoorConfig, LedgerMode, Persona, Site, SiteConfig};
 use bench::source::{self, Load, SourceConfig};
-use bench::ground::{Ground, programs};
-use tests::peer::Peer;
 use bench::wait::until;
+use tests::peer::Peer;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -91,8 +91,8 @@ pub fn once(plan: &Plan, back_end: BackEnd, trips: u8) -> io::Result<Measured> {
     }
     // The engine first: the sink's thread then starts where this program has been put.
     let addr = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
-    let names: Vec<String> = (0..plan.queues).map(|n| format!("d{n}.example")).collect();
-    for name in &names {
+    let people = People::dealt(1, plan.queues);
+    for name in people.domains() {
         let across = if trips == 1 { "yes" } else { "no" };
         let told = format!("  max-smtp-out {}\n  pipeline-across-data {across}", plan.connections);
         ground.route(name, addr, &told);
@@ -101,8 +101,7 @@ pub fn once(plan: &Plan, back_end: BackEnd, trips: u8) -> io::Result<Measured> {
     let doors = vec![DoorConfig::new("sink", Persona::Fast).at(addr)];
     let site = Site::start(SiteConfig { doors, ..SiteConfig::default() })?;
 
-    let shares: Vec<(&str, u32)> = names.iter().map(|n| (n.as_str(), 1)).collect();
-    let mut campaign = Campaign::new("measured", People::new(1, &shares), plan.messages);
+    let mut campaign = Campaign::new("measured", people, plan.messages);
     campaign.size = plan.size;
     let staged = campaign.stage(&ground)?;
     let mut lines = Lines::of(&ground.path("acct"));

@@ -1,11 +1,16 @@
 //! The measurements, one noun a file. Each starts an engine of its own on ground of its own, watches it from outside, and
 //! prints what it saw beside the load of the machine: figures taken on a busy machine are upper bounds.
 
+pub mod backlog;
 pub mod campaign;
+pub mod import;
+pub mod latency;
 pub mod lines;
+pub mod scale;
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::process::Command;
 
 use clap::ValueEnum;
@@ -13,6 +18,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::engine::Engine;
 use crate::ground::Ground;
+use crate::site::{Counts, DoorConfig, Persona, Site, SiteConfig, SiteHandle, SiteStats};
 
 /// How the engine is to write its spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -48,6 +54,19 @@ pub fn start(ground: &Ground, cpu: Option<usize>) -> io::Result<Engine> {
     let mut launcher = Command::new("taskset");
     launcher.args(["--cpu-list", &cpu.to_string()]);
     ground.start_through(launcher)
+}
+
+/// A site that takes everything, and where it is.
+pub fn sink() -> io::Result<(SiteHandle, SocketAddr)> {
+    let doors = vec![DoorConfig::new("sink", Persona::Fast)];
+    let site = Site::start(SiteConfig { doors, ..SiteConfig::default() })?;
+    let addr = site.addr("sink");
+    Ok((site, addr))
+}
+
+/// What a site with one door has counted.
+pub fn only(stats: &SiteStats) -> Counts {
+    stats.doors.first().map(|d| d.total.clone()).unwrap_or_default()
 }
 
 /// The three load averages.

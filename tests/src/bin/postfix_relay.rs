@@ -12,12 +12,12 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use bench::cpu::{self, CpuTime};
-use rustix::process::{Pid, Signal, kill_process};
-use tests::accounting::{self, per_recipient};
 use bench::engine::Engine;
 use bench::ground::Ground;
-use tests::trace::{self, Checker};
 use bench::wait::until;
+use rustix::process::{Pid, Signal, kill_process};
+use tests::accounting::{self, per_recipient};
+use tests::trace::{self, Checker};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Octets of each message.
