@@ -55,18 +55,30 @@ impl Campaign {
 
     /// Writes the directory beside the pickup directory and renames it in.
     pub fn drop_into(&self, ground: &Ground) -> io::Result<()> {
+<<<<<<< HEAD:bench/src/campaign.rs
         self.stage(ground)?.drop_in()
     }
 
     /// Writes the directory beside the pickup directory.
     pub fn stage(&self, ground: &Ground) -> io::Result<Staged> {
+=======
+        fs::rename(self.stage(ground)?, ground.path("pickup").join(format!("{}.campaign", self.name)))
+    }
+
+    /// Writes the directory beside the pickup directory.
+    pub fn stage(&self, ground: &Ground) -> io::Result<PathBuf> {
+>>>>>>> main:tests/src/campaign.rs
         let dir = ground.path("staging").join(format!("{}.campaign", self.name));
         fs::create_dir(&dir)?;
         fs::write(dir.join("campaign.toml"), self.description())?;
         fs::write(dir.join("message.txt"), self.template())?;
         let file = io::BufWriter::new(File::create(dir.join("recipients.csv"))?);
         self.people.write_csv(file, self.rows)?;
+<<<<<<< HEAD:bench/src/campaign.rs
         Ok(Staged { to: ground.path("pickup").join(format!("{}.campaign", self.name)), from: dir })
+=======
+        Ok(dir)
+>>>>>>> main:tests/src/campaign.rs
     }
 
     fn description(&self) -> String {
