@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::people::{People, Person};
@@ -21,33 +21,6 @@ pub struct Campaign {
     pub size: usize,
 }
 
-/// A campaign that is written and not handed in yet.
-#[derive(Debug)]
-pub struct Staged {
-    from: PathBuf,
-    to: PathBuf,
-}
-
-impl Staged {
-    /// Bytes of the recipients' file.
-    pub fn row_bytes(&self) -> io::Result<u64> {
-        Ok(fs::metadata(self.from.join("recipients.csv"))?.len())
-    }
-
-    /// Nothing of it is to be sent before `at`.
-    pub fn start_at(&self, at: SystemTime) -> io::Result<()> {
-        let at = jiff::Timestamp::try_from(at).map_err(io::Error::other)?;
-        let path = self.from.join("campaign.toml");
-        let description = fs::read_to_string(&path)?;
-        fs::write(path, format!("start-at = {at:.0}\n{description}"))
-    }
-
-    /// Renames it into the pickup directory.
-    pub fn drop_in(self) -> io::Result<()> {
-        fs::rename(self.from, self.to)
-    }
-}
-
 impl Campaign {
     pub fn new(name: &str, people: People, rows: u64) -> Campaign {
         Campaign { name: name.into(), people, rows, virtual_mta: String::new(), size: 600 }
@@ -55,30 +28,23 @@ impl Campaign {
 
     /// Writes the directory beside the pickup directory and renames it in.
     pub fn drop_into(&self, ground: &Ground) -> io::Result<()> {
-<<<<<<< HEAD:bench/src/campaign.rs
-        self.stage(ground)?.drop_in()
+        self.hand_in(ground, &self.stage(ground)?)
     }
 
-    /// Writes the directory beside the pickup directory.
-    pub fn stage(&self, ground: &Ground) -> io::Result<Staged> {
-=======
-        fs::rename(self.stage(ground)?, ground.path("pickup").join(format!("{}.campaign", self.name)))
+    /// Renames what was staged into the pickup directory.
+    pub fn hand_in(&self, ground: &Ground, staged: &Path) -> io::Result<()> {
+        fs::rename(staged, ground.path("pickup").join(format!("{}.campaign", self.name)))
     }
 
     /// Writes the directory beside the pickup directory.
     pub fn stage(&self, ground: &Ground) -> io::Result<PathBuf> {
->>>>>>> main:tests/src/campaign.rs
         let dir = ground.path("staging").join(format!("{}.campaign", self.name));
         fs::create_dir(&dir)?;
         fs::write(dir.join("campaign.toml"), self.description())?;
         fs::write(dir.join("message.txt"), self.template())?;
         let file = io::BufWriter::new(File::create(dir.join("recipients.csv"))?);
         self.people.write_csv(file, self.rows)?;
-<<<<<<< HEAD:bench/src/campaign.rs
-        Ok(Staged { to: ground.path("pickup").join(format!("{}.campaign", self.name)), from: dir })
-=======
         Ok(dir)
->>>>>>> main:tests/src/campaign.rs
     }
 
     fn description(&self) -> String {
@@ -113,4 +79,12 @@ impl Campaign {
             .replace("{{ email }}", &person.address())
             .replace('\n', "\r\n")
     }
+}
+
+/// Nothing of a staged campaign is to be sent before `at`.
+pub fn set_start(staged: &Path, at: SystemTime) -> io::Result<()> {
+    let at = jiff::Timestamp::try_from(at).map_err(io::Error::other)?;
+    let path = staged.join("campaign.toml");
+    let description = fs::read_to_string(&path)?;
+    fs::write(path, format!("start-at = {at:.0}\n{description}"))
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 
 use super::{BackEnd, load, only, sink};
-use crate::campaign::Campaign;
+use crate::campaign::{Campaign, set_start};
 use crate::clock::now_us;
 use crate::ground::Ground;
 use crate::people::People;
@@ -70,10 +70,10 @@ pub fn once(plan: &Plan, back_end: BackEnd, queues: u32) -> io::Result<Measured>
     let campaign = Campaign::new("measured", People::dealt(1, queues), plan.recipients);
     let staged = campaign.stage(&ground)?;
     let due = SystemTime::now() + Duration::from_secs(plan.recipients / SLOW + plan.idle + 10);
-    staged.start_at(due)?;
+    set_start(&staged, due)?;
     let empty = engine.memory()?.rss;
     let begun = now_us();
-    staged.drop_in()?;
+    campaign.hand_in(&ground, &staged)?;
     let waiting = until(PATIENCE, || {
         let status = engine.status().ok()?;
         (status.smtp_queues.rcpts == plan.recipients).then_some(status)

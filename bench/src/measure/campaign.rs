@@ -108,7 +108,7 @@ pub fn once(plan: &Plan, back_end: BackEnd, trips: u8) -> io::Result<Measured> {
 
     let (cpu, threads, spool) = (engine.cpu()?, cpu::threads(engine.pid())?, engine.status()?.spool);
     let begun = crate::clock::now_us();
-    staged.drop_in()?;
+    campaign.hand_in(&ground, &staged)?;
     lines.reach(plan.messages, PATIENCE)?;
     let (cpu, threads) = (engine.cpu()? - cpu, since(&threads, cpu::threads(engine.pid())?));
     let sink = cpu::threads(std::process::id())?.into_iter().find(|t| t.0 == "site-0").unwrap_or_default().1;

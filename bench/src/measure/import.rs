@@ -1,5 +1,6 @@
 //! What an import costs: rows read, checked, deduplicated and made durable, and the memory it takes.
 
+use std::fs;
 use std::io;
 use std::time::Duration;
 
@@ -70,13 +71,13 @@ pub fn once(plan: &Plan, back_end: BackEnd, deliver: bool) -> io::Result<Measure
     }
     let campaign = Campaign::new("measured", People::dealt(1, plan.queues), plan.rows);
     let staged = campaign.stage(&ground)?;
-    let bytes = staged.row_bytes()?;
+    let bytes = fs::metadata(staged.join("recipients.csv"))?.len();
     let report = ground.path("reports").join("measured.report.json");
 
     let (cpu, memory, spool) = (engine.cpu()?, engine.memory()?, engine.status()?.spool);
     Memory::forget_peak(engine.pid())?;
     let begun = now_us();
-    staged.drop_in()?;
+    campaign.hand_in(&ground, &staged)?;
     until(PATIENCE, || report.is_file().then_some(()))
         .map_err(|waited| io::Error::new(io::ErrorKind::TimedOut, format!("no report after {waited:?}")))?;
     let took = Duration::from_micros(now_us() - begun);
