@@ -8,9 +8,9 @@ use bench::site::ledger::hash_body;
 use bench::source::{Load, SourceReport};
 
 use crate::accounting::{self, Line, per_recipient};
-use crate::campaign::Campaign;
 use crate::crash::{Sent, compare};
-use crate::ground::Ground;
+use bench::campaign::Campaign;
+use bench::ground::Ground;
 
 pub struct Books<'a> {
     pub ground: &'a Ground,

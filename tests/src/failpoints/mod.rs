@@ -13,14 +13,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bench::people::People;
-use posthaste::daemon::control::Request;
 use rustix::process::Signal;
+use serde_json::json;
 
-use crate::campaign::Campaign;
 use crate::crash::drop_files;
-use crate::engine::Engine;
-use crate::ground::Ground;
-use crate::wait::until;
+use bench::campaign::Campaign;
+use bench::engine::Engine;
+use bench::ground::Ground;
+use bench::wait::until;
 use books::Books;
 use traffic::Traffic;
 
@@ -125,7 +125,7 @@ fn die_at(case: &Case, ground: &Ground) -> Result<u64, String> {
     let ended = until(PATIENCE, || {
         if case.need == Need::Rotation {
             // Not every engine is there to be asked, or lives to answer.
-            let _ = engine.ask(&Request::RotateAcct { file: None });
+            let _ = engine.ask(&json!({"request": "rotate-acct"}));
         }
         engine.ended().transpose()
     });

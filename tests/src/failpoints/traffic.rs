@@ -7,7 +7,7 @@ use std::time::Duration;
 use bench::site::{Behaviour, DoorConfig, Fate, LedgerMode, Site, SiteConfig, SiteHandle, Stage, What};
 use bench::source::{self, Load, SourceConfig, SourceHandle, SourceReport};
 
-use crate::ground::Ground;
+use bench::ground::Ground;
 
 /// Domain, sessions, messages a second, bytes of each.
 const LOADS: [(&str, u32, u32, usize); 6] = [
