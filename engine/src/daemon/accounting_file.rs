@@ -17,6 +17,9 @@ use std::time::Duration;
 use thiserror::Error;
 use vmta_config::QueueFilter;
 
+/// What stands where a file system has a file's length and not its bytes; the layout writes it in no line.
+const NEVER_IN_A_LINE: u8 = 0;
+
 /// An `<acct-file>` as configured.
 #[derive(Debug, Clone)]
 pub struct FileOptions {
@@ -58,6 +61,16 @@ struct Open {
     /// Bytes after `mark.length` that were there when the file was opened and are not yet compared.
     existing: u64,
     unsynced: u64,
+}
+
+impl Open {
+    /// Takes away what a power cut has left beyond the last byte that is a line's: file systems keep the length and lose
+    /// what was not synced.
+    fn cut_back(&mut self, path: &Path, length: u64) -> Result<(), FileError> {
+        tracing::info!(file = %path.display(), length, "accounting file ends in what was never written; cut back");
+        self.existing = 0;
+        self.file.set_len(length).map_err(failed(path, "cut back to its last line"))
+    }
 }
 
 /// A file being written, or about to be.
@@ -264,6 +277,13 @@ impl AcctFile {
                 break;
             }
             if chunk[..n] != self.buffer[known..known + n] {
+                let same =
+                    chunk[..n].iter().zip(&self.buffer[known..]).take_while(|(there, line)| there == line).count();
+                if chunk[same] == NEVER_IN_A_LINE {
+                    self.mark.length += same as u64;
+                    open.cut_back(path, self.mark.length)?;
+                    return Ok(Some(known + same));
+                }
                 tracing::warn!(file = %path.display(), "accounting file holds other lines than the log; going on in a new one");
                 let lines = memchr::memrchr(b'\n', &self.buffer[..known]).map_or(0, |at| at + 1);
                 self.buffer.drain(..lines.max(header));
@@ -283,11 +303,19 @@ impl AcctFile {
     }
 
     /// The log has no more lines for the present: what is still uncompared is not from it.
-    pub fn end_of_comparison(&mut self) {
-        if self.is_comparing() {
-            tracing::warn!(file = ?self.mark.path, "accounting file ends in lines the log does not have; going on in a new one");
-            self.close();
+    pub fn end_of_comparison(&mut self) -> Result<(), FileError> {
+        let (Some(open), Some(path)) = (&mut self.open, &self.mark.path) else { return Ok(()) };
+        if open.existing == 0 {
+            return Ok(());
         }
+        let mut next = [0];
+        open.file.read_at(&mut next, self.mark.length).map_err(failed(path, "read"))?;
+        if next[0] == NEVER_IN_A_LINE {
+            return open.cut_back(path, self.mark.length);
+        }
+        tracing::warn!(file = ?self.mark.path, "accounting file ends in lines the log does not have; going on in a new one");
+        self.close();
+        Ok(())
     }
 
     /// Makes what was written durable.
