@@ -5,10 +5,16 @@
 //! `cargo run -p tests --bin crash -- --help`
 
 pub mod account;
+mod damage;
 mod disk;
+mod eio;
+mod flip;
+mod full;
 mod inject;
 mod kill;
 mod power;
+mod recovery;
+mod spool;
 mod traffic;
 pub mod verdict;
 
@@ -27,6 +33,14 @@ pub enum What {
     Kill,
     /// Power cuts of a file system of its own. Needs root.
     Power,
+    /// SIGKILL while it recovers, each time before it is done.
+    Recovery,
+    /// Damage to the files of a stopped spool: bits, blocks, ends.
+    Flip,
+    /// The disk fills up and is freed again. Needs root.
+    Full,
+    /// Writes and syncs that fail. Needs root, and strace for the blocking back end.
+    Eio,
 }
 
 /// How the spool is written.
@@ -108,5 +122,9 @@ pub fn run(what: What, options: &Options) -> io::Result<Verdict> {
     match what {
         What::Kill => kill::run(options),
         What::Power => power::run(options),
+        What::Recovery => recovery::run(options),
+        What::Flip => flip::run(options),
+        What::Full => full::run(options),
+        What::Eio => eio::run(options),
     }
 }

@@ -35,13 +35,13 @@ pub struct Plan {
     pub size: usize,
     /// Whether pickup files and campaigns come too.
     pub pickup: bool,
-    /// Messages a second of most; as fast as it goes, if not given.
-    pub rate: Option<u32>,
+    /// Messages of most; without end, if not given.
+    pub limit: Option<u64>,
 }
 
 impl Default for Plan {
     fn default() -> Plan {
-        Plan { sessions: 12, size: 1024, pickup: true, rate: None }
+        Plan { sessions: 12, size: 1024, pickup: true, limit: None }
     }
 }
 
@@ -104,12 +104,12 @@ impl Traffic {
         };
         let mut sources = Vec::new();
         for (load, sessions) in [(plain, plan.sessions), (several, 1)] {
-            let load = Load { messages: u64::MAX / 8, ..load };
+            let share = if load.name == "wide" { 20 } else { 1 };
+            let load = Load { messages: plan.limit.map_or(u64::MAX / 8, |limit| limit / share), ..load };
             let mut config = SourceConfig::new(ground.listen, load.clone());
             config.sessions = sessions;
             config.patience = PATIENCE;
             config.per_connection = 500;
-            config.rate = plan.rate.map(|rate| if load.name == "wide" { rate.div_ceil(20) } else { rate });
             sources.push((load, source::start(config)?));
         }
         let picks =
@@ -147,7 +147,11 @@ impl Traffic {
         let until = Instant::now() + time;
         loop {
             self.govern();
-            self.feed()?;
+            match self.feed() {
+                // Whoever writes pickup files meets the full disk as well, and a dead one.
+                Err(e) if [io::ErrorKind::StorageFull, io::ErrorKind::Other, io::ErrorKind::ReadOnlyFilesystem].contains(&e.kind()) => {}
+                fed => fed?,
+            }
             self.look();
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -188,11 +192,7 @@ impl Traffic {
         let id = self.drops;
         self.drops += 1;
         if id % CAMPAIGNS == CAMPAIGNS / 10 {
-            let people = People::new(id, &[("campaign.example", 1)]);
-            let campaign = Campaign::new(&format!("campaign-{id}"), people, 40 + id % 200);
-            campaign.drop_into(&self.ground)?;
-            self.dropped.push(Dropped::Campaign(campaign));
-            return Ok(());
+            return self.drop_campaign(40 + id % 200);
         }
         let (recipient, ledger_id) = (load.recipient(id, 0), load.ledger_id(id));
         let mut file = format!(
@@ -206,6 +206,22 @@ impl Traffic {
         let (key, hash) = (key(&recipient, &ledger_id), load.body_hash(id));
         self.dropped.push(Dropped::File { name, key, hash });
         Ok(())
+    }
+
+    /// Puts in a campaign to so many people.
+    pub fn drop_campaign(&mut self, rows: u64) -> io::Result<()> {
+        let people = People::new(self.drops, &[("campaign.example", 1)]);
+        let campaign = Campaign::new(&format!("campaign-{}", self.drops), people, rows);
+        self.drops += 1;
+        campaign.drop_into(&self.ground)?;
+        self.dropped.push(Dropped::Campaign(campaign));
+        Ok(())
+    }
+
+    /// Whether everything put in was taken.
+    pub fn is_all_taken(&mut self) -> bool {
+        self.look();
+        self.dropped.is_empty() && self.sources.iter().all(|(_, source)| source.finished())
     }
 
     /// What is gone from the pickup directory was taken.
@@ -247,12 +263,18 @@ impl Traffic {
         self.sent.ends.push(at_us);
     }
 
-    /// No further mail; the last engine takes what is under way and delivers everything. Then the accounts are closed.
-    pub fn close(mut self, verdict: &mut Verdict, spoil: bool) -> io::Result<()> {
-        self.sources.iter().for_each(|(_, source)| source.hold(false));
-        self.sources.iter().for_each(|(_, source)| source.stop());
+    /// No further mail is sent.
+    pub fn hush(&mut self) {
         self.pickup = None;
-        let last = self.engine()?;
+        for (_, source) in &self.sources {
+            source.hold(false);
+            source.stop();
+        }
+    }
+
+    /// What the sources were told is known for good, and what was put into the pickup directory is taken. Needs an engine.
+    pub fn settle(&mut self, verdict: &mut Verdict) {
+        self.hush();
         for (load, source) in std::mem::take(&mut self.sources) {
             let report = source.join();
             verdict.acknowledged += report.acked.len() as u64;
@@ -268,15 +290,26 @@ impl Traffic {
             // Put off and never taken later: nobody is owed it, and it may have been stored.
             self.sent.possible.extend(report.put_off.iter().copied().flat_map(keys));
             self.sent.resent.extend(report.put_off.iter().copied().flat_map(keys).map(|(key, _)| key));
-            report.refused.iter().for_each(|id| verdict.broken.add(format!("{} was refused", load.ledger_id(*id))));
+            let refused = report.refused.iter().map(|id| format!("{} was refused", load.ledger_id(*id)));
+            refused.for_each(|told| verdict.broken.add(told));
         }
-        let taken = until(PATIENCE, || {
-            self.look();
-            self.dropped.is_empty().then_some(())
-        });
+        let taken = until(PATIENCE, || self.is_all_taken().then_some(()));
         if taken.is_err() {
             self.dropped.iter().for_each(|d| verdict.broken.add(format!("never taken: {d:?}")));
         }
+        verdict.picked_up = self.picked_up;
+        verdict.imported = self.imported;
+    }
+
+    pub fn sent(&self) -> &Sent {
+        &self.sent
+    }
+
+    /// The last engine takes what is under way and delivers everything. Then the accounts are closed.
+    pub fn close(mut self, verdict: &mut Verdict, spoil: bool) -> io::Result<()> {
+        self.hush();
+        let last = self.engine()?;
+        self.settle(verdict);
         if let Err(left) = last.until_empty(PATIENCE) {
             verdict.broken.add(format!("never delivered: {left} recipients"));
         }
@@ -285,8 +318,6 @@ impl Traffic {
             verdict.broken.add(format!("refused: {}", entry?.path().display()));
         }
         let ledger = self.spoilt(spoil);
-        verdict.picked_up = self.picked_up;
-        verdict.imported = self.imported;
         verdict.recovery = std::mem::take(&mut self.recovery);
         account::compare(&self.sent, &ledger, verdict);
         match account::lines(&self.ground.path("acct")) {

@@ -102,6 +102,14 @@ impl Verdict {
         self.also.push((what.into(), count));
     }
 
+    /// Adds to a count of the campaign's own.
+    pub fn count(&mut self, what: &str, more: u64) {
+        match self.also.iter_mut().find(|(name, _)| name == what) {
+            Some((_, count)) => *count += more,
+            None => self.also(what, more),
+        }
+    }
+
     fn faults(&self) -> [(&'static str, &Found); 6] {
         [
             ("lost", &self.lost),
