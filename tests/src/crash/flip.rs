@@ -22,7 +22,7 @@ use crate::wait::until;
 const MESSAGES: u64 = 150;
 const ROWS: u64 = 120;
 const EVERYTHING: &str = "*/*";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub fn run(options: &Options) -> io::Result<Verdict> {
     let mut ground = Ground::new()?;
@@ -125,7 +125,8 @@ impl Sound {
             (received >= least && queued <= may_be_lost.len() as u64).then_some(())
         });
         if all.is_err() {
-            verdict.broken.add(format!("{damage}: something is neither delivered nor held"));
+            let (queued, received) = (engine.status().map(|s| s.smtp_queues), traffic.site.stats().recipients() - begun);
+            verdict.broken.add(format!("{damage}: of {least} at least {received} delivered; queued: {queued:?}"));
         }
         engine.kill()?;
         let mut received = traffic.site.take_ledger().deliveries;

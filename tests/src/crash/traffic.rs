@@ -27,6 +27,9 @@ const BACKLOG: u64 = 20_000;
 const STEP: Duration = Duration::from_millis(4);
 const PATIENCE: Duration = Duration::from_secs(240);
 
+/// EIO, ENOSPC, EROFS.
+const DISK: [i32; 3] = [5, 28, 30];
+
 /// How much of it.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -148,8 +151,8 @@ impl Traffic {
         loop {
             self.govern();
             match self.feed() {
-                // Whoever writes pickup files meets the full disk as well, and a dead one.
-                Err(e) if [io::ErrorKind::StorageFull, io::ErrorKind::Other, io::ErrorKind::ReadOnlyFilesystem].contains(&e.kind()) => {}
+                // Whoever writes pickup files meets the full disk as well, and the dead one.
+                Err(e) if e.raw_os_error().is_some_and(|code| DISK.contains(&code)) => {}
                 fed => fed?,
             }
             self.look();
