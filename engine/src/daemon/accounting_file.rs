@@ -277,8 +277,11 @@ impl AcctFile {
                 break;
             }
             if chunk[..n] != self.buffer[known..known + n] {
-                let same =
-                    chunk[..n].iter().zip(&self.buffer[known..]).take_while(|(there, line)| there == line).count();
+                let same = chunk[..n]
+                    .iter()
+                    .zip(&self.buffer[known..])
+                    .take_while(|(there, line)| there == line)
+                    .count();
                 if chunk[same] == NEVER_IN_A_LINE {
                     self.mark.length += same as u64;
                     open.cut_back(path, self.mark.length)?;

@@ -296,7 +296,8 @@ impl Watch {
         let there = names.iter().filter_map(|name| Some(identity(&self.dir.stat(name).ok()?, name)));
         let there: HashSet<String> = there.collect();
         if names.len() < MOST_ENTRIES {
-            let gone = self.done.extract_if(|identity| !there.contains(identity) && !identity.contains(".campaign"));
+            let gone =
+                self.done.extract_if(|identity| !there.contains(identity) && !identity.contains(".campaign"));
             self.removed.extend(gone);
         }
     }
@@ -312,7 +313,10 @@ impl Watch {
             tracing::error!(directory = %self.dir.path().display(), error = %e, "pickup directory cannot be synced");
             return;
         }
-        let forgotten = self.removed.drain(..self.removed.len().min(FORGOTTEN)).map(|identity| Control::PickupForgotten { identity });
+        let forgotten = self
+            .removed
+            .drain(..self.removed.len().min(FORGOTTEN))
+            .map(|identity| Control::PickupForgotten { identity });
         // The next group that is committed may as well say so: nobody waits for it.
         drop(self.intake.storage.submit(Group { drafts: forgotten.map(Draft::Control).collect() }));
     }

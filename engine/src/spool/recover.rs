@@ -45,7 +45,10 @@ impl fmt::Display for Damage {
             }
             Damage::Record { at, why } => write!(f, "record {at}: {why}"),
             Damage::Short { segment, length, size } => {
-                write!(f, "segment {segment}: the file ends at byte {length} of {size}; records from there on are lost")
+                write!(
+                    f,
+                    "segment {segment}: the file ends at byte {length} of {size}; records from there on are lost"
+                )
             }
             Damage::Missing { segment, end } => {
                 write!(f, "segment {segment}: the file is missing; its records (bytes 0..{end}) are lost")

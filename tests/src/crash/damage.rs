@@ -41,7 +41,8 @@ impl Layout {
     /// Reads a sound spool.
     pub fn read(spool: &Path) -> io::Result<Layout> {
         let told = |e: SpoolError| io::Error::other(e.to_string());
-        let directory = Directory::open(spool, &StorageOptions::default().known_files, false).map_err(told)?;
+        let directory =
+            Directory::open(spool, &StorageOptions::default().known_files, false).map_err(told)?;
         let recovery = directory.recover();
         let segments = Arc::new(Segments::new(spool, 0));
         let mut layout = Layout::default();
@@ -74,18 +75,31 @@ impl Layout {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    Bit { at: usize, bit: u8 },
-    Zeros { block: usize },
+    Bit {
+        at: usize,
+        bit: u8,
+    },
+    Zeros {
+        block: usize,
+    },
     /// One block's bytes in place of another's.
-    Copy { from: usize, to: usize },
-    Swap { one: usize, other: usize },
-    CutAt { length: usize },
+    Copy {
+        from: usize,
+        to: usize,
+    },
+    Swap {
+        one: usize,
+        other: usize,
+    },
+    CutAt {
+        length: usize,
+    },
 }
 
 /// One damage to one segment.
 #[derive(Debug)]
 pub struct Damage {
-    segment: u32,
+    pub segment: u32,
     kind: Kind,
     /// The bytes that may differ now.
     changed: Vec<(u32, Range<usize>)>,
@@ -150,10 +164,5 @@ impl Damage {
             *bytes = first..last;
         }
         fs::write(&path, after)
-    }
-
-    /// Those that have to be named in a report.
-    pub fn segments(&self) -> [u32; 1] {
-        [self.segment]
     }
 }

@@ -55,7 +55,17 @@ impl Disk {
         if let Some(backed) = backed {
             fs::create_dir(&below)?;
             let size = format!("size={backed}m");
-            able("mount", &["-t".as_ref(), "tmpfs".as_ref(), "-o".as_ref(), size.as_ref(), "tmpfs".as_ref(), below.as_ref()])?;
+            able(
+                "mount",
+                &[
+                    "-t".as_ref(),
+                    "tmpfs".as_ref(),
+                    "-o".as_ref(),
+                    size.as_ref(),
+                    "tmpfs".as_ref(),
+                    below.as_ref(),
+                ],
+            )?;
             image = below.join("image");
             disk.below = Some(below);
         }

@@ -19,7 +19,7 @@ use super::verdict::Verdict;
 use crate::ground::Ground;
 use crate::wait::until;
 
-const MESSAGES: u64 = 150;
+const MESSAGES: u64 = 200;
 const ROWS: u64 = 120;
 const EVERYTHING: &str = "*/*";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -48,15 +48,24 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
     Ok(verdict)
 }
 
-/// Some mail is delivered, more waits, part of it of a campaign; then the engine stops in order.
+/// Some mail is delivered, more waits, part of it of a campaign; then the engine stops in order. Every start goes on in
+/// a segment of its own, so there are several.
 fn fill(traffic: &mut Traffic, verdict: &mut Verdict) -> io::Result<()> {
+    let failed = |what: &str| io::Error::other(what.to_string());
     let engine = traffic.engine()?;
-    let delivered = |traffic: &Traffic| traffic.site.stats().recipients() > 0;
-    until(PATIENCE, || delivered(traffic).then_some(())).map_err(|_| io::Error::other("nothing is delivered"))?;
+    let delivered = || (traffic.site.stats().recipients() > MESSAGES / 10).then_some(());
+    until(PATIENCE, delivered).map_err(|_| failed("nothing is delivered"))?;
     engine.ask(&Request::PauseQueue { queue: EVERYTHING.into() }).map_err(io::Error::other)?;
+    until(PATIENCE, || (traffic.acked() > MESSAGES / 2).then_some(()))
+        .map_err(|_| failed("nothing is taken"))?;
+    engine.stop()?;
+    let engine = traffic.engine()?;
     traffic.drop_campaign(ROWS)?;
+    until(PATIENCE, || traffic.is_all_taken().then_some(()))
+        .map_err(|_| failed("not everything is taken"))?;
     traffic.settle(verdict);
     engine.stop()?;
+    traffic.engine()?.stop()?;
     traffic.site.take_ledger();
     Ok(())
 }
@@ -101,23 +110,33 @@ impl Sound {
     }
 
     /// Starts an engine on the damaged spool and sees what it delivers.
-    fn try_out(&self, damage: &Damage, traffic: &mut Traffic, spoil: bool, verdict: &mut Verdict) -> io::Result<()> {
+    fn try_out(
+        &self,
+        damage: &Damage,
+        traffic: &mut Traffic,
+        spoil: bool,
+        verdict: &mut Verdict,
+    ) -> io::Result<()> {
         let hit = self.layout.hit_by(damage);
-        let costs = |row: &Row| [&row.at, &row.submission.at, &row.submission.content_at].iter().any(|at| hit.contains(*at));
+        let costs = |row: &Row| {
+            [&row.at, &row.submission.at, &row.submission.content_at].iter().any(|at| hit.contains(*at))
+        };
         let may_be_lost: HashSet<&str> =
             self.waiting.values().filter(|row| costs(row)).map(|row| row.address.as_str()).collect();
-        let (status, told) = spool::verify(&traffic.ground.path("spool"))?;
+        let status = spool::verify(&traffic.ground.path("spool"))?;
         let log = fs::read(traffic.ground.path("log")).map_or(0, |log| log.len());
+        let begun = traffic.site.stats().recipients();
         let engine = match traffic.engine() {
             Ok(engine) => engine,
             Err(e) => {
-                verdict.broken.add(format!("{damage}: no start: {}", e.to_string().lines().next().unwrap_or_default()));
+                verdict
+                    .broken
+                    .add(format!("{damage}: no start: {}", e.to_string().lines().next().unwrap_or_default()));
                 return Ok(());
             }
         };
         engine.ask(&Request::ResumeQueue { queue: EVERYTHING.into() }).map_err(io::Error::other)?;
         let least = (self.waiting.len() - may_be_lost.len()) as u64;
-        let begun = traffic.site.stats().recipients();
         // What can be read is delivered; what cannot waits for another try, or is held.
         let all = until(PATIENCE, || {
             let queued = engine.status().ok()?.smtp_queues.rcpts;
@@ -125,20 +144,23 @@ impl Sound {
             (received >= least && queued <= may_be_lost.len() as u64).then_some(())
         });
         if all.is_err() {
-            let (queued, received) = (engine.status().map(|s| s.smtp_queues), traffic.site.stats().recipients() - begun);
-            verdict.broken.add(format!("{damage}: of {least} at least {received} delivered; queued: {queued:?}"));
+            let (queued, received) =
+                (engine.status().map(|s| s.smtp_queues), traffic.site.stats().recipients() - begun);
+            verdict
+                .broken
+                .add(format!("{damage}: of {least} at least {received} delivered; queued: {queued:?}"));
         }
         engine.kill()?;
         let mut received = traffic.site.take_ledger().deliveries;
         if spoil {
             received.pop();
         }
-        let reported = status == Some(1) || told.contains("note: ");
-        let in_log = fs::read(traffic.ground.path("log"))?.get(log..).is_some_and(|new| {
-            let new = String::from_utf8_lossy(new);
-            damage.segments().iter().any(|n| new.contains(&format!("segment {n}:")) || new.contains(&format!("record {n}:")))
+        let by_log = fs::read(traffic.ground.path("log"))?.get(log..).is_some_and(|new| {
+            let (new, number) = (String::from_utf8_lossy(new), damage.segment);
+            new.contains(&format!("segment {number}:")) || new.contains(&format!("record {number}:"))
         });
-        self.judge(damage, &may_be_lost, &received, traffic, verdict, Reported { reported, in_log, hit: hit.len() });
+        let said = Reported { by_tool: status == Some(1), by_log, hit: hit.len() };
+        self.judge(damage, &may_be_lost, &received, traffic, verdict, said);
         Ok(())
     }
 
@@ -173,24 +195,29 @@ impl Sound {
             }
         }
         let missing = self.waiting.keys().filter(|address| !seen.contains(address.as_str()));
-        let (cost, collateral): (Vec<_>, Vec<_>) = missing.partition(|address| may_be_lost.contains(address.as_str()));
+        let (cost, collateral): (Vec<_>, Vec<_>) =
+            missing.partition(|address| may_be_lost.contains(address.as_str()));
         for address in collateral {
             verdict.lost.add(format!("{damage}: {address}, whose records are sound"));
         }
-        if !cost.is_empty() && !(told.reported && told.in_log) {
-            let (tool, log) = (told.reported, told.in_log);
-            verdict.broken.add(format!("{damage}: {} recipients lost; reported: tool {tool}, log {log}", cost.len()));
+        let reported = told.by_tool && told.by_log;
+        if !cost.is_empty() && !reported {
+            let (tool, log) = (told.by_tool, told.by_log);
+            verdict
+                .broken
+                .add(format!("{damage}: {} recipients lost; reported: tool {tool}, log {log}", cost.len()));
         }
         verdict.count("recipients lost with their record", cost.len() as u64);
         verdict.count("times a record was hit", u64::from(told.hit > 0));
-        verdict.count("times the tool reported", u64::from(told.reported));
+        verdict.count("times the tool reported", u64::from(told.by_tool));
     }
 }
 
-/// What was said of the damage.
+/// What was said of the damage, and by whom.
+#[derive(Clone, Copy)]
 struct Reported {
-    reported: bool,
-    in_log: bool,
+    by_tool: bool,
+    by_log: bool,
     /// Records that were hit.
     hit: usize,
 }

@@ -35,9 +35,15 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
         let refused = pass_until(&mut traffic, |traffic| traffic.replies(452).0 > before)?;
         let (_, text) = traffic.replies(452);
         if refused.is_none() || !text.starts_with("4.3.1") {
-            verdict.broken.add(format!("the disk is full, and mail was not put off with 452 4.3.1: {text:?}"));
+            verdict
+                .broken
+                .add(format!("the disk is full, and mail was not put off with 452 4.3.1: {text:?}"));
         }
-        if pass_until(&mut traffic, |traffic| engine.status().is_ok_and(|s| s.smtp_queues.rcpts == 0) || traffic.acked() == 0)?.is_none() {
+        if pass_until(&mut traffic, |traffic| {
+            engine.status().is_ok_and(|s| s.smtp_queues.rcpts == 0) || traffic.acked() == 0
+        })?
+        .is_none()
+        {
             verdict.broken.add("what was taken is not delivered while the disk is full");
         }
         // Every other time the engine ends meanwhile: it has to start on the full disk, and nothing goes out again.

@@ -34,7 +34,8 @@ pub fn engine(tamper: &Tamper, trace: &Path) -> io::Result<Command> {
     }
     let mut command = Command::new("strace");
     // As a grandchild, so that the engine is our own child: its exit status is its own, and a signal finds it.
-    let arguments = ["-D", "-f", "-qq", "-y", "--seccomp-bpf", "-s", "0", "-e", "trace=pwrite64,fdatasync,fsync"];
+    let arguments =
+        ["-D", "-f", "-qq", "-y", "--seccomp-bpf", "-s", "0", "-e", "trace=pwrite64,fdatasync,fsync"];
     command.args(arguments).args(["-e".into(), tamper.rule(), "-o".into()]);
     command.arg(OsString::from(trace)).arg(engine_program()?);
     Ok(command)

@@ -10,6 +10,8 @@ use crate::ground::Ground;
 pub fn run(options: &Options) -> io::Result<Verdict> {
     let mut ground = Ground::new()?;
     ground.runtime = options.runtime.name();
+    // Small segments, so that kills hit their making and recycling too.
+    ground.add("segment-size 8M");
     let mut traffic = Traffic::start(ground, &Plan { sessions: options.sessions, ..Plan::default() })?;
     let mut random = fastrand::Rng::with_seed(options.seed);
     let mut verdict = Verdict::new("kill");

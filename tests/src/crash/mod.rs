@@ -112,7 +112,10 @@ impl Options {
 
     fn progress(&self, verdict: &Verdict, acked: u64) {
         if !self.quiet && verdict.cycles.is_multiple_of(25) {
-            eprintln!("{}: cycle {} of {}, {acked} acknowledged", verdict.campaign, verdict.cycles, self.cycles);
+            eprintln!(
+                "{}: cycle {} of {}, {acked} acknowledged",
+                verdict.campaign, verdict.cycles, self.cycles
+            );
         }
     }
 }

@@ -106,13 +106,19 @@ fn compare(before: &[Row], after: &[Row], verdict: &mut Verdict) {
     if old != new {
         let gone = old.iter().filter(|row| new.binary_search(row).is_err()).count();
         let come = new.iter().filter(|row| old.binary_search(row).is_err()).count();
-        let told = format!("{} recipients waited and {} do: {gone} gone or changed, {come} new", old.len(), new.len());
+        let told = format!(
+            "{} recipients waited and {} do: {gone} gone or changed, {come} new",
+            old.len(),
+            new.len()
+        );
         verdict.broken.add(told);
     }
     let mut rows: Vec<_> = after.iter().filter(|row| !sealed(row)).map(|row| &row.address).collect();
     let all = rows.len();
     rows.dedup();
     if rows.len() as u64 != ROWS || all as u64 != ROWS {
-        verdict.broken.add(format!("{all} rows of the campaign wait, {} different ones of {ROWS}", rows.len()));
+        verdict
+            .broken
+            .add(format!("{all} rows of the campaign wait, {} different ones of {ROWS}", rows.len()));
     }
 }

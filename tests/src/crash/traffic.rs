@@ -115,8 +115,12 @@ impl Traffic {
             config.per_connection = 500;
             sources.push((load, source::start(config)?));
         }
-        let picks =
-            Load { name: "pickup".into(), size: 1500, domains: vec!["pickup.example".into()], ..Load::default() };
+        let picks = Load {
+            name: "pickup".into(),
+            size: 1500,
+            domains: vec!["pickup.example".into()],
+            ..Load::default()
+        };
         Ok(Traffic {
             ground,
             site,
@@ -172,7 +176,9 @@ impl Traffic {
     /// Replies of this code, over all sources.
     pub fn replies(&self, code: u16) -> (u64, String) {
         let reports = self.sources.iter().map(|(_, source)| source.report());
-        reports.filter_map(|r| r.replies.get(&code).cloned()).fold((0, String::new()), |a, b| (a.0 + b.0, b.1))
+        reports
+            .filter_map(|r| r.replies.get(&code).cloned())
+            .fold((0, String::new()), |a, b| (a.0 + b.0, b.1))
     }
 
     fn govern(&mut self) {
