@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use bench::people::{People, Person};
 
@@ -26,6 +27,11 @@ impl Campaign {
 
     /// Writes the directory beside the pickup directory and renames it in.
     pub fn drop_into(&self, ground: &Ground) -> io::Result<()> {
+        fs::rename(self.stage(ground)?, ground.path("pickup").join(format!("{}.campaign", self.name)))
+    }
+
+    /// Writes the directory beside the pickup directory.
+    pub fn stage(&self, ground: &Ground) -> io::Result<PathBuf> {
         let dir = ground.path("staging").join(format!("{}.campaign", self.name));
         fs::create_dir(&dir)?;
         let mut rows = Vec::new();
@@ -41,7 +47,7 @@ impl Campaign {
             file.sync_all()?;
         }
         File::open(&dir)?.sync_all()?;
-        fs::rename(dir, ground.path("pickup").join(format!("{}.campaign", self.name)))
+        Ok(dir)
     }
 
     fn description(&self) -> String {

@@ -201,11 +201,12 @@ impl Sound {
             verdict.lost.add(format!("{damage}: {address}, whose records are sound"));
         }
         let reported = told.by_tool && told.by_log;
-        if !cost.is_empty() && !reported {
-            let (tool, log) = (told.by_tool, told.by_log);
-            verdict
-                .broken
-                .add(format!("{damage}: {} recipients lost; reported: tool {tool}, log {log}", cost.len()));
+        if told.hit > 0 && !reported {
+            let (hit, cost, tool, log) = (told.hit, cost.len(), told.by_tool, told.by_log);
+            let told = format!(
+                "{damage}: {hit} records, {cost} recipients; told by the tool {tool}, in the log {log}"
+            );
+            verdict.broken.add(told);
         }
         verdict.count("recipients lost with their record", cost.len() as u64);
         verdict.count("times a record was hit", u64::from(told.hit > 0));
