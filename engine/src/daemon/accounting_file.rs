@@ -114,6 +114,8 @@ impl AcctFile {
             self.close();
             return Ok(());
         }
+        // The process that created it was ended, perhaps before its name was durable.
+        self.sync_directory()?;
         if self.distrusted {
             file.set_len(self.mark.length).map_err(failed(&path, "cut back to its synced length"))?;
             self.distrusted = false;
@@ -254,9 +256,13 @@ impl AcctFile {
             .custom_flags(flags)
             .open(path)
             .map_err(failed(path, "create"))?;
-        let directory = self.directory();
-        File::open(directory).and_then(|d| d.sync_all()).map_err(failed(directory, "sync"))?;
+        self.sync_directory()?;
         self.set_open(file, path)
+    }
+
+    fn sync_directory(&self) -> Result<(), FileError> {
+        let directory = self.directory();
+        File::open(directory).and_then(|d| d.sync_all()).map_err(failed(directory, "sync"))
     }
 
     /// Compares the buffer with bytes that are already in the file. Gives the number of bytes that need not be
@@ -283,6 +289,7 @@ impl AcctFile {
                     .take_while(|(there, line)| there == line)
                     .count();
                 if chunk[same] == NEVER_IN_A_LINE {
+                    open.unsynced += same as u64;
                     self.mark.length += same as u64;
                     open.cut_back(path, self.mark.length)?;
                     return Ok(Some(known + same));
@@ -295,6 +302,8 @@ impl AcctFile {
             }
             known += n;
             open.existing -= n as u64;
+            // The process that wrote them was ended, perhaps before it synced them.
+            open.unsynced += n as u64;
             self.mark.length += n as u64;
         }
         Ok(Some(known))

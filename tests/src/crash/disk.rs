@@ -26,6 +26,7 @@ pub enum Fs {
 #[derive(Debug)]
 pub struct Disk {
     device: String,
+    fs: Fs,
     mount: PathBuf,
     /// A RAM disk that the image lies on, where it is to run out of space underneath the file system.
     below: Option<PathBuf>,
@@ -50,7 +51,7 @@ impl Disk {
         let dir = tempfile::Builder::new().prefix("disk-").tempdir_in(scratch()?)?;
         let (mount, below) = (dir.path().join("mnt"), dir.path().join("below"));
         fs::create_dir(&mount)?;
-        let mut disk = Disk { device: String::new(), mount, below: None, _dir: dir };
+        let mut disk = Disk { device: String::new(), fs, mount, below: None, _dir: dir };
         let mut image = disk.mount.with_file_name("image");
         if let Some(backed) = backed {
             fs::create_dir(&below)?;
@@ -89,7 +90,13 @@ impl Disk {
     }
 
     pub fn mount(&self) -> io::Result<()> {
-        able("mount", &[self.device.as_ref(), self.mount.as_ref()]).map(drop)
+        // Seldom syncing by itself, so that it hides nothing of what the engine forgets.
+        let options = match self.fs {
+            Fs::Ext4 => "commit=300",
+            Fs::Xfs => "defaults",
+        };
+        let arguments = ["-o".as_ref(), options.as_ref(), self.device.as_ref(), self.mount.as_ref()];
+        able("mount", &arguments).map(drop)
     }
 
     pub fn unmount(&self) -> io::Result<()> {

@@ -28,7 +28,8 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
     traffic.commit_interval(COMMIT_INTERVAL);
     let mut random = fastrand::Rng::with_seed(options.seed);
     let mut verdict = Verdict::new(&format!("power, {:?}, {}", options.fs, traffic.ground.runtime));
-    for _ in 0..options.cycles {
+    for cycle in 0..options.cycles {
+        traffic.pick_up(cycle % 2 == 1);
         let engine = if options.control {
             let command = inject::engine(&Tamper::LyingSync, &traffic.ground.path("trace"))?;
             traffic.ground.start_by(command)?

@@ -81,6 +81,7 @@ pub struct Traffic {
     picked_up: u64,
     imported: u64,
     held: bool,
+    feeding: bool,
     pub recovery: super::verdict::Times,
 }
 
@@ -132,6 +133,7 @@ impl Traffic {
             picked_up: 0,
             imported: 0,
             held: false,
+            feeding: true,
             recovery: super::verdict::Times::default(),
         })
     }
@@ -195,7 +197,7 @@ impl Traffic {
     /// Puts a file or a campaign into the pickup directory, unless enough wait there.
     fn feed(&mut self) -> io::Result<()> {
         let Some(load) = &self.pickup else { return Ok(()) };
-        if self.dropped.len() >= WAITING {
+        if !self.feeding || self.dropped.len() >= WAITING {
             return Ok(());
         }
         let id = self.drops;
@@ -265,6 +267,12 @@ impl Traffic {
                 Dropped::Campaign(campaign) => self.sent.possible.extend(recipients(&campaign)),
             }
         }
+    }
+
+    /// Whether pickup files and campaigns come. Writing them syncs the file system they lie on, and what the engine has
+    /// forgotten to sync with it.
+    pub fn pick_up(&mut self, on: bool) {
+        self.feeding = on;
     }
 
     /// The engine was ended at this time.

@@ -284,6 +284,23 @@ fn a_crash_between_choosing_a_name_and_the_first_cursor_repeats_nothing() {
 }
 
 #[test]
+fn what_a_killed_process_wrote_is_synced_before_the_cursor_counts_on_it() {
+    let place = Place::new();
+    place.log.deliver(0..2);
+    let mut stream = place.start(vec![place.file("acct.csv", &[])]);
+    stream.step(NOON, 10).unwrap(); // saves the cursor
+    place.log.deliver(2..5);
+    stream.step(NOON, 10).unwrap(); // lines written, neither synced nor in the cursor
+    let unsynced = stream.files[0].unsynced();
+    assert!(unsynced > 0);
+    drop(stream);
+    let mut stream = place.start(vec![place.file("acct.csv", &[])]);
+    stream.saved_at = NOON;
+    stream.step(NOON, 10).unwrap(); // finds the lines there
+    assert_eq!((stream.files[0].unsynced(), place.recipients(FIRST).len()), (unsynced, 5));
+}
+
+#[test]
 fn a_missing_directory_delays_lines_and_loses_none() {
     let place = Place::new();
     place.log.deliver(0..2);
