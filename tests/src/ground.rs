@@ -62,6 +62,8 @@ impl Ground {
             // Others may read along elsewhere; a spool that they can enter is refused.
             fs::DirBuilder::new().mode(0o700).create(volume.join(name))?;
         }
+        // They were there long before whatever happens to the volume.
+        rustix::fs::syncfs(fs::File::open(&volume)?)?;
         // Tests of one program run side by side, and so do programs: the address tells the first apart, the port
         // that the kernel chooses the second.
         let ip = Ipv4Addr::new(127, 0, 77, GROUNDS.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
