@@ -12,8 +12,8 @@ use bench::clock::now_us;
 use clap::ValueEnum;
 use tempfile::TempDir;
 
-use crate::ground::scratch;
-use crate::wait::until;
+use bench::ground::scratch;
+use bench::wait::until;
 
 /// The file system on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -18,8 +18,8 @@ use super::disk::{Disk, Fs};
 use super::inject::{self, Tamper};
 use super::traffic::{Plan, Traffic};
 use super::verdict::Verdict;
-use crate::engine::Engine;
-use crate::ground::Ground;
+use bench::engine::Engine;
+use bench::ground::Ground;
 
 /// The engine looks at its log a few times a second.
 const END_WITHIN: Duration = Duration::from_secs(10);
@@ -82,8 +82,8 @@ impl Run {
         let mut engine = if options.control {
             traffic.engine()?
         } else {
-            let command = inject::engine(&tamper, &trace)?;
-            match traffic.ground.start_by(command) {
+            let command = inject::launcher(&tamper, &trace)?;
+            match traffic.ground.start_through(command) {
                 Ok(engine) => engine,
                 // It failed so early that the engine never got ready.
                 Err(e) if e.to_string().contains("exit status: 74") => return Ok(()),

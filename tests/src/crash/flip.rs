@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bench::site::Delivery;
-use posthaste::daemon::control::Request;
 
 use super::Options;
 use super::account::key;
@@ -16,8 +15,8 @@ use super::damage::{Damage, Layout};
 use super::spool::{self, Row};
 use super::traffic::{Plan, Traffic};
 use super::verdict::Verdict;
-use crate::ground::Ground;
-use crate::wait::until;
+use bench::ground::Ground;
+use bench::wait::until;
 
 const MESSAGES: u64 = 200;
 const ROWS: u64 = 120;
@@ -55,7 +54,7 @@ fn fill(traffic: &mut Traffic, verdict: &mut Verdict) -> io::Result<()> {
     let engine = traffic.engine()?;
     let delivered = || (traffic.site.stats().recipients() > MESSAGES / 10).then_some(());
     until(PATIENCE, delivered).map_err(|_| failed("nothing is delivered"))?;
-    engine.ask(&Request::PauseQueue { queue: EVERYTHING.into() }).map_err(io::Error::other)?;
+    engine.pause(EVERYTHING)?;
     until(PATIENCE, || (traffic.acked() > MESSAGES / 2).then_some(()))
         .map_err(|_| failed("nothing is taken"))?;
     engine.stop()?;
@@ -135,7 +134,7 @@ impl Sound {
                 return Ok(());
             }
         };
-        engine.ask(&Request::ResumeQueue { queue: EVERYTHING.into() }).map_err(io::Error::other)?;
+        engine.resume(EVERYTHING)?;
         let least = (self.waiting.len() - may_be_lost.len()) as u64;
         // What can be read is delivered; what cannot waits for another try, or is held.
         let all = until(PATIENCE, || {

@@ -8,7 +8,7 @@ use super::Options;
 use super::disk::Disk;
 use super::traffic::{Plan, Traffic};
 use super::verdict::{Times, Verdict};
-use crate::ground::Ground;
+use bench::ground::Ground;
 
 /// Until the first 452, and until everything waiting is delivered.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -6,8 +6,6 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::ground::engine_program;
-
 /// What is done to which calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tamper {
@@ -27,8 +25,8 @@ impl Tamper {
     }
 }
 
-/// A command that starts the engine with its calls tampered with and written to `trace`.
-pub fn engine(tamper: &Tamper, trace: &Path) -> io::Result<Command> {
+/// What starts an engine with its calls tampered with and written to `trace`.
+pub fn launcher(tamper: &Tamper, trace: &Path) -> io::Result<Command> {
     if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
         return Err(io::Error::new(io::ErrorKind::Unsupported, "strace is not installed"));
     }
@@ -37,6 +35,6 @@ pub fn engine(tamper: &Tamper, trace: &Path) -> io::Result<Command> {
     let arguments =
         ["-D", "-f", "-qq", "-y", "--seccomp-bpf", "-s", "0", "-e", "trace=pwrite64,fdatasync,fsync"];
     command.args(arguments).args(["-e".into(), tamper.rule(), "-o".into()]);
-    command.arg(OsString::from(trace)).arg(engine_program()?);
+    command.arg(OsString::from(trace));
     Ok(command)
 }

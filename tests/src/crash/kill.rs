@@ -5,7 +5,7 @@ use std::io;
 use super::Options;
 use super::traffic::{Plan, Traffic};
 use super::verdict::Verdict;
-use crate::ground::Ground;
+use bench::ground::Ground;
 
 pub fn run(options: &Options) -> io::Result<Verdict> {
     let mut ground = Ground::new()?;

@@ -12,7 +12,7 @@ use super::disk::Disk;
 use super::inject::{self, Tamper};
 use super::traffic::{Plan, Traffic};
 use super::verdict::Verdict;
-use crate::ground::Ground;
+use bench::ground::Ground;
 
 /// Outcomes are synced so often at least.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
@@ -31,8 +31,8 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
     for cycle in 0..options.cycles {
         traffic.pick_up(cycle % 2 == 1);
         let engine = if options.control {
-            let command = inject::engine(&Tamper::LyingSync, &traffic.ground.path("trace"))?;
-            traffic.ground.start_by(command)?
+            let command = inject::launcher(&Tamper::LyingSync, &traffic.ground.path("trace"))?;
+            traffic.ground.start_through(command)?
         } else {
             traffic.engine()?
         };

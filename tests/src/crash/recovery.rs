@@ -5,14 +5,12 @@ use std::io;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use posthaste::daemon::control::Request;
-
 use super::Options;
 use super::spool::{self, Row};
 use super::traffic::{Plan, Traffic};
 use super::verdict::Verdict;
-use crate::ground::Ground;
-use crate::wait::until;
+use bench::ground::Ground;
+use bench::wait::until;
 
 /// Messages that wait, and rows of the campaign whose import is interrupted.
 const MESSAGES: u64 = 12_000;
@@ -48,7 +46,7 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
     verdict.also("files in the spool at the end", files as u64);
 
     let engine = traffic.engine()?;
-    engine.ask(&Request::ResumeQueue { queue: EVERYTHING.into() }).map_err(io::Error::other)?;
+    engine.resume(EVERYTHING)?;
     engine.stop()?;
     traffic.close(&mut verdict, options.control)?;
     Ok(verdict)
@@ -58,23 +56,18 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
 fn fill(traffic: &mut Traffic, options: &Options) -> io::Result<()> {
     let engine = traffic.engine()?;
     traffic.pass(Duration::from_millis(options.alive.min(500)))?;
-    engine.ask(&Request::PauseQueue { queue: EVERYTHING.into() }).map_err(io::Error::other)?;
+    engine.pause(EVERYTHING)?;
     let taken = until(PATIENCE, || traffic.is_all_taken().then_some(()));
     taken.map_err(|waited| io::Error::other(format!("still sending after {waited:?}")))?;
     // Nothing is on its way out when the kills begin, so that no second copy has an excuse.
     until(PATIENCE, || engine.status().is_ok_and(|s| s.connections_out.active == 0).then_some(()))
         .map_err(|waited| io::Error::other(format!("still delivering after {waited:?}")))?;
     traffic.drop_campaign(ROWS)?;
-    let imported = || engine.status().is_ok_and(|s| s.spool.segments_used > 0) && !traffic_has(traffic);
-    until(PATIENCE, || imported().then_some(()))
+    // Taken from the pickup directory, and far from done.
+    until(PATIENCE, || (traffic.ground.waiting_files() == 0).then_some(()))
         .map_err(|waited| io::Error::other(format!("no import after {waited:?}")))?;
     engine.kill()?;
     Ok(())
-}
-
-/// Whether the campaign still stands where it was dropped.
-fn traffic_has(traffic: &Traffic) -> bool {
-    traffic.ground.waiting_files() > 0
 }
 
 /// Kills so many recoveries; how long one takes that is left alone.

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use serde::Deserialize;
 
-use crate::ground::programs;
+use bench::ground::programs;
 
 /// A recipient that waits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]

@@ -11,10 +11,10 @@ use bench::source::{self, Load, SourceConfig, SourceHandle};
 
 use super::account::{self, Sent, key};
 use super::verdict::Verdict;
-use crate::campaign::Campaign;
-use crate::engine::Engine;
-use crate::ground::Ground;
-use crate::wait::until;
+use bench::campaign::Campaign;
+use bench::engine::Engine;
+use bench::ground::Ground;
+use bench::wait::until;
 
 const DOMAINS: [&str; 5] =
     ["site.example", "wide.example", "broad.example", "pickup.example", "campaign.example"];
