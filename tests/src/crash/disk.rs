@@ -89,7 +89,7 @@ impl Disk {
         &self.mount
     }
 
-    pub fn mount(&self) -> io::Result<()> {
+    fn mount(&self) -> io::Result<()> {
         // Seldom syncing by itself, so that it hides nothing of what the engine forgets.
         let options = match self.fs {
             Fs::Ext4 => "commit=300",
@@ -99,7 +99,20 @@ impl Disk {
         able("mount", &arguments).map(drop)
     }
 
-    pub fn unmount(&self) -> io::Result<()> {
+    /// Unmounts it and mounts it again, as a restart of the machine does.
+    pub fn remount(&self) -> io::Result<()> {
+        let probe = self.mount.join("probe");
+        // Whoever has copied the mounts meanwhile (a new mount namespace) keeps the dead file system alive for a while.
+        let alive = until(Duration::from_secs(60), || {
+            self.unmount().and_then(|()| self.mount()).ok()?;
+            File::create(&probe).and_then(|_| fs::remove_file(&probe)).ok()
+        });
+        alive.map_err(|waited| {
+            io::Error::other(format!("the disk stays dead for {waited:?}: mounted elsewhere too?"))
+        })
+    }
+
+    fn unmount(&self) -> io::Result<()> {
         // An ended process's files may still be on their way to be closed.
         let gone = until(Duration::from_secs(20), || able("umount", &[self.mount.as_ref()]).ok());
         gone.map(drop).map_err(|waited| io::Error::other(format!("still busy after {waited:?}")))

@@ -112,8 +112,7 @@ impl Run {
         let ended = wait(&mut engine, traffic, END_WITHIN)?;
         self.has_to_have_ended(ended, "the disk is gone");
         end(engine, traffic)?;
-        self.disk.unmount()?;
-        self.disk.mount()?;
+        self.disk.remount()?;
         traffic.look_after_cut();
         Ok(())
     }
@@ -138,8 +137,7 @@ impl Run {
         if !options.control {
             self.disk.free()?;
         }
-        self.disk.unmount()?;
-        self.disk.mount()?;
+        self.disk.remount()?;
         traffic.look_after_cut();
         cut.map(|at| traffic.ended(at))
     }

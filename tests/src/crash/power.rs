@@ -40,8 +40,7 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
         traffic.look();
         traffic.ended(disk.cut()?);
         engine.kill()?;
-        disk.unmount()?;
-        disk.mount()?;
+        disk.remount()?;
         traffic.look_after_cut();
         verdict.cycles += 1;
         options.progress(&verdict, traffic.acked());
