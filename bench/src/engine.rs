@@ -28,6 +28,7 @@ pub struct Status {
     pub shards: u32,
     pub smtp_queues: Waiting,
     pub other_queues: Waiting,
+    pub connections_out: Connections,
     pub spool: Spool,
 }
 
@@ -35,6 +36,11 @@ pub struct Status {
 pub struct Waiting {
     pub rcpts: u64,
     pub domains: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Connections {
+    pub active: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -55,13 +61,13 @@ pub struct Engine {
 impl Engine {
     /// Starts `command` with `run --config DIR/config` and waits until it answers on its control socket and its port.
     pub fn start(command: Command, dir: &Path, listen: SocketAddr) -> io::Result<Engine> {
-        let mut engine = Engine::launch(command, dir)?;
-        engine.wait_until_ready(listen)?;
+        let mut engine = Engine::spawn(command, dir)?;
+        engine.ready(listen)?;
         Ok(engine)
     }
 
     /// Starts it and waits for nothing.
-    pub fn launch(mut command: Command, dir: &Path) -> io::Result<Engine> {
+    pub fn spawn(mut command: Command, dir: &Path) -> io::Result<Engine> {
         let output = File::options().append(true).create(true).open(dir.join("output"))?;
         let child = command
             .arg("run")
@@ -76,7 +82,7 @@ impl Engine {
     }
 
     /// Waits until it answers on its control socket and its port.
-    pub fn wait_until_ready(&mut self, listen: SocketAddr) -> io::Result<()> {
+    pub fn ready(&mut self, listen: SocketAddr) -> io::Result<()> {
         let ready = until(START_PATIENCE, || match self.child.try_wait() {
             Ok(None) => {
                 let answers = self.status().is_ok() && TcpStream::connect(listen).is_ok();
@@ -91,11 +97,6 @@ impl Engine {
             Err(waited) => format!("the engine did not answer within {waited:?}"),
         };
         Err(io::Error::other(format!("{told}\n{}", self.log_tail())))
-    }
-
-    /// How it ended, if it has.
-    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.child.try_wait()
     }
 
     pub fn pid(&self) -> u32 {
@@ -134,13 +135,23 @@ impl Engine {
     /// # Panics
     /// When that takes longer than `patience`.
     pub fn wait_until_empty(&self, patience: Duration) {
-        let empty = until(patience, || {
-            let status = self.status().ok()?;
-            (status.smtp_queues.rcpts + status.other_queues.rcpts == 0).then_some(())
-        });
-        if let Err(waited) = empty {
-            panic!("still mail after {waited:?}: {:?}", self.status().map(|s| s.smtp_queues));
+        if let Err(left) = self.until_empty(patience) {
+            panic!("still {left} recipients after {patience:?}");
         }
+    }
+
+    /// The same; `Err` with the recipients still queued (all there are, where it does not answer).
+    pub fn until_empty(&self, patience: Duration) -> Result<(), u64> {
+        let queued = || match self.status() {
+            Ok(status) => status.smtp_queues.rcpts + status.other_queues.rcpts,
+            Err(_) => u64::MAX,
+        };
+        until(patience, || (queued() == 0).then_some(())).map_err(|_| queued())
+    }
+
+    /// Its exit status, if it has ended.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
     }
 
     pub fn cpu(&self) -> io::Result<CpuTime> {

@@ -16,13 +16,12 @@ use bench::people::People;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::crash::drop_files;
 use bench::campaign::Campaign;
 use bench::engine::Engine;
 use bench::ground::Ground;
 use bench::wait::until;
 use books::Books;
-use traffic::Traffic;
+use traffic::{Traffic, drop_files};
 
 /// How long a point may take to be reached.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -117,9 +116,9 @@ fn die_at(case: &Case, ground: &Ground) -> Result<u64, String> {
         text = text.replace("segment-size 4M", "segment-size 8M");
     }
     let armed = format!("{}=abort@{}", case.point, case.at);
-    let mut engine = ground.launch(&text, "POSTHASTE_FAIL", &armed).map_err(told)?;
+    let mut engine = ground.spawn_with(&text, "POSTHASTE_FAIL", &armed).map_err(told)?;
     if case.need == Need::Stop {
-        engine.wait_until_ready(ground.listen).map_err(told)?;
+        engine.ready(ground.listen).map_err(told)?;
         engine.signal(Signal::TERM).map_err(told)?;
     }
     let ended = until(PATIENCE, || {

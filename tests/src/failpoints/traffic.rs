@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bench::site::{Behaviour, DoorConfig, Fate, LedgerMode, Site, SiteConfig, SiteHandle, Stage, What};
@@ -97,5 +98,27 @@ impl Traffic {
     /// What became of each load.
     pub fn join(self) -> Vec<(Load, SourceReport)> {
         self.sources.into_iter().map(|(load, source)| (load, source.join())).collect()
+    }
+}
+
+/// Feeds the pickup directory until it is over, never with more than a few files waiting.
+pub fn drop_files(ground: &Ground, load: &Load, over: &AtomicBool, dropped: &AtomicU64) {
+    while !over.load(Ordering::Relaxed) {
+        if ground.waiting_files() >= 20 {
+            std::thread::sleep(Duration::from_millis(5));
+            continue;
+        }
+        let id = dropped.load(Ordering::Relaxed);
+        let mut file = format!(
+            "x-sender: news@sender.example\r\nx-receiver: {}\r\nX-Ledger-Id: {}\r\n\
+             From: <news@sender.example>\r\nDate: Mon, 02 Nov 2026 08:00:00 +0000\r\nSubject: picked up\r\n\r\n",
+            load.recipient(id, 0),
+            load.ledger_id(id)
+        )
+        .into_bytes();
+        file.extend_from_slice(&load.body(id));
+        if ground.pick_up(&format!("{id}.msg"), &file).is_ok() {
+            dropped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
