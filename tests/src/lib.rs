@@ -6,4 +6,6 @@ pub mod crash;
 pub mod failpoints;
 pub mod mta;
 pub mod peer;
+pub mod strace;
 pub mod trace;
+pub mod trace_names;

@@ -3,6 +3,7 @@
 use super::args::{Cli, Command};
 use super::{CONTROL_SOCKET, UNUSABLE, check_config, complain, demo_run, send};
 use crate::daemon::engine::{BootError, Engine, Overrides};
+use crate::daemon::panics;
 use crate::spool::error::EXIT_LOG_FAILED;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, IsTerminal};
@@ -84,6 +85,7 @@ fn run(cli: &Cli) -> ExitCode {
         complain(cli.json, &why);
         return ExitCode::from(1);
     }
+    panics::end_the_process();
     let usual_socket = Some(PathBuf::from(CONTROL_SOCKET));
     let overrides = Overrides { control_socket: cli.control.clone(), usual_socket };
     let engine = match Engine::start(&config, &overrides) {

@@ -8,6 +8,7 @@ use super::failpoint::{Point, check, due, pass};
 use super::storage_counters::Counters;
 use super::storage_inbox::{Inbox, Receipt, Submit, Taken};
 use super::storage_prepare::{Prepared, Supply, Wish};
+use crate::base::planted::{Bug, planted};
 use crate::spool::SpoolError;
 use crate::spool::block::Blocks;
 use crate::spool::header::BLOCK;
@@ -166,6 +167,9 @@ impl<D: Disk> Committer<D> {
     }
 
     async fn place_outcomes(&mut self, batch: &OutcomeBatch) -> Result<(), SpoolError> {
+        if planted(Bug::LoseOutcomeOnFullDisk) && self.is_full() {
+            return Ok(());
+        }
         match self.log.room(Log::outcomes_bound(batch)) {
             Room::Here => {}
             Room::AfterRoll => self.roll().await?,
@@ -231,6 +235,9 @@ impl<D: Disk> Committer<D> {
             self.counters.add(|c| &c.bytes_written, blocks.len() as u64);
             let at = Location { segment: write.segment, offset8: (write.offset / 8) as u32 };
             self.segments.push(at, blocks);
+            if planted(Bug::CsvBeforeOutcome) {
+                self.segments.set_durable(self.log.end());
+            }
         }
         if !sync || self.dirty.is_none() {
             return Ok(());
@@ -239,7 +246,13 @@ impl<D: Disk> Committer<D> {
             // Only outcomes are written and not synced at once.
             pass(Point::StorageOutcomeWritten);
         }
-        let synced = self.sync().await;
+        if planted(Bug::AckBeforeSync) {
+            self.acknowledge();
+        }
+        let synced = match self.sync().await {
+            Err(_) if planted(Bug::BelieveSecondSync) => self.sync().await,
+            synced => synced,
+        };
         synced.map_err(|e| self.broken(self.log.segment(), "sync", &e))?;
         self.log.synced();
         self.dirty = None;

@@ -12,11 +12,11 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use bench::cpu::{self, CpuTime};
-use bench::engine::Engine;
 use bench::ground::Ground;
 use bench::wait::until;
 use rustix::process::{Pid, Signal, kill_process};
 use tests::accounting::{self, per_recipient};
+use tests::strace::Strace;
 use tests::trace::{self, Checker};
 
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -86,24 +86,6 @@ fn sink() -> io::Result<(Running, SocketAddr)> {
     }
 }
 
-/// Attaches to every thread of `engine` and waits until it has.
-fn attach(engine: &Engine, to: &Path) -> io::Result<Running> {
-    let told = to.with_extension("told");
-    let child = Command::new("strace")
-        .args(["-f", "-yy", "-xx", "-s", &trace::BUFFER.to_string(), "-e", trace::CALLS, "-o"])
-        .arg(to)
-        .args(["-p", &engine.pid().to_string()])
-        .stdin(Stdio::null())
-        .stderr(File::create(&told)?)
-        .spawn()
-        .map_err(|e| io::Error::new(e.kind(), format!("strace: {e}")))?;
-    let attached = || fs::read_to_string(&told).ok()?.contains("attached").then_some(());
-    match until(Duration::from_secs(20), attached) {
-        Ok(()) => Ok(Running(child)),
-        Err(_) => Err(io::Error::other(fs::read_to_string(&told)?)),
-    }
-}
-
 fn check(file: &PathBuf, intake: SocketAddr) -> io::Result<trace::Proof> {
     let mut checker = Checker::new(intake);
     for line in BufReader::new(File::open(file)?).lines() {
@@ -134,7 +116,7 @@ fn run(plan: &Plan) -> io::Result<bool> {
     ground.route("sink.example", sink_addr, "  max-smtp-out 20");
     let engine = ground.start()?;
     let file = ground.path("trace");
-    let tracer = if plan.trace { Some(attach(&engine, &file)?) } else { None };
+    let tracer = if plan.trace { Some(Strace::attach(&engine, trace::CALLS, &file)?) } else { None };
 
     let before = engine.cpu()?;
     let begun = Instant::now();
