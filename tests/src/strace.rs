@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::trace::BUFFER;
 use bench::engine::Engine;
 use bench::wait::until;
 
@@ -17,11 +16,12 @@ use bench::wait::until;
 pub struct Strace(Child);
 
 impl Strace {
-    /// Attaches to every thread of `engine`, writes `calls` (as `trace=NAME,...`) into a file, and waits until it does.
-    pub fn attach(engine: &Engine, calls: &str, to: &Path) -> io::Result<Strace> {
+    /// Attaches to every thread of `engine`, writes `calls` (as `trace=NAME,...`) with so many bytes of each buffer into a
+    /// file, and waits until it does.
+    pub fn attach(engine: &Engine, calls: &str, bytes: usize, to: &Path) -> io::Result<Strace> {
         let told = to.with_extension("told");
         let child = Command::new("strace")
-            .args(["-f", "-yy", "-xx", "-s", &BUFFER.to_string(), "-e", calls, "-o"])
+            .args(["-f", "-yy", "-xx", "-s", &bytes.to_string(), "-e", calls, "-o"])
             .arg(to)
             .args(["-p", &engine.pid().to_string()])
             .stdin(Stdio::null())

@@ -51,7 +51,8 @@ impl NameChecker {
                 match self.names.remove(&file) {
                     Some(Name::Durable) => self.proven += 1,
                     Some(name) => {
-                        self.violations.push(format!("{file} is written into while its name is {name:?}"))
+                        let file = file.rsplit('/').next().unwrap_or(&file);
+                        self.violations.push(format!("{file} is written into while its name is {name:?}"));
                     }
                     None => {}
                 }

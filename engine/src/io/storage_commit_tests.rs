@@ -267,8 +267,12 @@ fn nobody_reads_an_outcome_that_is_not_durable() {
     }
     assert!(reader.next().expect("readable").is_none(), "read before it is durable");
     disk.hang(false);
-    let seen = rig.segments.wait_beyond(reader.at(), Duration::from_secs(20));
-    assert!(seen > reader.at() && reader.next().expect("readable").is_some());
+    let mut end = reader.at();
+    while reader.next().expect("readable").is_none() {
+        let moved = rig.segments.wait_beyond(end, Duration::from_secs(20));
+        assert!(moved > end, "the outcome was never synced");
+        end = moved;
+    }
     rig.end().expect("stops well");
 }
 

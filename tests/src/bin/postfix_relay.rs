@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -116,7 +116,8 @@ fn run(plan: &Plan) -> io::Result<bool> {
     ground.route("sink.example", sink_addr, "  max-smtp-out 20");
     let engine = ground.start()?;
     let file = ground.path("trace");
-    let tracer = if plan.trace { Some(Strace::attach(&engine, trace::CALLS, &file)?) } else { None };
+    let tracer =
+        if plan.trace { Some(Strace::attach(&engine, trace::CALLS, trace::BUFFER, &file)?) } else { None };
 
     let before = engine.cpu()?;
     let begun = Instant::now();

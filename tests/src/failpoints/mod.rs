@@ -12,6 +12,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bench::clock::now_us;
 use bench::people::People;
 use rustix::process::Signal;
 use serde_json::json;
@@ -25,6 +26,8 @@ use traffic::{Traffic, drop_files};
 
 /// How long a point may take to be reached.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// An engine that fails or panics may deliver until it is gone; an end stands for so much time around it.
+const STEP_US: usize = 100_000;
 /// Rows of a campaign: several groups.
 const ROWS: u64 = 2500;
 
@@ -100,12 +103,12 @@ pub fn walk(cases: &[Case], runtime: &'static str) {
             }
             die_at(case, &ground)
         });
-        let deaths: Result<Vec<u64>, String> = deaths.collect();
+        let deaths: Result<Vec<Vec<u64>>, String> = deaths.collect();
         over.store(true, Ordering::Relaxed);
         traffic.stop();
         deaths
     });
-    let kills = kills.unwrap_or_else(|why| panic!("{why}"));
+    let kills = kills.unwrap_or_else(|why| panic!("{why}")).concat();
     let last = ground.start().expect("an engine that is not armed starts");
     let picks = (traffic.picks.clone(), dropped.into_inner());
     let reports = traffic.join();
@@ -130,8 +133,9 @@ fn importing(ground: &Ground) -> usize {
     fs::read_dir(ground.path("pickup").join(".importing")).map_or(0, Iterator::count)
 }
 
-/// Starts an engine that is to die at a point, and waits until it has: when that was, in microseconds.
-fn die_at(case: &Case, ground: &Ground) -> Result<u64, String> {
+/// Starts an engine that is to die at a point, and waits until it has: when that was, in microseconds; several moments, if
+/// it took its time.
+fn die_at(case: &Case, ground: &Ground) -> Result<Vec<u64>, String> {
     let told = |e: io::Error| format!("{case:?}: {e}");
     let mut text = ground.text();
     if case.need == Need::Resize {
@@ -165,7 +169,7 @@ fn die_at(case: &Case, ground: &Ground) -> Result<u64, String> {
             if answers.is_err() {
                 return bad("it does not answer any longer", &engine);
             }
-            return engine.kill().map_err(told);
+            return engine.kill().map(|at| vec![at]).map_err(told);
         }
         Some(status) if status.signal() == Some(Signal::KILL.as_raw()) => End::Killed,
         Some(status) if status.signal() == Some(Signal::ABORT.as_raw()) => End::Aborted,
@@ -174,7 +178,8 @@ fn die_at(case: &Case, ground: &Ground) -> Result<u64, String> {
     match death(ground, case, said) {
         _ if end != case.end => bad(&format!("{end:?}"), &engine),
         None => bad("it ended for another reason", &engine),
-        Some(at) => Ok(at),
+        Some(at) if end == End::Killed => Ok(vec![at]),
+        Some(at) => Ok((at..now_us()).step_by(STEP_US).collect()),
     }
 }
 
