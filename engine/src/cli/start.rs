@@ -3,7 +3,7 @@
 use super::args::{Cli, Command};
 use super::{CONTROL_SOCKET, UNUSABLE, check_config, complain, demo_run, send};
 use crate::daemon::engine::{BootError, Engine, Overrides};
-use crate::daemon::panics;
+use crate::io::panics;
 use crate::spool::error::EXIT_LOG_FAILED;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, IsTerminal};

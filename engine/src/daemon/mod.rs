@@ -18,7 +18,6 @@ mod import_run;
 pub mod intake;
 mod meter;
 pub mod owners;
-pub mod panics;
 pub mod pickup;
 pub mod profiles;
 pub mod recovery;

@@ -5,6 +5,7 @@
 //! `cargo run -p tests --bin planted`
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -196,10 +197,10 @@ fn all() -> io::Result<bool> {
     let mut found = 0;
     println!("| bug | layer | without | with it | what it says |\n|---|---|---|---|---|");
     for (bug, layer) in BUGS {
-        if !content.contains_key(&layer) {
-            content.insert(layer, layer.run(&built, "")?);
-        }
-        let without = &content[&layer];
+        let without = match content.entry(layer) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(layer.run(&built, "")?),
+        };
         let with = layer.run(&built, bug)?;
         let caught = without.is_ok() && with.is_err();
         found += usize::from(caught);
