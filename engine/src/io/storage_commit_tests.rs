@@ -76,7 +76,7 @@ struct Rig {
     preparer: JoinHandle<()>,
     /// Recipients that a restart finds waiting.
     waiting: u64,
-    addresses: Vec<String>,
+    recovered: Recovered,
 }
 
 impl Rig {
@@ -116,7 +116,7 @@ impl Rig {
         wishes.send(Wish::Prepare).expect("sent");
         let ledger = std::mem::take(&mut recovery.ledger);
         let recovered = Recovered::new(recovery, ledger.clone(), Arc::clone(&segments));
-        let (waiting, addresses) = (recovered.live_rows(), waiting(&recovered));
+        let waiting = recovered.live_rows();
         let log = Log::new(ledger, first.header);
         let supply = Supply { wishes, ready };
         let parts = (Arc::clone(&inbox), Arc::clone(&segments), Arc::clone(&counters));
@@ -132,7 +132,14 @@ impl Rig {
                 }
             }
         });
-        Rig { inbox, counters, segments, thread, preparer, waiting, addresses }
+        Rig { inbox, counters, segments, thread, preparer, waiting, recovered }
+    }
+
+    /// Addresses of the recipients that wait; readable when the first commit is durable.
+    fn addresses(&self) -> BTreeSet<String> {
+        self.segments.wait_beyond(Location::START, Duration::from_secs(20));
+        let address = |row: &String| row.split(' ').next().unwrap_or_default().to_owned();
+        waiting(&self.recovered).iter().map(address).collect()
     }
 
     fn submit(&self, group: Group, deadline: Option<Duration>) -> Pending {
@@ -236,8 +243,7 @@ fn whichever_operation_fails_what_was_acknowledged_is_there() {
             let operations = disk.operations.load(Relaxed);
             assert!(!failed || operations == fail_at, "nothing is written or synced after the failure");
             let rig = Rig::open(dir.path(), Faults::default());
-            let found: BTreeSet<String> =
-                rig.addresses.iter().map(|row| row.split(' ').next().unwrap_or_default().into()).collect();
+            let found = rig.addresses();
             let lost: Vec<_> = told.owed.difference(&found).collect();
             assert!(lost.is_empty(), "operation {fail_at}: {lost:?} are lost");
             let known: BTreeSet<String> = told.owed.union(&told.open).cloned().collect();
