@@ -1,7 +1,8 @@
-//! The log against a model: random groups, outcomes, reclaim and crashes on a disk that loses any subset of what
-//! was not synced, torn at 512 or 4096 bytes (R1, R4, R5, F05-F07, F16).
+//! The log against a model: random groups, outcomes, reclaim, rows carried forward and crashes on a disk that loses any
+//! subset of what was not synced, torn at 512 or 4096 bytes (R1, R4, R5, F05-F07, F16).
 
 use super::*;
+use crate::spool::forward::{Found, Moves, Records, gather};
 use crate::spool::header::SegmentHeader;
 use crate::spool::record::{Disposition, Outcome, RowRef, RowsDraft, Submission};
 use crate::spool::recover::{Damage, Files, Recovery, recover};
@@ -79,11 +80,12 @@ impl Disk {
     }
 }
 
-/// A row, by the number it carries.
+/// A row, by the number it carries. Its place is the one it was accepted at: carrying it forward tells nobody.
 #[derive(Clone, Copy)]
 struct Row {
     at: RowRef,
     submission: Location,
+    attempts: u16,
 }
 
 struct Model {
@@ -97,6 +99,10 @@ struct Model {
     /// Groups not acknowledged: each is there whole, or not at all.
     open: Vec<BTreeMap<u64, Row>>,
     cursor: Location,
+    moves: Moves,
+    carried: usize,
+    /// Attempts of live rows as of the last sync.
+    durable_attempts: BTreeMap<u64, u16>,
 }
 
 impl Model {
@@ -105,7 +111,19 @@ impl Model {
         let log = Log::new(Ledger::default(), disk.prepare());
         let cursor = Location::START;
         let none = BTreeMap::new();
-        Model { disk, log, next_row: 0, live: none.clone(), unsure: none, open: Vec::new(), cursor }
+        let (open, moves, durable_attempts) = (Vec::new(), Moves::default(), BTreeMap::new());
+        Model {
+            disk,
+            log,
+            next_row: 0,
+            live: none.clone(),
+            unsure: none,
+            open,
+            cursor,
+            moves,
+            carried: 0,
+            durable_attempts,
+        }
     }
 
     fn group(&mut self, rows: usize, content: usize) -> (Group, Vec<u64>) {
@@ -134,7 +152,7 @@ impl Model {
         let row = |(index, number): (usize, &u64)| {
             let ordinal = places[2].first_ordinal + index as u32;
             let at = RowRef { record: places[2].at, ordinal, index: index as u16 };
-            (*number, Row { at, submission: places[1].at })
+            (*number, Row { at, submission: places[1].at, attempts: 0 })
         };
         self.open.push(numbers.iter().enumerate().map(row).collect());
     }
@@ -142,26 +160,63 @@ impl Model {
     fn settle(&mut self, pick: usize, count: usize) {
         let picked: Vec<u64> =
             self.live.keys().skip(pick % self.live.len().max(1)).take(count).copied().collect();
-        let outcome = |number: &u64| Outcome {
-            row: self.live[number].at,
-            submission: self.live[number].submission,
-            disposition: Disposition::Delivered,
-            at: 0,
-            attempt: 0,
-            said: 0,
-            size: 0,
-            attempts: 1,
-        };
-        let batch =
-            OutcomeBatch { outcomes: picked.iter().map(outcome).collect(), ..OutcomeBatch::default() };
-        if self.log.room(Log::outcomes_bound(&batch)) == Room::AfterRoll {
-            self.roll();
-        }
-        self.log.append_outcomes(&batch).expect("appended");
+        self.outcomes(&picked, Disposition::Delivered);
         for number in picked {
             let row = self.live.remove(&number).expect("picked from there");
             self.unsure.insert(number, row);
         }
+    }
+
+    fn defer(&mut self, pick: usize, count: usize) {
+        let picked: Vec<u64> =
+            self.live.keys().skip(pick % self.live.len().max(1)).take(count).copied().collect();
+        self.outcomes(&picked, Disposition::Deferred);
+        picked.iter().for_each(|number| self.live.get_mut(number).expect("picked from there").attempts += 1);
+    }
+
+    fn outcomes(&mut self, numbers: &[u64], disposition: Disposition) {
+        let outcome = |number: &u64| {
+            let Row { at: row, submission, attempts } = self.live[number];
+            let attempts = attempts + 1;
+            Outcome { row, submission, disposition, at: 0, attempt: 0, said: 0, size: 0, attempts }
+        };
+        let outcomes = numbers.iter().map(outcome).collect();
+        let mut batch = OutcomeBatch { outcomes, ..OutcomeBatch::default() };
+        self.moves.translate(&mut batch);
+        if self.log.room(Log::outcomes_bound(&batch)) == Room::AfterRoll {
+            self.roll();
+        }
+        self.log.append_outcomes(&batch).expect("appended");
+    }
+
+    /// Empties a segment, if one is nearly empty. What happens while its rows are read makes the plan void.
+    fn forward(&mut self, settle_meanwhile: bool) {
+        self.cursor = self.log.durable();
+        let plan = self.log.ledger().forwardable(self.cursor, self.log.segment(), true);
+        let Some(plan) = plan else { return };
+        let ends = self.log.ledger().ends().iter().map(|end| (end.segment, end.end8)).collect();
+        let source = Source { disk: &self.disk, moves: &self.moves, ends };
+        let forward = gather(plan, &source).expect("every record is there");
+        if settle_meanwhile {
+            self.settle(0, 1);
+        }
+        if !self.log.ledger().is_current(&forward.plan) {
+            return;
+        }
+        let ledger = self.log.ledger();
+        let group = forward.group(|row| ledger.is_live(row.record.segment, row.ordinal));
+        let bound = Log::group_bound(&group);
+        if bound > self.log.forward_limit() {
+            return self.log.leave(forward.plan.segment, 8);
+        }
+        let live = ledger.live_rows();
+        if self.log.room(bound) == Room::AfterRoll {
+            self.roll();
+        }
+        let places = self.log.append(group).expect("appended").places;
+        assert_eq!(self.log.ledger().live_rows(), live, "rows were lost or doubled");
+        self.moves.add(forward.moved(&places));
+        self.carried += 1;
     }
 
     fn write(&mut self) {
@@ -177,6 +232,7 @@ impl Model {
         self.disk.sync(self.log.segment());
         self.log.synced();
         self.unsure.clear();
+        self.durable_attempts = self.live.iter().map(|(number, row)| (*number, row.attempts)).collect();
         for group in std::mem::take(&mut self.open) {
             self.live.extend(group);
         }
@@ -201,6 +257,7 @@ impl Model {
             }
             self.sync();
             self.log.retire(reclaim.segment);
+            self.moves.retired(reclaim.segment);
             if renamed {
                 let file = self.disk.files.remove(&reclaim.segment).expect("was in use");
                 self.disk.free.push(file.current);
@@ -226,6 +283,7 @@ impl Model {
         }
         self.disk.next = recovery.next_number;
         self.log = Log::new(recovery.ledger, self.disk.prepare());
+        self.moves = Moves::default();
     }
 
     /// Nothing acknowledged is lost, nothing settled comes back, nothing appears from nowhere, and groups are
@@ -241,11 +299,49 @@ impl Model {
             assert!(there == 0 || there == group.len(), "{there} of {} rows of a group", group.len());
             known.extend(group.keys());
         }
-        for number in found.keys() {
+        for (number, row) in &found {
             assert!(known.contains(number), "row {number} has come back");
+            // A deferral that was not durable may be missing; one that was must not.
+            let told = self.durable_attempts.get(number).copied().unwrap_or(0);
+            let most = self.live.get(number).map_or(u16::MAX, |row| row.attempts);
+            assert!((told..=most).contains(&row.attempts), "row {number}: {} attempts", row.attempts);
         }
+        self.durable_attempts = found.iter().map(|(number, row)| (*number, row.attempts)).collect();
         self.live = found;
         self.unsure.clear();
+    }
+}
+
+/// The model's disk as the rows to be carried are read from it.
+struct Source<'a> {
+    disk: &'a Disk,
+    moves: &'a Moves,
+    ends: BTreeMap<u32, u32>,
+}
+
+impl Source<'_> {
+    fn found(&self, at: Location) -> Found {
+        let file = &self.disk.files[&at.segment];
+        let start = at.byte_offset() as usize;
+        let key = Key::new(at.segment, file.header.nonce);
+        let header = key.header(&file.current, 0, start).expect("a record begins there");
+        let bytes = file.current[start + FRAME..start + FRAME + header.len as usize].to_vec();
+        Found { at, kind: header.kind, first_ordinal: header.ordinal, bytes }
+    }
+}
+
+impl Records for Source<'_> {
+    fn read(&self, at: Location) -> Result<Found, SpoolError> {
+        Ok(self.found(self.moves.get(at).map_or(at, |moved| moved.to.at)))
+    }
+
+    fn rows_of(&self, segment: u32, _: &dyn Fn(u32) -> bool) -> Result<Vec<Found>, SpoolError> {
+        let file = &self.disk.files[&segment];
+        let end = self.ends[&segment] as usize * 8;
+        let scan = crate::spool::scan::scan(&Key::new(segment, file.header.nonce), &file.current[..end]);
+        let frames = scan.judge(end, true).frames;
+        let rows = frames.iter().filter(|frame| frame.header.kind == Kind::Rows);
+        Ok(rows.map(|frame| self.found(Location { segment, offset8: (frame.at / 8) as u32 })).collect())
     }
 }
 
@@ -262,8 +358,10 @@ impl Disk {
                 if recovery.ledger.is_live(rows.at.segment, ordinal) {
                     let number = view.row(index).and_then(|row| row.try_into().ok()).map(u64::from_le_bytes);
                     let at = RowRef { record: rows.at, ordinal, index: index as u16 };
-                    let before =
-                        found.insert(number.expect("8 bytes"), Row { at, submission: view.submission });
+                    let attempts =
+                        recovery.tried.get(&(rows.at.segment, ordinal)).map_or(0, |tried| tried.attempts);
+                    let row = Row { at, submission: view.submission, attempts };
+                    let before = found.insert(number.expect("8 bytes"), row);
                     assert!(before.is_none(), "a row is there twice");
                 }
             }
@@ -274,13 +372,34 @@ impl Disk {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append { rows: usize, content: usize },
-    Settle { pick: usize, count: usize },
+    Append {
+        rows: usize,
+        content: usize,
+    },
+    Settle {
+        pick: usize,
+        count: usize,
+    },
     Write,
     Sync,
     Vouch,
-    Reclaim { renamed: bool },
-    Crash { seed: u64, sector: usize, loss: u8 },
+    Reclaim {
+        renamed: bool,
+    },
+    Defer {
+        pick: usize,
+        count: usize,
+    },
+    /// Several at once: a segment is nearly empty only when most of it is settled.
+    SettleMost,
+    Forward {
+        settle_meanwhile: bool,
+    },
+    Crash {
+        seed: u64,
+        sector: usize,
+        loss: u8,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -291,6 +410,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Sync),
         1 => Just(Step::Vouch),
         2 => any::<bool>().prop_map(|renamed| Step::Reclaim { renamed }),
+        2 => (any::<usize>(), 1usize..40).prop_map(|(pick, count)| Step::Defer { pick, count }),
+        1 => Just(Step::SettleMost),
+        3 => prop::bool::weighted(0.1).prop_map(|settle_meanwhile| Step::Forward { settle_meanwhile }),
         2 => (any::<u64>(), prop_oneof![Just(512), Just(4096)], any::<u8>())
             .prop_map(|(seed, sector, loss)| Step::Crash { seed, sector, loss }),
     ]
@@ -306,6 +428,9 @@ fn run(steps: &[Step]) {
             Step::Sync => model.sync(),
             Step::Vouch => drop(model.log.vouch()),
             Step::Reclaim { renamed } => model.reclaim(renamed),
+            Step::Defer { pick, count } => model.defer(pick, count),
+            Step::SettleMost => model.settle(0, model.live.len() * 15 / 16),
+            Step::Forward { settle_meanwhile } => model.forward(settle_meanwhile),
             Step::Crash { seed, sector, loss } => model.crash(seed, sector, loss),
         }
         assert!(model.log.ledger().live_rows() as usize >= model.live.len());
@@ -319,7 +444,11 @@ fn run(steps: &[Step]) {
     }
     model.roll();
     model.sync();
-    model.reclaim(true);
+    for _ in 0..model.log.ledger().segment_count() {
+        model.forward(false);
+        model.sync();
+        model.reclaim(true);
+    }
     assert!(model.log.ledger().segment_count() <= 3, "{:?}", model.log.ledger().ends());
 }
 
@@ -430,4 +559,41 @@ fn an_aborted_group_is_not_delivered_after_a_restart() {
     let found = model.disk.rows(&recovery);
     assert!(numbers.iter().all(|number| !found.contains_key(number)));
     assert_eq!(found.len(), 5);
+}
+
+/// A crash between any two writes and syncs of an emptying leaves every row there once, with its attempts.
+#[test]
+fn one_stubborn_row_does_not_hold_its_segment() {
+    let mut model = Model::new();
+    let mut stubborn = Vec::new();
+    for round in 0..40 {
+        model.append(39, 900);
+        model.sync();
+        stubborn.push(*model.live.keys().next_back().expect("appended"));
+        model.defer(usize::MAX, 1);
+        let others: Vec<u64> =
+            model.live.keys().filter(|number| !stubborn.contains(number)).copied().collect();
+        model.outcomes(&others, Disposition::Delivered);
+        model.live.retain(|number, _| stubborn.contains(number));
+        model.sync();
+        model.forward(false);
+        match round % 4 {
+            0 => model.crash(round, 512, 128),
+            1 => {
+                model.write();
+                model.crash(round, 4096, 128);
+            }
+            2 => {
+                model.sync();
+                model.crash(round, 512, 255);
+            }
+            _ => {}
+        }
+        model.sync();
+        model.reclaim(round % 2 == 0);
+    }
+    assert!(model.carried > 10, "{} segments were emptied", model.carried);
+    assert_eq!(model.live.keys().copied().collect::<Vec<_>>(), stubborn);
+    let used = model.log.ledger().segment_count();
+    assert!(used <= 8, "{used} segments for {} rows", stubborn.len());
 }

@@ -2,6 +2,7 @@
 //! what is recorded, never what the shard looks like inside.
 
 mod delivery;
+mod envelope;
 mod hosts;
 mod limits;
 mod operator;
