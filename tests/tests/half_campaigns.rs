@@ -4,12 +4,12 @@
 use std::fs;
 use std::time::Duration;
 
+use bench::campaign::Campaign;
+use bench::ground::Ground;
 use bench::people::People;
 use bench::site::{DoorConfig, Persona, Site, SiteConfig, SiteHandle};
+use bench::wait::until;
 use tests::accounting;
-use tests::campaign::Campaign;
-use tests::ground::Ground;
-use tests::wait::until;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -138,7 +138,7 @@ impl<L: Log> Stream<L> {
         }
         self.write_out(now)?;
         if !more {
-            self.files.iter_mut().for_each(AcctFile::end_of_comparison);
+            self.files.iter_mut().try_for_each(AcctFile::end_of_comparison)?;
         }
         if now.0 >= self.checked_at.0.saturating_add(SAVE_EVERY) || !self.rotate.is_empty() {
             self.checked_at = now;

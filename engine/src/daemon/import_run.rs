@@ -358,7 +358,8 @@ impl<'j> Rows<'j> {
     fn land(&mut self) -> Result<(), Stop> {
         let Some((pending, chunks)) = self.underway.take() else { return Ok(()) };
         let committed = pending.wait().map_err(|e| match e {
-            SpoolError::Stopped => Stop::Interrupt,
+            // Nothing is wrong with the campaign: the next start goes on with it.
+            SpoolError::Stopped | SpoolError::Failed { .. } => Stop::Interrupt,
             e if e.is_transient() => {
                 tracing::warn!(error = %e, "import waits");
                 Stop::Interrupt

@@ -1,10 +1,11 @@
 //! A campaign as a marketer drops it in, and what each of its recipients must then find in the message.
 
 use std::fs::{self, File};
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use bench::people::{People, Person};
+use crate::people::{People, Person};
 
 use crate::ground::Ground;
 
@@ -27,17 +28,31 @@ impl Campaign {
 
     /// Writes the directory beside the pickup directory and renames it in.
     pub fn drop_into(&self, ground: &Ground) -> io::Result<()> {
-        fs::rename(self.stage(ground)?, ground.path("pickup").join(format!("{}.campaign", self.name)))
+        self.hand_in(ground, &self.stage(ground)?)
+    }
+
+    /// Renames what was staged into the pickup directory.
+    pub fn hand_in(&self, ground: &Ground, staged: &Path) -> io::Result<()> {
+        fs::rename(staged, ground.path("pickup").join(format!("{}.campaign", self.name)))
     }
 
     /// Writes the directory beside the pickup directory.
     pub fn stage(&self, ground: &Ground) -> io::Result<PathBuf> {
         let dir = ground.path("staging").join(format!("{}.campaign", self.name));
         fs::create_dir(&dir)?;
-        fs::write(dir.join("campaign.toml"), self.description())?;
-        fs::write(dir.join("message.txt"), self.template())?;
-        let file = io::BufWriter::new(File::create(dir.join("recipients.csv"))?);
-        self.people.write_csv(file, self.rows)?;
+        let mut rows = Vec::new();
+        self.people.write_csv(&mut rows, self.rows)?;
+        let files = [
+            ("campaign.toml", self.description().into_bytes()),
+            ("message.txt", self.template().into_bytes()),
+            ("recipients.csv", rows),
+        ];
+        for (name, content) in files {
+            let mut file = File::create(dir.join(name))?;
+            file.write_all(&content)?;
+            file.sync_all()?;
+        }
+        File::open(&dir)?.sync_all()?;
         Ok(dir)
     }
 
@@ -49,8 +64,9 @@ impl Campaign {
         format!(
             "job = \"{}\"\nenvelope-sender = \"bounce@news.example\"\n{vmta}text = \"message.txt\"\n\
              recipients = \"recipients.csv\"\nemail-column = \"email\"\n\n[headers]\n\
-             From = \"News <news@news.example>\"\nTo = \"{{{{ email }}}}\"\nSubject = \"Hello {{{{ first_name }}}}\"\n",
-            self.name
+             From = \"News <news@news.example>\"\nTo = \"{{{{ email }}}}\"\nSubject = \"Hello {{{{ first_name }}}}\"\n\
+             X-Ledger-Id = \"{}\"\n",
+            self.name, self.name
         )
     }
 
@@ -73,4 +89,12 @@ impl Campaign {
             .replace("{{ email }}", &person.address())
             .replace('\n', "\r\n")
     }
+}
+
+/// Nothing of a staged campaign is to be sent before `at`.
+pub fn set_start(staged: &Path, at: SystemTime) -> io::Result<()> {
+    let at = jiff::Timestamp::try_from(at).map_err(io::Error::other)?;
+    let path = staged.join("campaign.toml");
+    let description = fs::read_to_string(&path)?;
+    fs::write(path, format!("start-at = {at:.0}\n{description}"))
 }
