@@ -58,11 +58,11 @@ fn every_recipient_has_a_signed_return_path_of_its_own_at_every_attempt() {
     world.finish();
 }
 
-fn eight_bit(head: &str) -> Mail {
+fn eight_bit(head: &str, domain: &str) -> Mail {
     let mut content = Vec::new();
     Content::plain(format!("{head}\r\n\r\nCaf\u{e9} and a few words more\r\n").into_bytes())
         .encode(&mut content);
-    Mail { content: content.into(), ..Mail::many(2, "a.example") }
+    Mail { content: content.into(), ..Mail::many(2, domain) }
 }
 
 const MIME: &str = "Subject: hello\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8";
@@ -74,7 +74,7 @@ fn a_host_without_8bitmime_gets_the_message_encoded() {
         "EHLO" => reply("250-mx\r\n250 PIPELINING"),
         _ => ask.well(),
     });
-    world.submit(&eight_bit(MIME));
+    world.submit(&eight_bit(MIME, "a.example"));
     world.finish();
     assert_eq!(world.count(Delivered), 2);
     assert_eq!(world.site.taken.len(), 1, "still one transaction");
@@ -93,11 +93,11 @@ fn what_cannot_be_encoded_bounces_and_a_host_that_takes_8_bits_gets_it_as_it_is(
         ("EHLO", 0) => reply("250-mx\r\n250 PIPELINING"),
         _ => ask.well(),
     });
-    world.submit(&eight_bit("Subject: without MIME"));
+    world.submit(&eight_bit("Subject: without MIME", "a.example"));
     world.finish();
     assert_eq!(world.count(Bounced), 2);
     assert!(world.seen.iter().all(|seen| seen.status.starts_with("5.6.3")), "{:?}", world.seen);
-    world.submit(&eight_bit(MIME));
+    world.submit(&eight_bit(MIME, "b.example"));
     world.finish();
     assert_eq!(world.count(Delivered), 2);
     assert!(world.site.taken[0].message.ends_with("\r\n\r\nCaf\u{e9} and a few words more\r\n"));

@@ -234,7 +234,11 @@ fn a_dead_host_is_not_tried_first_by_every_connection() {
 #[test]
 fn a_host_that_ends_every_connection_at_its_first_mail_makes_its_queue_wait() {
     for say in [Say::Last("421 4.3.2 closing".into()), Say::Drop] {
-        let mut world = world("[10.0.0.1]");
+        let mut usual = profile("[10.0.0.1]");
+        let retry_after = vec![Duration::from_secs(300), Duration::from_secs(900)];
+        usual.scheduling =
+            QueueSettings { retry_after, max_rcpt_per_message: 1, ..QueueSettings::default() }.into();
+        let mut world = World::new(TestProfiles::new(usual));
         let ends = Rc::new(Cell::new(true));
         let still = ends.clone();
         world.answer(move |ask| if ask.verb == "MAIL" && still.get() { say.clone() } else { ask.well() });
