@@ -295,10 +295,10 @@ impl Start {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_io()
                     .enable_time()
-                    .build()
+                    .build_local(tokio::runtime::LocalOptions::default())
                     .expect("a reactor's runtime can be built");
                 let reactor = Reactor::new(Shard::new(services.clock.now(), settings), services);
-                tokio::task::LocalSet::new().block_on(&runtime, reactor.run(messages));
+                runtime.block_on(reactor.run(messages));
             };
             reactors.push(thread::Builder::new().name(format!("reactor-{number}")).spawn(run)?);
             inboxes.push(inbox);

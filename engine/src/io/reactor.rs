@@ -12,9 +12,12 @@ use hashbrown::HashMap;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -72,7 +75,7 @@ impl Reactor {
         })
     }
 
-    /// Runs until every sender to `inbox` is gone. To be called inside a `LocalSet`.
+    /// Runs until every sender to `inbox` is gone. To be called inside a `LocalRuntime`.
     pub async fn run(self: Rc<Reactor>, mut inbox: mpsc::Receiver<Message>) {
         let mut messages = Vec::with_capacity(TURN);
         loop {
@@ -158,13 +161,12 @@ impl Reactor {
             }
             Output::Send { connection } => {
                 if let Some(cell) = self.sockets.borrow().get(&connection) {
-                    cell.kick.notify_one();
+                    cell.send();
                 }
             }
             Output::Close { connection } => {
                 if let Some(cell) = self.sockets.borrow_mut().remove(&connection) {
-                    cell.closing.set(true);
-                    cell.kick.notify_one();
+                    cell.close();
                 }
             }
             Output::Resolve(query) => {
@@ -225,17 +227,21 @@ impl Reactor {
         }
     }
 
-    /// Reads what is there and gives it to the shard.
-    pub fn read(self: &Rc<Reactor>, id: ConnectionId, stream: &TcpStream) -> io::Result<()> {
+    /// Reads what is there and gives it to the shard. A read that does not fill the buffer has emptied the socket, which
+    /// `poll_read` knows and `try_read` does not: it would cost a second read to learn it.
+    pub fn poll_read(
+        self: &Rc<Reactor>,
+        id: ConnectionId,
+        stream: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         let mut buffer = self.buffer.borrow_mut();
-        match stream.try_read(&mut buffer) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(n) => {
-                self.input(Input::Received { connection: id, bytes: &buffer[..n] });
-                Ok(())
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(e) => Err(e),
+        let mut read = ReadBuf::new(&mut buffer);
+        ready!(Pin::new(stream).poll_read(cx, &mut read))?;
+        if read.filled().is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
+        self.input(Input::Received { connection: id, bytes: read.filled() });
+        Poll::Ready(Ok(()))
     }
 }

@@ -6,18 +6,49 @@ use crate::shard::{ConnectionId, Input};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use tokio::io::Interest;
+use std::task::{Context, Poll, Waker};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::Notify;
 
-/// How the reactor reaches a socket's task.
-#[derive(Debug, Default)]
+/// How the reactor reaches a socket's task. What the task itself causes by reading it finds here before it sleeps, and
+/// nobody is woken for it.
+#[derive(Default)]
 pub struct SocketCell {
-    pub kick: Notify,
-    pub closing: Cell<bool>,
+    outgoing: Cell<bool>,
+    closing: Cell<bool>,
+    asleep: Cell<Option<Waker>>,
+}
+
+impl SocketCell {
+    /// There are bytes to send.
+    pub fn send(&self) {
+        self.outgoing.set(true);
+        self.wake();
+    }
+
+    /// The connection is not wanted any longer.
+    pub fn close(&self) {
+        self.closing.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.asleep.take() {
+            waker.wake();
+        }
+    }
+
+    fn sleep<T>(&self, cx: &Context<'_>) -> Poll<T> {
+        self.asleep.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
+    async fn closed(&self) {
+        poll_fn(|cx| if self.closing.get() { Poll::Ready(()) } else { self.sleep(cx) }).await;
+    }
 }
 
 /// Runs the connection to its end.
@@ -36,24 +67,19 @@ pub async fn run(
     };
     let stream = tokio::select! {
         biased;
-        () = closed(&cell) => return,
+        () = cell.closed() => return,
         stream = connecting => stream,
     };
     match stream {
-        Ok(stream) => {
+        Ok(mut stream) => {
             let local = stream.local_addr().map(|a| a.ip()).unwrap_or(IpAddr::from([0, 0, 0, 0]));
             reactor.input(Input::Connected { connection: id, local });
-            if let Err(cause) = carry(&reactor, id, &cell, &stream).await {
+            let carried = poll_fn(|cx| carry(&reactor, id, &cell, &mut stream, cx)).await;
+            if let Err(cause) = carried {
                 reactor.input(Input::Closed { connection: id, cause });
             }
         }
         Err(cause) => reactor.input(Input::Closed { connection: id, cause }),
-    }
-}
-
-async fn closed(cell: &SocketCell) {
-    while !cell.closing.get() {
-        cell.kick.notified().await;
     }
 }
 
@@ -75,25 +101,27 @@ fn connect(
 }
 
 /// Moves bytes until the shard wants the connection closed (`Ok`) or it breaks (`Err`).
-async fn carry(
+fn carry(
     reactor: &Rc<Reactor>,
     id: ConnectionId,
     cell: &SocketCell,
-    stream: &TcpStream,
-) -> io::Result<()> {
+    stream: &mut TcpStream,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    cell.asleep.take();
     loop {
-        let blocked = !reactor.write(id, stream)?;
-        if cell.closing.get() {
-            return Ok(());
+        while cell.outgoing.get() {
+            if reactor.write(id, stream)? {
+                cell.outgoing.set(false);
+            } else if stream.poll_write_ready(cx)?.is_pending() {
+                break;
+            }
         }
-        let interest = if blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        let ready = tokio::select! {
-            biased;
-            ready = stream.ready(interest) => ready?,
-            () = cell.kick.notified() => continue,
-        };
-        if ready.is_readable() {
-            reactor.read(id, stream)?;
+        if cell.closing.get() {
+            return Poll::Ready(Ok(()));
+        }
+        if reactor.poll_read(id, stream, cx)?.is_pending() {
+            return cell.sleep(cx);
         }
     }
 }

@@ -3,10 +3,12 @@
 use super::profile::{QueueProfile, VmtaProfile};
 use super::targets::Next;
 use crate::base::Time;
-use crate::queue::Queue;
+use crate::queue::{Queue, QueueName};
 use crate::route::Destination;
 use crate::route::choose::Sources;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
@@ -75,33 +77,47 @@ fn sources(vmta: Option<&VmtaProfile>) -> Sources {
     Sources::new(vmta.map(|v| v.sources.clone()).unwrap_or_default())
 }
 
+/// All queues of a shard, under dense keys that last. The names are not stored a second time to find them by.
 #[derive(Debug, Default)]
-pub struct Entries(Vec<Entry>);
+pub struct Entries {
+    all: Vec<Entry>,
+    by_name: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
 
 impl Entries {
+    pub fn find(&self, name: &QueueName) -> Option<u32> {
+        let same = |key: &u32| self.all[*key as usize].queue.name() == name;
+        self.by_name.find(self.hasher.hash_one(name), same).copied()
+    }
+
+    /// Adds a queue whose name none has yet.
     pub fn push(&mut self, entry: Entry) -> u32 {
-        self.0.push(entry);
-        (self.0.len() - 1) as u32
+        let Entries { all, by_name, hasher } = self;
+        let (key, hash) = (all.len() as u32, hasher.hash_one(entry.queue.name()));
+        all.push(entry);
+        by_name.insert_unique(hash, key, |key| hasher.hash_one(all[*key as usize].queue.name()));
+        key
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     pub fn iter(&self) -> std::slice::Iter<'_, Entry> {
-        self.0.iter()
+        self.all.iter()
     }
 }
 
 impl Index<u32> for Entries {
     type Output = Entry;
     fn index(&self, key: u32) -> &Entry {
-        &self.0[key as usize]
+        &self.all[key as usize]
     }
 }
 
 impl IndexMut<u32> for Entries {
     fn index_mut(&mut self, key: u32) -> &mut Entry {
-        &mut self.0[key as usize]
+        &mut self.all[key as usize]
     }
 }

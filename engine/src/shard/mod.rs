@@ -41,7 +41,7 @@ use crate::spool::segments::Segments;
 use connection::Connections;
 use contents::Contents;
 use entries::{Entries, Entry};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 use outcomes::{HIGH_WATER, OutcomeBuffer};
 use sites::Sites;
 use std::collections::VecDeque;
@@ -134,7 +134,6 @@ pub struct Shard {
     paused: Vec<QueuePattern>,
     slots: Slots,
     queues: Entries,
-    by_name: HashMap<QueueName, u32>,
     submissions: Submissions,
     contents: Contents,
     connections: Connections,
@@ -179,7 +178,6 @@ impl Shard {
             paused: settings.paused,
             slots: Slots::new(),
             queues: Entries::default(),
-            by_name: HashMap::new(),
             submissions: Submissions::default(),
             contents: Contents::default(),
             connections: Connections::default(),
@@ -319,16 +317,15 @@ impl Shard {
     }
 
     fn queue_key(&mut self, name: QueueName) -> u32 {
-        if let Some(&key) = self.by_name.get(&name) {
+        if let Some(key) = self.queues.find(&name) {
             return key;
         }
         let profile = self.profiles.queue(&name.domain, &name.vmta);
         let vmta = self.profiles.vmta(&name.vmta);
-        let mut queue = Queue::new(name.clone(), profile.scheduling.clone());
-        queue.set_paused(self.paused.iter().any(|p| p.matches(&name)));
-        let key = self.queues.push(Entry::new(queue, profile, vmta));
-        self.by_name.insert(name, key);
-        key
+        let paused = self.paused.iter().any(|p| p.matches(&name));
+        let mut queue = Queue::new(name, profile.scheduling.clone());
+        queue.set_paused(paused);
+        self.queues.push(Entry::new(queue, profile, vmta))
     }
 
     fn set_profiles(&mut self, now: Now, profiles: Box<dyn Profiles>) {
