@@ -48,7 +48,7 @@ mod tests {
         let mut out = Vec::new();
         let row = Row { to: "jim@site.example", number: 0, values };
         content.render(&row, &mut out).expect("renders");
-        String::from_utf8(out).expect("text")
+        String::from_utf8(out).expect("text").trim_end().to_owned()
     }
 
     #[test]

@@ -134,6 +134,7 @@ impl Retry {
 mod tests {
     use super::*;
     use crate::spool::record::RowRef;
+    use proptest::prelude::*;
 
     fn waiting(slots: &mut Slots, retry: &mut Retry, due_ms: u64) -> u32 {
         let mut slot = Slot::new(RowRef::default(), 0);
@@ -157,6 +158,31 @@ mod tests {
         assert_eq!((retry.len(), retry.next()), (1, Some(Time::from_millis(700_000))));
         assert_eq!(retry.drain(&mut slots).front(), Some(late));
         assert!(retry.is_empty());
+    }
+
+    proptest! {
+        /// Whatever comes and goes, the earliest due come first, those of one time in their order.
+        #[test]
+        fn any_order_in_any_order_out(steps in prop::collection::vec((0u64..6, 0u64..8), 1..60)) {
+            let (mut slots, mut retry) = (Slots::new(), Retry::default());
+            let mut expected: Vec<(u64, u32)> = Vec::new();
+            for (due, step) in steps {
+                if step > 1 {
+                    expected.push((due, waiting(&mut slots, &mut retry, due * 100)));
+                } else {
+                    let mut ready = List::default();
+                    retry.wake(&mut slots, Time::from_millis(due * 100), &mut ready);
+                    expected.sort_by_key(|(due, _)| *due);
+                    let at = expected.partition_point(|(d, _)| *d <= due);
+                    let woken: Vec<u32> = expected.drain(..at).map(|(_, key)| key).collect();
+                    prop_assert_eq!(ready.iter(&slots).collect::<Vec<_>>(), woken);
+                }
+                expected.sort_by_key(|(due, _)| *due);
+                prop_assert_eq!(retry.iter(&slots).collect::<Vec<_>>(), expected.iter().map(|e| e.1).collect::<Vec<_>>());
+                prop_assert_eq!(retry.next(), expected.first().map(|(due, _)| Time::from_millis(due * 100)));
+                prop_assert_eq!(retry.len() as usize, expected.len());
+            }
+        }
     }
 
     #[test]
