@@ -34,7 +34,7 @@ pub enum Message {
 }
 
 /// Messages taken from the channel in one turn.
-const TURN: usize = 64;
+const TURN: usize = 8;
 /// Enough for the replies to a whole pipeline; shared by all sockets of the thread.
 const READ_BUFFER: usize = 16 << 10;
 /// When a batch of outcomes that storage had no room for is offered again.
@@ -108,6 +108,8 @@ impl Reactor {
                 }
                 () = self.rearm.notified() => {}
             }
+            // The sockets get their turn however much there is to take.
+            tokio::task::yield_now().await;
         }
     }
 

@@ -151,8 +151,9 @@ pub struct Shard {
     draining: bool,
     /// Numbers transactions.
     tokens: u64,
-    /// Queues that could not connect because of `total-max-smtp-out`.
-    short_of_connections: HashSet<u32>,
+    /// Queues that could not connect because of `total-max-smtp-out`, each once, and when they ask again.
+    short_of_connections: VecDeque<u32>,
+    short_again: Option<Time>,
     /// Buffers that are used again.
     taken: Taken,
     bodies: Vec<Vec<u8>>,
@@ -191,7 +192,8 @@ impl Shard {
             status: ShardStatus::default(),
             draining: false,
             tokens: 0,
-            short_of_connections: HashSet::new(),
+            short_of_connections: VecDeque::new(),
+            short_again: None,
             taken: Taken::default(),
             bodies: Vec::new(),
             due: Vec::new(),
@@ -211,6 +213,9 @@ impl Shard {
             Input::Profiles(profiles) => self.set_profiles(now, profiles),
             Input::Drain => self.drain(now),
             Input::Wake => {}
+        }
+        if self.short_again.is_some_and(|at| at <= now.mono) {
+            self.ask_for_connections(now);
         }
         if self.wheel.next().is_some_and(|at| at <= now.mono) {
             self.expire_timers(now);
@@ -238,7 +243,7 @@ impl Shard {
     /// When to give [`Input::Wake`].
     pub fn next_wake(&self) -> Option<Time> {
         let outcomes = self.outcomes.due().filter(|_| !self.outcomes_held);
-        self.wheel.next().into_iter().chain(outcomes).min()
+        self.wheel.next().into_iter().chain(outcomes).chain(self.short_again).min()
     }
 
     /// The bytes a connection has to send; what is sent is to be taken from the front and told by [`Shard::sent`].
