@@ -14,41 +14,37 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// How the reactor reaches a socket's task. What the task itself causes by reading it finds here before it sleeps, and
-/// nobody is woken for it.
+/// How the reactor reaches a socket's task.
 #[derive(Default)]
 pub struct SocketCell {
-    outgoing: Cell<bool>,
+    kicked: Cell<bool>,
     closing: Cell<bool>,
-    asleep: Cell<Option<Waker>>,
+    /// Set while the task waits.
+    waker: Cell<Option<Waker>>,
 }
 
 impl SocketCell {
     /// There are bytes to send.
-    pub fn send(&self) {
-        self.outgoing.set(true);
-        self.wake();
-    }
-
-    /// The connection is not wanted any longer.
-    pub fn close(&self) {
-        self.closing.set(true);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = self.asleep.take() {
+    pub fn kick(&self) {
+        self.kicked.set(true);
+        if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
 
-    fn sleep<T>(&self, cx: &Context<'_>) -> Poll<T> {
-        self.asleep.set(Some(cx.waker().clone()));
-        Poll::Pending
+    /// The connection is to be closed, after what can be sent at once.
+    pub fn close(&self) {
+        self.closing.set(true);
+        self.kick();
     }
 
-    async fn closed(&self) {
-        poll_fn(|cx| if self.closing.get() { Poll::Ready(()) } else { self.sleep(cx) }).await;
+    /// Ready after a kick.
+    fn poll_kicked(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.kicked.take() {
+            return Poll::Ready(());
+        }
+        self.waker.set(Some(cx.waker().clone()));
+        Poll::Pending
     }
 }
 
@@ -68,7 +64,7 @@ pub async fn run(
     };
     let stream = tokio::select! {
         biased;
-        () = cell.closed() => return,
+        () = closed(&cell) => return,
         stream = connecting => stream,
     };
     match stream {
@@ -76,12 +72,17 @@ pub async fn run(
             pass(Point::OutboundConnected);
             let local = stream.local_addr().map(|a| a.ip()).unwrap_or(IpAddr::from([0, 0, 0, 0]));
             reactor.input(Input::Connected { connection: id, local });
-            let carried = poll_fn(|cx| carry(&reactor, id, &cell, &mut stream, cx)).await;
-            if let Err(cause) = carried {
+            if let Err(cause) = carry(&reactor, id, &cell, &mut stream).await {
                 reactor.input(Input::Closed { connection: id, cause });
             }
         }
         Err(cause) => reactor.input(Input::Closed { connection: id, cause }),
+    }
+}
+
+async fn closed(cell: &SocketCell) {
+    while !cell.closing.get() {
+        poll_fn(|cx| cell.poll_kicked(cx)).await;
     }
 }
 
@@ -103,27 +104,29 @@ fn connect(
 }
 
 /// Moves bytes until the shard wants the connection closed (`Ok`) or it breaks (`Err`).
-fn carry(
+async fn carry(
     reactor: &Rc<Reactor>,
     id: ConnectionId,
     cell: &SocketCell,
     stream: &mut TcpStream,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<()>> {
-    cell.asleep.take();
+) -> io::Result<()> {
     loop {
-        while cell.outgoing.get() {
-            if reactor.write(id, stream)? {
-                cell.outgoing.set(false);
-            } else if stream.poll_write_ready(cx)?.is_pending() {
-                break;
-            }
-        }
+        cell.kicked.set(false);
+        let blocked = !reactor.write(id, stream)?;
         if cell.closing.get() {
-            return Poll::Ready(Ok(()));
+            return Ok(());
         }
-        if reactor.poll_read(id, stream, cx)?.is_pending() {
-            return cell.sleep(cx);
-        }
+        poll_fn(|cx| {
+            // While it runs, a kick (by what was read) need not wake it.
+            cell.waker.set(None);
+            if let Poll::Ready(read) = reactor.poll_read(cx, id, stream) {
+                return Poll::Ready(read);
+            }
+            if blocked && let Poll::Ready(writable) = stream.poll_write_ready(cx) {
+                return Poll::Ready(writable);
+            }
+            cell.poll_kicked(cx).map(Ok)
+        })
+        .await?;
     }
 }
