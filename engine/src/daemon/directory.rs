@@ -38,6 +38,9 @@ impl Refused {
     }
 }
 
+/// Begins the name of a directory that is being removed.
+const GONE: &str = ".gone";
+
 const BENEATH: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
@@ -143,8 +146,14 @@ impl Directory {
         Ok(fs::unlinkat(&self.fd, name, AtFlags::empty())?)
     }
 
-    /// Removes a directory and the plain files in it; campaigns have no deeper structure.
+    /// Removes a directory and the plain files in it; campaigns have no deeper structure. It is hidden first: after a
+    /// crash nobody is to take what is left of it for the whole.
     pub fn remove_directory(&self, name: &OsStr) -> io::Result<()> {
+        let gone = self.move_into(name, self, OsStr::new(GONE))?;
+        self.remove_hidden(&gone)
+    }
+
+    fn remove_hidden(&self, name: &OsStr) -> io::Result<()> {
         let inner = self.subdirectory(name)?;
         for entry in Dir::read_from(&inner.fd)? {
             let entry = entry?;
@@ -154,6 +163,17 @@ impl Directory {
             }
         }
         Ok(fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)?)
+    }
+
+    /// Removes what a crash has left of directories that were being removed.
+    pub fn remove_leftovers(&self) -> io::Result<()> {
+        for entry in Dir::read_from(&self.fd)? {
+            let name = OsString::from_vec(entry?.file_name().to_bytes().to_vec());
+            if name.as_bytes().starts_with(GONE.as_bytes()) {
+                self.remove_hidden(&name)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes renames in and out of this directory durable.
@@ -200,6 +220,21 @@ mod tests {
         }
         assert!(directory.open_file(OsStr::new("../etc/hostname")).is_err());
         assert!(directory.open_file(OsStr::new("gone")).unwrap_err().is_gone());
+    }
+
+    #[test]
+    fn a_directory_half_removed_is_not_seen_again_and_goes_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let (inner, name) = (dir.path().join("a.campaign"), OsStr::new("a.campaign"));
+        std::fs::create_dir_all(inner.join("deeper")).unwrap();
+        std::fs::write(inner.join("campaign.toml"), "x").unwrap();
+        let directory = Directory::open(dir.path()).unwrap();
+        // Stopped on its way, here by what is not to be there.
+        assert!(directory.remove_directory(name).is_err());
+        assert!(directory.entries(9).unwrap().is_empty());
+        std::fs::remove_dir(dir.path().join(GONE).join("deeper")).unwrap();
+        directory.remove_leftovers().unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -55,6 +55,9 @@ impl Importer {
         recovered: &Recovered,
     ) -> io::Result<Importer> {
         let aside = Directory::open_or_create(&pickup.path().join(ASIDE))?;
+        if let Err(e) = aside.remove_leftovers() {
+            tracing::warn!(directory = %aside.path().display(), error = %e, "what is left of imported campaigns stays");
+        }
         let mut interrupted: HashMap<_, _> = recovered
             .imports()
             .map(|(identity, import)| (identity.to_owned(), Stored::new(import)))
