@@ -154,20 +154,23 @@ impl Run {
 /// Lets mail flow until the engine ends by itself or the time is over.
 fn wait(engine: &mut Engine, traffic: &mut Traffic, patience: Duration) -> io::Result<Option<ExitStatus>> {
     let begun = Instant::now();
+    let mut alive = now_us();
     loop {
         if let Some(status) = engine.ended()? {
-            traffic.ended(now_us());
+            traffic.ended((alive, now_us()));
             return Ok(Some(status));
         }
         if begun.elapsed() > patience {
             return Ok(None);
         }
+        alive = now_us();
         traffic.pass(LOOK)?;
     }
 }
 
 fn end(engine: Engine, traffic: &mut Traffic) -> io::Result<()> {
-    traffic.ended(engine.kill()?);
+    let at = engine.kill()?;
+    traffic.ended((at, at));
     Ok(())
 }
 

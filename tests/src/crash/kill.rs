@@ -18,7 +18,8 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
     for _ in 0..options.cycles {
         let engine = traffic.engine()?;
         traffic.pass(options.moment(&mut random))?;
-        traffic.ended(engine.kill()?);
+        let at = engine.kill()?;
+        traffic.ended((at, at));
         verdict.cycles += 1;
         options.progress(&verdict, traffic.acked());
     }

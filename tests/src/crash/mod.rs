@@ -15,6 +15,7 @@ mod kill;
 mod power;
 mod recovery;
 mod spool;
+mod starved;
 mod traffic;
 pub mod verdict;
 
