@@ -81,7 +81,8 @@ impl Engine {
         Ok(Engine { child, dir: dir.to_path_buf() })
     }
 
-    fn ready(&mut self, listen: SocketAddr) -> io::Result<()> {
+    /// Waits until it answers on its control socket and its port.
+    pub fn ready(&mut self, listen: SocketAddr) -> io::Result<()> {
         let ready = until(START_PATIENCE, || match self.child.try_wait() {
             Ok(None) => {
                 let answers = self.status().is_ok() && TcpStream::connect(listen).is_ok();
@@ -176,8 +177,13 @@ impl Engine {
         Ok(at)
     }
 
-    fn signal(&self, signal: Signal) -> io::Result<()> {
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// All that it, and those before it on the same ground, have written to standard output and error.
+    pub fn output(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.dir.join("output")).unwrap_or_default()).into_owned()
     }
 
     /// The last lines of what it has written, on its standard output and to its log.

@@ -145,6 +145,14 @@ impl Ground {
         self.start_by(launcher)
     }
 
+    /// Starts an engine with this configuration and a variable in its environment, and waits for nothing.
+    pub fn spawn_with(&self, configuration: &str, variable: &str, value: &str) -> io::Result<Engine> {
+        fs::write(self.path("config"), configuration)?;
+        let mut command = Command::new(engine_program()?);
+        command.env(variable, value);
+        Engine::spawn(command, self.dir.path())
+    }
+
     fn start_by(&self, command: Command) -> io::Result<Engine> {
         fs::write(self.path("config"), self.text())?;
         Engine::start(command, self.dir.path(), self.listen)

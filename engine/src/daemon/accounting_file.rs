@@ -8,6 +8,7 @@
 use super::accounting_cursor::Mark;
 use crate::acct::Layout;
 use crate::base::Wall;
+use crate::io::failpoint::{Point, check, due};
 use jiff::civil::Date;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -228,6 +229,10 @@ impl AcctFile {
         let Some(known) = self.compare(&path, header)? else { return Ok(()) };
         let Some(open) = &mut self.open else { return Ok(()) };
         let mut rest = &self.buffer[known..];
+        if let Some(due) = (!rest.is_empty()).then(|| due(Point::AccountingMidLine)).flatten() {
+            let torn = open.file.write_at(&rest[..rest.len() / 2], self.mark.length);
+            torn.and_then(|_| due.act()).map_err(failed(&path, "write"))?;
+        }
         while !rest.is_empty() {
             match open.file.write_at(rest, self.mark.length) {
                 Ok(0) => return Err(failed(&path, "write")(io::ErrorKind::WriteZero.into())),
@@ -256,6 +261,7 @@ impl AcctFile {
             .custom_flags(flags)
             .open(path)
             .map_err(failed(path, "create"))?;
+        check(Point::AccountingCreated).map_err(failed(path, "create"))?;
         self.sync_directory()?;
         self.set_open(file, path)
     }
@@ -336,7 +342,7 @@ impl AcctFile {
         if open.unsynced == 0 {
             return Ok(());
         }
-        if let Err(e) = open.file.sync_data() {
+        if let Err(e) = check(Point::AccountingWritten).and_then(|()| open.file.sync_data()) {
             self.distrusted = true;
             return Err(failed(path, "sync")(e));
         }
@@ -374,7 +380,8 @@ impl AcctFile {
                 if moved.exists() {
                     tracing::warn!(file = %path.display(), to = %moved.display(), "not moved: a file of that name is there");
                 } else {
-                    fs::rename(&path, &moved).map_err(failed(&path, "move to the move-to directory"))?;
+                    let moving = check(Point::AccountingMove).and_then(|()| fs::rename(&path, &moved));
+                    moving.map_err(failed(&path, "move to the move-to directory"))?;
                 }
             } else if let (Some(days), Some(today), Ok(day)) =
                 (self.options.delete_after, today, day.parse::<Date>())

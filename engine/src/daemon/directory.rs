@@ -1,6 +1,7 @@
 //! Safe access to directories that strangers write to (A41): everything is opened relative to a directory
 //! handle, beneath it, never through a link; a rename never overwrites.
 
+use crate::io::failpoint::{Point, check};
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{CString, OsStr, OsString};
@@ -38,9 +39,6 @@ impl Refused {
     }
 }
 
-/// Begins the name of a directory that is being removed.
-const GONE: &str = ".gone";
-
 const BENEATH: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
@@ -64,11 +62,16 @@ impl Directory {
 
     /// Names of the entries, without `.`, `..` and hidden ones, in order of name; at most `limit`.
     pub fn entries(&self, limit: usize) -> io::Result<Vec<OsString>> {
+        self.list(limit, |name| !name.starts_with(b"."))
+    }
+
+    /// Names of the entries that `wanted` picks; at most `limit`, in order of name.
+    pub fn list(&self, limit: usize, wanted: impl Fn(&[u8]) -> bool) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.fd)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
-            if !name.starts_with(b".") {
+            if wanted(name) {
                 names.push(OsString::from_vec(name.to_vec()));
             }
             if names.len() == limit {
@@ -146,34 +149,18 @@ impl Directory {
         Ok(fs::unlinkat(&self.fd, name, AtFlags::empty())?)
     }
 
-    /// Removes a directory and the plain files in it; campaigns have no deeper structure. It is hidden first: after a
-    /// crash nobody is to take what is left of it for the whole.
+    /// Removes a directory and the plain files in it; campaigns have no deeper structure.
     pub fn remove_directory(&self, name: &OsStr) -> io::Result<()> {
-        let gone = self.move_into(name, self, OsStr::new(GONE))?;
-        self.remove_hidden(&gone)
-    }
-
-    fn remove_hidden(&self, name: &OsStr) -> io::Result<()> {
         let inner = self.subdirectory(name)?;
         for entry in Dir::read_from(&inner.fd)? {
             let entry = entry?;
             let file: CString = entry.file_name().to_owned();
             if !matches!(file.to_bytes(), b"." | b"..") {
                 fs::unlinkat(&inner.fd, file, AtFlags::empty())?;
+                check(Point::ImportMidRemoval)?;
             }
         }
         Ok(fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)?)
-    }
-
-    /// Removes what a crash has left of directories that were being removed.
-    pub fn remove_leftovers(&self) -> io::Result<()> {
-        for entry in Dir::read_from(&self.fd)? {
-            let name = OsString::from_vec(entry?.file_name().to_bytes().to_vec());
-            if name.as_bytes().starts_with(GONE.as_bytes()) {
-                self.remove_hidden(&name)?;
-            }
-        }
-        Ok(())
     }
 
     /// Makes renames in and out of this directory durable.
@@ -220,21 +207,6 @@ mod tests {
         }
         assert!(directory.open_file(OsStr::new("../etc/hostname")).is_err());
         assert!(directory.open_file(OsStr::new("gone")).unwrap_err().is_gone());
-    }
-
-    #[test]
-    fn a_directory_half_removed_is_not_seen_again_and_goes_later() {
-        let dir = tempfile::tempdir().unwrap();
-        let (inner, name) = (dir.path().join("a.campaign"), OsStr::new("a.campaign"));
-        std::fs::create_dir_all(inner.join("deeper")).unwrap();
-        std::fs::write(inner.join("campaign.toml"), "x").unwrap();
-        let directory = Directory::open(dir.path()).unwrap();
-        // Stopped on its way, here by what is not to be there.
-        assert!(directory.remove_directory(name).is_err());
-        assert!(directory.entries(9).unwrap().is_empty());
-        std::fs::remove_dir(dir.path().join(GONE).join("deeper")).unwrap();
-        directory.remove_leftovers().unwrap();
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::intake::{Handed, Intake, Refused, Underway};
 use crate::ingest::identity::FileIdentity;
 use crate::ingest::pickup::{self, PickupOptions};
 use crate::io::clock;
+use crate::io::failpoint::{Point, pass};
 use crate::io::storage::Recovered;
 use crate::spool::record::{Control, Draft, Group};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -215,6 +216,7 @@ impl Watch {
             self.warn_once(name, &FileRefused::Io(e));
             return None;
         }
+        pass(Point::PickupRead);
         let message = match pickup::parse(&bytes, &options) {
             Ok(message) => message,
             Err(e) => {
@@ -255,6 +257,7 @@ impl Watch {
         let Taken { name, identity, underway } = taken;
         match self.intake.queue_blocking(underway) {
             Ok(_) => {
+                pass(Point::PickupDurable);
                 self.done.insert(identity.clone());
                 self.remove(&name, &identity);
             }
@@ -281,6 +284,7 @@ impl Watch {
     fn remove(&mut self, name: &OsStr, identity: &str) {
         match self.dir.remove_file(name) {
             Ok(()) => {
+                pass(Point::PickupUnlinked);
                 self.done.remove(identity);
                 self.removed.push(identity.to_owned());
             }
