@@ -28,6 +28,13 @@ pub struct End {
     pub starved_us: u64,
 }
 
+impl End {
+    /// At a time known exactly, of an engine that had what it needed.
+    pub fn at(at: u64) -> End {
+        End { after: at, before: at, starved_us: 0 }
+    }
+}
+
 /// What excuses a second copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Excuse {

@@ -45,7 +45,7 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
         "blocking" => &[Run::call, Run::gone, Run::thin],
         _ => &[Run::gone, Run::thin],
     };
-    for cycle in 0..options.cycles {
+    for cycle in options.each_cycle() {
         ways[cycle as usize % ways.len()](&mut run, &mut traffic, options)?;
         run.verdict.cycles += 1;
         options.progress(&run.verdict, traffic.acked());

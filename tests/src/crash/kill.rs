@@ -15,7 +15,7 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
     let mut traffic = Traffic::start(ground, &Plan { sessions: options.sessions, ..Plan::default() })?;
     let mut random = fastrand::Rng::with_seed(options.seed);
     let mut verdict = Verdict::new("kill");
-    for _ in 0..options.cycles {
+    for _ in options.each_cycle() {
         let engine = traffic.engine()?;
         traffic.pass(options.moment(&mut random))?;
         let at = engine.kill()?;

@@ -81,7 +81,7 @@ fn kill_recoveries(traffic: &mut Traffic, options: &Options, verdict: &mut Verdi
     traffic.engine()?.kill()?;
     let whole = begun.elapsed();
     let mut unready = 0;
-    for _ in 0..options.cycles {
+    for _ in options.each_cycle() {
         let engine = traffic.ground.spawn()?;
         let micros = u64::try_from(whole.as_micros()).unwrap_or(u64::MAX);
         std::thread::sleep(Duration::from_micros(random.u64(500..micros.max(1000))));

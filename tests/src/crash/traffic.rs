@@ -333,7 +333,7 @@ impl Traffic {
         self.hush();
         let last = self.engine()?;
         self.settle(verdict);
-        if let Err(left) = last.until_empty(PATIENCE) {
+        if let Err(left) = self.drain(&last) {
             verdict.broken.add(format!("never delivered: {left} recipients"));
         }
         last.stop()?;
@@ -351,6 +351,17 @@ impl Traffic {
             eprintln!("what is left of it: {}", self.ground.keep().display());
         }
         Ok(())
+    }
+
+    /// Waits until nothing is queued, as long as something is still being received.
+    fn drain(&self, engine: &Engine) -> Result<(), u64> {
+        loop {
+            let before = self.site.stats().recipients();
+            match engine.until_empty(PATIENCE / 4) {
+                Err(_) if self.site.stats().recipients() > before => {}
+                done => return done,
+            }
+        }
     }
 
     /// The site's account; for the positive control with one delivery struck out, which has to be found.
