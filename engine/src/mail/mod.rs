@@ -21,6 +21,7 @@ mod jinja;
 mod mailbox_list;
 mod parts;
 mod program;
+mod recipient;
 mod stored;
 mod tags;
 

@@ -24,7 +24,6 @@ const HOLD: Duration = Duration::from_secs(60);
 
 impl Shard {
     pub(super) fn open_connections(&mut self, now: Now, queue: u32) {
-        self.short_of_connections.remove(&queue);
         if self.draining || self.queues[queue].profile.delivery == Delivery::Discard {
             return;
         }
@@ -49,7 +48,7 @@ impl Shard {
     /// False: not now; whatever stands in the way gives the queue another turn.
     fn open_one(&mut self, now: Now, queue: u32) -> bool {
         if !self.total.try_take() {
-            self.short_of_connections.insert(queue);
+            self.short_of_connections(now, queue);
             return false;
         }
         let Some(target) = self.next_target(now, queue) else {
@@ -334,8 +333,8 @@ impl Shard {
         entry.queue.disconnected(connection.grant);
         self.total.give_back();
         self.outputs.push_back(Output::Close { connection: connection.id });
-        if let Some(&waiting) = self.short_of_connections.iter().find(|&&waiting| waiting != queue) {
-            self.wheel.set(waiting << 1, now.mono);
+        if !self.short_of_connections.is_empty() {
+            self.ask_for_connections(now);
         }
     }
 
