@@ -7,11 +7,13 @@
 use super::failpoint::{Point, check, pass};
 use super::storage_counters::Counters;
 use super::storage_files::{Directory, free_name, new_name};
+use super::storage_inbox::{Gathered, Inbox};
 use crate::base::planted::{Bug, planted};
 use crate::spool::SpoolError;
 use crate::spool::block::Blocks;
+use crate::spool::forward::{Plan, gather};
 use crate::spool::header::SegmentHeader;
-use crate::spool::segments::file_name;
+use crate::spool::segments::{Segments, file_name};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use std::fs::{self, File, OpenOptions};
@@ -39,6 +41,8 @@ pub(super) enum Wish {
     Prepare,
     /// The segment is retired and nobody reads it: its file may be used again.
     Recycle(u32),
+    /// Read what a segment still holds.
+    Gather(Plan),
 }
 
 /// A segment ready to be written.
@@ -58,6 +62,8 @@ pub(super) struct Preparer {
     pub counters: Arc<Counters>,
     pub wishes: Receiver<Wish>,
     pub ready: Sender<Result<Prepared, SpoolError>>,
+    pub segments: Arc<Segments>,
+    pub inbox: Arc<Inbox>,
 }
 
 impl Preparer {
@@ -88,6 +94,7 @@ impl Preparer {
             match self.wishes.recv_timeout(LOOK) {
                 Ok(Wish::Prepare) => (wanted, prepared) = (wanted + 1, 0),
                 Ok(Wish::Recycle(number)) => self.recycle(number),
+                Ok(Wish::Gather(plan)) => self.gather(plan),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -152,6 +159,14 @@ impl Preparer {
             }
             Err(error) => tracing::error!(%error, "a retired spool segment could not be recycled"),
         }
+    }
+
+    /// The storage thread has better things to do than to read old records.
+    fn gather(&self, plan: Plan) {
+        let segment = plan.segment;
+        let forward = gather(plan, &self.segments)
+            .inspect_err(|error| tracing::warn!(segment, %error, "a spool segment cannot be emptied"));
+        self.inbox.gathered(Gathered { segment, forward: forward.ok() });
     }
 
     /// `None` when there is no space for a segment.

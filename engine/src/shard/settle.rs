@@ -8,7 +8,7 @@ use super::said;
 use crate::base::Now;
 use crate::base::planted::{Bug, planted};
 use crate::smtp::client::{End, RecipientFate};
-use crate::smtp::verdict::{self, Class, Verdict, VerdictOptions};
+use crate::smtp::verdict::{self, Class, Scope, Verdict, VerdictOptions};
 use crate::spool::record::{Attempt, Disposition, Said};
 
 /// What to do with one recipient.
@@ -47,7 +47,8 @@ impl Shard {
             return;
         };
         connection.errors += 1;
-        let said = said::of_fate(fate, verdict);
+        connection.proven |= verdict.scope <= Scope::Message;
+        let said = said::of_fate(fate, verdict, &options);
         self.conclude(now, key, submission, slot, Fate { disposition: disposition(verdict), said, size: 0 });
     }
 
@@ -74,7 +75,8 @@ impl Shard {
             }
             _ => disposition(verdict),
         };
-        let said = said::of_end(end, verdict);
+        connection.proven |= verdict.scope <= Scope::Message;
+        let said = said::of_end(end, verdict, &options);
         let delivered = disposition == Disposition::Delivered;
         let size = if delivered { transaction.size } else { 0 };
         if delivered {
