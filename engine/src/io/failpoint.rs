@@ -227,7 +227,7 @@ mod armed {
                     unreachable!("SIGKILL cannot be survived");
                 }
                 Action::Error => Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error())),
-                Action::Panic => panic!("failpoint {}", self.0.name),
+                Action::Panic => panic!("told to at {}", self.0.name),
                 Action::Delay(time) => {
                     std::thread::sleep(time);
                     Ok(())

@@ -21,7 +21,7 @@ pub struct Books<'a> {
     pub ground: &'a Ground,
     pub ledger: Ledger,
     /// When engines died.
-    pub kills: Vec<u64>,
+    pub ends: Vec<End>,
     /// What the pickup directory was fed, and how many of it.
     pub picks: (Load, u64),
 }
@@ -58,11 +58,7 @@ impl Books<'_> {
     }
 
     fn sent(&self, reports: &[(Load, SourceReport)], campaigns: &[Campaign]) -> Sent {
-        let mut sent = Sent {
-            ends: self.kills.iter().map(|at| End::at(*at)).collect(),
-            window_us: WINDOW_US,
-            ..Sent::default()
-        };
+        let mut sent = Sent { ends: self.ends.clone(), window_us: WINDOW_US, ..Sent::default() };
         let message =
             |load: &Load, id| (key(&load.recipient(id, 0), &load.ledger_id(id)), load.body_hash(id));
         let (picks, picked) = &self.picks;

@@ -17,6 +17,7 @@ use bench::people::People;
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::crash::account::End as Moment;
 use bench::campaign::Campaign;
 use bench::engine::Engine;
 use bench::ground::Ground;
@@ -26,8 +27,8 @@ use traffic::{Traffic, drop_files};
 
 /// How long a point may take to be reached.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// An engine that fails or panics may deliver until it is gone; an end stands for so much time around it.
-const STEP_US: usize = 100_000;
+/// What an engine may have been kept waiting for a processor: on a small machine others work beside it.
+const STARVED_US: u64 = 1_000_000;
 /// Rows of a campaign: several groups.
 const ROWS: u64 = 2500;
 
@@ -93,7 +94,7 @@ pub fn walk(cases: &[Case], runtime: &'static str) {
     ground.runtime = runtime;
     let traffic = Traffic::start(&ground).expect("loopback");
     let (over, dropped) = (AtomicBool::new(false), AtomicU64::new(0));
-    let kills = std::thread::scope(|scope| {
+    let ends = std::thread::scope(|scope| {
         scope.spawn(|| drop_files(&ground, &traffic.picks, &over, &dropped));
         let mut coming = campaigns.iter();
         let deaths = cases.iter().map(|case| {
@@ -103,12 +104,12 @@ pub fn walk(cases: &[Case], runtime: &'static str) {
             }
             die_at(case, &ground)
         });
-        let deaths: Result<Vec<Vec<u64>>, String> = deaths.collect();
+        let deaths: Result<Vec<Moment>, String> = deaths.collect();
         over.store(true, Ordering::Relaxed);
         traffic.stop();
         deaths
     });
-    let kills = kills.unwrap_or_else(|why| panic!("{why}")).concat();
+    let ends = ends.unwrap_or_else(|why| panic!("{why}"));
     let last = ground.start().expect("an engine that is not armed starts");
     let picks = (traffic.picks.clone(), dropped.into_inner());
     let reports = traffic.join();
@@ -116,7 +117,7 @@ pub fn walk(cases: &[Case], runtime: &'static str) {
         .expect("what was dropped into the pickup directory is taken");
     last.wait_until_empty(PATIENCE * 2);
     assert!(last.stop().expect("it can be waited for").success());
-    Books { ground: &ground, ledger: site.ledger(), kills, picks }.close(&reports, &campaigns);
+    Books { ground: &ground, ledger: site.ledger(), ends, picks }.close(&reports, &campaigns);
 }
 
 fn campaigns(cases: &[Case]) -> Vec<Campaign> {
@@ -133,9 +134,8 @@ fn importing(ground: &Ground) -> usize {
     fs::read_dir(ground.path("pickup").join(".importing")).map_or(0, Iterator::count)
 }
 
-/// Starts an engine that is to die at a point, and waits until it has: when that was, in microseconds; several moments, if
-/// it took its time.
-fn die_at(case: &Case, ground: &Ground) -> Result<Vec<u64>, String> {
+/// Starts an engine that is to die at a point, and waits until it has: when that was.
+fn die_at(case: &Case, ground: &Ground) -> Result<Moment, String> {
     let told = |e: io::Error| format!("{case:?}: {e}");
     let mut text = ground.text();
     if case.need == Need::Resize {
@@ -169,7 +169,7 @@ fn die_at(case: &Case, ground: &Ground) -> Result<Vec<u64>, String> {
             if answers.is_err() {
                 return bad("it does not answer any longer", &engine);
             }
-            return engine.kill().map(|at| vec![at]).map_err(told);
+            return engine.kill().map(|at| moment(at, at)).map_err(told);
         }
         Some(status) if status.signal() == Some(Signal::KILL.as_raw()) => End::Killed,
         Some(status) if status.signal() == Some(Signal::ABORT.as_raw()) => End::Aborted,
@@ -178,9 +178,14 @@ fn die_at(case: &Case, ground: &Ground) -> Result<Vec<u64>, String> {
     match death(ground, case, said) {
         _ if end != case.end => bad(&format!("{end:?}"), &engine),
         None => bad("it ended for another reason", &engine),
-        Some(at) if end == End::Killed => Ok(vec![at]),
-        Some(at) => Ok((at..now_us()).step_by(STEP_US).collect()),
+        Some(at) if end == End::Killed => Ok(moment(at, at)),
+        // One that fails or panics may deliver until it is gone.
+        Some(at) => Ok(moment(at, now_us())),
     }
+}
+
+fn moment(after: u64, before: u64) -> Moment {
+    Moment { after, before, starved_us: STARVED_US }
 }
 
 /// What all engines on this ground have written to standard output and error.
