@@ -22,7 +22,7 @@ impl fmt::Display for Note {
         match self.directive.status {
             Status::InEffect | Status::Planned => f.write_str("is not in effect yet")?,
             Status::NoEffect(reason) => write!(f, "has no effect: {reason}")?,
-            Status::Replaced(by) => write!(f, "is an older form; write {by}")?,
+            Status::Replaced(by) => write!(f, "is an older form, read as {by}")?,
         }
         match self.origins.len() {
             1 => Ok(()),
@@ -52,9 +52,9 @@ impl Config {
     /// specific, by directive; with the defaults of those in effect that nobody set.
     pub fn explain_queue(&self, domain: &str, vmta: &str) -> Vec<Explained> {
         let written: Vec<(&Setting, String)> = self
-            .domain_blocks(domain, vmta)
+            .domain_sections(domain, vmta)
             .into_iter()
-            .flat_map(|block| block.settings.iter().map(|s| (s, block.label.to_string())))
+            .flat_map(|section| section.settings.iter().map(|s| (s, section.label.clone())))
             .collect();
         let mut explained = Vec::new();
         for row in directives().filter(|d| d.scopes.contains(Scope::Domain) && d.same_as.is_none()) {

@@ -22,7 +22,9 @@ mod load;
 mod macros;
 mod manual;
 mod nearest;
+mod older;
 mod patterns;
+mod report;
 mod scope;
 mod settings;
 mod slots;
@@ -38,6 +40,7 @@ pub use files::{Files, MemoryFiles, OsFiles};
 pub use load::{Loaded, load};
 pub use manual::manual;
 pub use patterns::{BouncePattern, SmtpPattern, SmtpPatternList};
+pub use report::FileReport;
 pub use scope::{Scope, Scopes};
 pub use settings::{
     AcctSettings, AddDate, DeleteAfter, DeliveryType, DomainSettings, Global, NoMx, RuntimeChoice,
@@ -45,6 +48,7 @@ pub use settings::{
 };
 pub use table::{Directive, Status, directives};
 pub use value::{
-    DailyLimit, DomainPattern, FieldSelection, HeaderField, HostAndPort, MailHost, Named, ParseError,
-    Pattern, QueueFilter, Rate, RecordType, Route, SmtpAction, SourceHost, Syntax, Value, VolumeRate,
+    Choice, DailyLimit, DomainPattern, FieldSelection, HeaderField, HostAndPort, MailHost, Named, ParseError,
+    Pattern, QueueFilter, Rate, RecordType, Route, SmtpAction, SourceHost, Subject, Syntax, Value,
+    VolumeRate,
 };

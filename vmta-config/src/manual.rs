@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use crate::scope::{Scope, TAGS, Takes};
 use crate::table::{Directive, Status, directives};
-use crate::value::Syntax;
+use crate::value::{Subject, Syntax};
 
 const INTRODUCTION: &str = "\
 # Directives
@@ -52,7 +52,7 @@ fn row(d: &Directive) -> String {
         Status::InEffect => "in effect".to_string(),
         Status::Planned => "not yet".to_string(),
         Status::NoEffect(reason) => format!("no effect: {reason}"),
-        Status::Replaced(by) => format!("refused; write {by}"),
+        Status::Replaced(by) => format!("older form of {by}"),
     };
     let mut meaning = d.doc.to_string();
     if d.repeats {
@@ -116,7 +116,21 @@ impl fmt::Display for Syntax {
             Syntax::HttpAccess => "CIDR LEVEL",
             Syntax::Reply => "/REGEX/ ACTION,ACTION,...",
             Syntax::Category => "CATEGORY",
-            Syntax::PatternResult => "/REGEX/ RESULT",
+            Syntax::Choice(Subject::Always) => "RESULT",
+            Syntax::Choice(Subject::Address) => "/REGEX/ RESULT",
+            Syntax::Choice(Subject::Header) => "HEADER /REGEX/ RESULT",
+            Syntax::Alias => "ADDRESS ADDRESS,ADDRESS,...",
+            Syntax::Rewrite => "SENDER SENDER",
+            Syntax::FromDomain => "DOMAIN-PATTERN DOMAIN",
+            Syntax::MxRollup => "DOMAIN-PATTERN NAME.rollup [rollup-by-ip]",
+            Syntax::HeaderList => "HEADER,/REGEX/,...",
+            Syntax::Url => "URL",
+            Syntax::ApiKey => "KEY",
+            Syntax::ProxyServer => "HOST:PORT",
+            Syntax::ProxyClient => "IP[:PORT] HOSTNAME",
+            Syntax::ProxySource => "IP PROXY:PORT CLIENT-IP[:PORT] HOSTNAME",
+            Syntax::DkimIdentity => "EMAIL | @DOMAIN | sender-or-from | strict-from",
+            Syntax::Privacy => "retain | redact [TEXT] | siphash KEY | hmac-sha256 KEY | ...-hexkey HEX",
             Syntax::Records => "d,b,t,tq,r,rb,rs,f",
             Syntax::RecordFields => "TYPE FIELD,!FIELD,...",
             Syntax::HeaderField => "TYPE header_NAME FIELD",

@@ -7,9 +7,11 @@ use crate::files::{Files, is_wildcard};
 use crate::lex::{Cursor, Lexed, lex_line, shorten};
 use crate::lines::known_mistake;
 use crate::nearest::nearest;
+use crate::report::Usage;
 use crate::scope::{Scope, TAGS, Tag, Takes, tag_named};
 use crate::source::{Place, Sources};
-use crate::table;
+use crate::table::{self, Status};
+use crate::value::NESTED;
 
 /// Deepest include of files by files.
 const MAX_INCLUDES: usize = 16;
@@ -52,12 +54,19 @@ pub(crate) struct Reader<'a> {
     files: &'a dyn Files,
     pub sources: Sources,
     pub findings: Findings,
+    pub usage: Usage,
     bytes: usize,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(files: &'a dyn Files, lenient: bool) -> Reader<'a> {
-        Reader { files, sources: Sources::default(), findings: Findings::new(lenient), bytes: 0 }
+        Reader {
+            files,
+            sources: Sources::default(),
+            findings: Findings::new(lenient),
+            usage: Usage::default(),
+            bytes: 0,
+        }
     }
 
     /// The main file; `None` when it cannot be read.
@@ -81,7 +90,10 @@ impl<'a> Reader<'a> {
             match lex_line(line) {
                 Ok(Lexed::Blank) => {}
                 Ok(lexed) => self.lexed(&mut parsing, line, line_at, lexed),
-                Err(e) => self.error(line_at.part(&e.at), e.message, e.help),
+                Err(e) => {
+                    self.usage.line(file);
+                    self.left_out(line_at.part(&e.at), e.message, e.help);
+                }
             }
         }
         while let Some(block) = parsing.open.pop() {
@@ -99,7 +111,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// An error that leaves a line out.
+    fn left_out(&mut self, place: Place, message: String, help: Option<String>) {
+        self.usage.left_out(place.file);
+        self.error(place, message, help);
+    }
+
     fn lexed(&mut self, parsing: &mut Parsing, line: &str, at: Place, lexed: Lexed) {
+        if !matches!(lexed, Lexed::Close { .. } | Lexed::Blank) {
+            self.usage.line(at.file);
+        }
         match lexed {
             Lexed::Blank => {}
             Lexed::Open { name, arg } => {
@@ -125,8 +146,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn directive(&mut self, parsing: &mut Parsing, mut line: Line) {
-        let Some(scope) = parsing.scope() else { return };
+    fn directive(&mut self, parsing: &mut Parsing, line: Line) {
+        let Some(scope) = parsing.scope() else { return self.usage.left_out(line.name_at.file) };
         if line.name == "include" && table::find(scope, "include").is_some() {
             let items = self.include(&line, scope);
             parsing.items_mut().extend(items);
@@ -135,16 +156,14 @@ impl<'a> Reader<'a> {
         // A list broken over several lines is a common mistake, and no line of it but the first makes sense.
         if parsing.continued && table::find(scope, &line.name).is_none() && !line.name.is_empty() {
             let help = "a directive ends with its line; write the whole list on one line".to_string();
-            self.error(line.name_at, "this continues the line before it".into(), Some(help));
+            self.left_out(line.name_at, "this continues the line before it".into(), Some(help));
             parsing.continued = line.name.ends_with(',') || line.args.ends_with(',');
             return;
         }
         let bare_macro = line.name == "domain-macro" && !line.args.contains(char::is_whitespace);
         parsing.continued = bare_macro || line.args.ends_with(',');
-        if scope == Scope::PatternList && line.args.ends_with("<pattern-list>") {
+        if scope == Scope::PatternList && line.args.ends_with(NESTED) {
             let (name_at, at) = (line.name_at, line.args_at);
-            line.args.truncate(line.args.len() - "<pattern-list>".len());
-            line.args.push_str("nested");
             parsing.items_mut().push(Item::Line(line));
             let tag = tag_named("pattern-list");
             let name = "pattern-list".to_string();
@@ -166,6 +185,7 @@ impl<'a> Reader<'a> {
             Block { tag: tag_named(name), name: name.into(), arg: arg.into(), arg_at, at, items: Vec::new() };
         let Some(scope) = parsing.scope() else {
             block.tag = None;
+            self.usage.left_out(at.file);
             return block;
         };
         let problem = match block.tag {
@@ -180,8 +200,10 @@ impl<'a> Reader<'a> {
             Some(tag) => argument_problem(tag, arg),
         };
         if let Some((message, help)) = problem {
-            self.error(at, message, help);
+            self.left_out(at, message, help);
             block.tag = None;
+        } else if let Some(tag) = block.tag {
+            self.usage.understood(at.file, tag.status);
         }
         if arg.starts_with('"')
             && let Ok(word) = Cursor::new(arg).remainder("the argument")
@@ -219,14 +241,17 @@ impl<'a> Reader<'a> {
         let path = match named {
             Ok(word) => resolve(self.sources.path(line.name_at.file), &word.text),
             Err(e) => {
-                self.error(line.name_at, e.message, e.help);
+                self.left_out(line.name_at, e.message, e.help);
                 return Vec::new();
             }
         };
         match self.include_files(line, &path, scope) {
-            Ok(items) => items,
+            Ok(items) => {
+                self.usage.understood(line.name_at.file, Status::InEffect);
+                items
+            }
             Err((message, help)) => {
-                self.error(line.args_at, message, help);
+                self.left_out(line.args_at, message, help);
                 Vec::new()
             }
         }
