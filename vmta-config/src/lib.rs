@@ -11,7 +11,9 @@
 
 mod build;
 mod check;
+mod compare;
 mod config;
+mod convert;
 mod diagnostic;
 mod domains;
 mod explain;
@@ -33,7 +35,9 @@ mod table;
 mod tree;
 mod value;
 
+pub use compare::{Change, Difference, compare};
 pub use config::{AcctFile, AcctTarget, Config, Pool, Resolved, SmtpListener, Spool, VirtualMta};
+pub use convert::{Converted, convert};
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use explain::{Explained, Note};
 pub use files::{Files, MemoryFiles, OsFiles};

@@ -39,7 +39,7 @@ pub(super) fn configuration(cli: &Cli, path: &Path, lenient: bool) -> Result<Arc
         complain(cli.json, &format!("configuration {path}: {}", reason(&e)));
         return Err(ExitCode::from(UNUSABLE));
     }
-    let Loaded { config, diagnostics } = load(&path, &OsFiles, lenient);
+    let Loaded { config, diagnostics, .. } = load(&path, &OsFiles, lenient);
     for diagnostic in &diagnostics {
         eprintln!("{diagnostic}");
     }
