@@ -31,12 +31,26 @@ pub struct Change {
     pub subject: String,
     /// In words, where more has to be said; empty otherwise.
     pub remark: String,
+    /// What the remark says takes a restart.
+    pub restart: bool,
     pub differences: Vec<Difference>,
 }
 
 impl Change {
     pub fn takes_restart(&self) -> bool {
-        self.differences.iter().any(|d| d.restart && !d.idle)
+        self.restart || self.differences.iter().any(Difference::takes_restart)
+    }
+
+    /// Only what takes a restart.
+    pub fn restart_part(&self) -> Change {
+        let differences = self.differences.iter().filter(|d| d.takes_restart()).cloned().collect();
+        Change { differences, ..self.clone() }
+    }
+}
+
+impl Difference {
+    fn takes_restart(&self) -> bool {
+        self.restart && !self.idle
     }
 }
 
@@ -70,7 +84,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.subject)?;
         if !self.remark.is_empty() {
-            write!(f, ": {}", self.remark)?;
+            write!(f, ": {}{}", self.remark, if self.restart { " (takes a restart)" } else { "" })?;
         }
         self.differences.iter().try_for_each(|d| write!(f, "\n    {d}"))
     }
@@ -91,11 +105,8 @@ pub fn compare(old: &Config, new: &Config) -> Vec<Change> {
             differences.into_iter().map(|d| Difference { restart: d.restart || restart, ..d }).collect();
         if !remark.is_empty() || !differences.is_empty() {
             let subject = if label.is_empty() { "the top level".to_string() } else { label.clone() };
-            let remark = match restart && !remark.is_empty() {
-                true => format!("{remark} (takes a restart)"),
-                false => remark.to_string(),
-            };
-            changes.push(Change { subject, remark, differences });
+            let restart = restart && !remark.is_empty();
+            changes.push(Change { subject, remark: remark.to_string(), restart, differences });
         }
     }
     changes.extend(queues(old, new));
@@ -207,6 +218,7 @@ fn queues(old: &Config, new: &Config) -> Vec<Change> {
     let change = |((names, differences), owners): (_, Vec<String>)| Change {
         subject: subject(&names, &owners),
         remark: String::new(),
+        restart: false,
         differences,
     };
     alike.into_iter().map(change).collect()

@@ -158,7 +158,11 @@ fn older_tag(name: &str) -> Option<&'static str> {
 fn directive(scope: Scope, name: &str, args: &str, tag: usize, facts: &Facts) -> Rewritten {
     let one = |line: String| Rewritten::As(vec![line]);
     match (scope, name) {
-        (Scope::Global, "spool") => return Rewritten::As(vec![format!("<spool {args}>"), "</spool>".into()]),
+        (Scope::Global, "spool") => {
+            let space = facts.free_space.iter().map(|n| format!("    min-free-space {n}M"));
+            let lines = std::iter::once(format!("<spool {args}>")).chain(space);
+            return Rewritten::As(lines.chain(["</spool>".to_string()]).collect());
+        }
         (Scope::Global, "spool-min-free-space") => return Rewritten::As(Vec::new()),
         (Scope::Global, "smtp-ip" | "smtp-port") if facts.listens => return Rewritten::As(Vec::new()),
         (Scope::Global, "smtp-port") if facts.address.is_some() => return Rewritten::As(Vec::new()),
@@ -289,7 +293,7 @@ http-mgmt-source 127.0.0.1
         assert_eq!(queues, []);
         assert_eq!(convert(&new.text), Converted { text: new.text.clone(), notes: Vec::new() });
         for line in [
-            "<spool /var/spool/p>  # the disk\n</spool>\n",
+            "<spool /var/spool/p>  # the disk\n    min-free-space 100M\n</spool>\n",
             "smtp-source-host 192.0.2.9 mail.example.com  # first",
         ] {
             assert!(new.text.contains(line), "{}", new.text);

@@ -21,4 +21,5 @@ pub mod owners;
 pub mod pickup;
 pub mod profiles;
 pub mod recovery;
+pub mod reload;
 pub mod submission;
