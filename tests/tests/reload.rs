@@ -68,7 +68,10 @@ fn a_faulty_file_changes_nothing_and_says_where_it_is_wrong() {
         .expect("the command runs");
     let said = String::from_utf8_lossy(&told.stderr).into_owned();
     assert_eq!(told.status.code(), Some(1), "{said}");
-    assert!(said.contains(&format!("/config:{wrong}:3")) && said.contains("did you mean `max-smtp-out`?"), "{said}");
+    assert!(
+        said.contains(&format!("/config:{wrong}:3")) && said.contains("did you mean `max-smtp-out`?"),
+        "{said}"
+    );
     let status = engine.ask(&json!({"request": "status"})).expect("it answers");
     assert_eq!((&status["failed_reloads"], &status["reloads"]), (&json!(1), &json!(0)));
     assert!(status["alarms"].to_string().contains("the last reload failed"), "{}", status["alarms"]);
@@ -83,7 +86,10 @@ fn a_faulty_file_changes_nothing_and_says_where_it_is_wrong() {
     let report = reload(&engine).expect("it is right again");
     assert_eq!((&report["changes"], &report["restart"]), (&json!([]), &json!([])));
     let status = engine.ask(&json!({"request": "status"})).expect("it answers");
-    assert_eq!((&status["failed_reloads"], &status["reloads"], &status["alarms"]), (&json!(1), &json!(1), &json!([])));
+    assert_eq!(
+        (&status["failed_reloads"], &status["reloads"], &status["alarms"]),
+        (&json!(1), &json!(1), &json!([]))
+    );
     assert!(session.say("QUIT").expect("a reply").starts_with("221 "));
     assert!(engine.stop().expect("it can be waited for").success());
 }
@@ -101,14 +107,18 @@ fn limits_and_clients_follow_at_once_and_what_cannot_is_told() {
     reload(&engine).expect("it is right");
     send(&ground, 20, "x-job: slow");
     until(PATIENCE, || (site.stats().recipients() == 1).then_some(())).expect("one a day");
-    until(PATIENCE, || waits_for(&engine, "site.example").contains("max-msg-rate").then_some(())).expect("limited");
+    until(PATIENCE, || waits_for(&engine, "site.example").contains("max-msg-rate").then_some(()))
+        .expect("limited");
 
     let closed = "<source 127.0.0.1>\n  smtp-service no\n</source>\nthreads 7\n";
     write(&ground, &(domain("") + closed));
     let report = reload(&engine).expect("it is right");
     until(PATIENCE, || (site.stats().recipients() == 20).then_some(())).expect("the limit is gone");
     let changes = report["changes"].to_string();
-    assert!(changes.contains("queues of site.example") && changes.contains("max-msg-rate: 1/d -> unlimited"), "{changes}");
+    assert!(
+        changes.contains("queues of site.example") && changes.contains("max-msg-rate: 1/d -> unlimited"),
+        "{changes}"
+    );
     assert!(report["restart"].to_string().contains("threads: not set -> 7"), "{report}");
     let refused = Peer::connect(ground.listen).map(|_| ());
     assert!(refused.is_err_and(|e| e.to_string().contains("521")), "new clients are refused");
@@ -137,7 +147,10 @@ fn mail_that_lost_its_virtual_mta_or_route_is_held_until_it_is_back() {
     write(&ground, &route);
     let report = reload(&engine).expect("it is right");
     assert_eq!(report["held"], 1, "{report}");
-    assert!(report["changes"].to_string().contains("<virtual-mta leaving>: is gone; mail queued for it is held"), "{report}");
+    assert!(
+        report["changes"].to_string().contains("<virtual-mta leaving>: is gone; mail queued for it is held"),
+        "{report}"
+    );
     engine.resume("site.example/leaving").expect("resumed");
     let why = waits_for(&engine, "site.example/leaving");
     assert!(why.contains("leaving is not in the configuration"), "{why}");

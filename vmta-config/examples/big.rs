@@ -35,7 +35,10 @@ fn main() {
     let (vmtas, domains) = (numbers.next().unwrap_or(10_000), numbers.next().unwrap_or(50_000));
     let old = text(vmtas, domains, 5);
     let (before, took) = config(&old);
-    println!("{vmtas} virtual MTAs, {domains} domain sections, {} lines: loaded in {took:?}", old.lines().count());
+    println!(
+        "{vmtas} virtual MTAs, {domains} domain sections, {} lines: loaded in {took:?}",
+        old.lines().count()
+    );
     let start = Instant::now();
     let explained = before.explain_queue("d3.provider5.example", "vmta5");
     println!("explain: {} values in {:?}", explained.len(), start.elapsed());

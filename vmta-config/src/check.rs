@@ -91,7 +91,8 @@ fn join_pools(builder: &mut Builder) {
     let wrong: Vec<_> = wrong.into_iter().map(|(pool, why)| (pool.clone(), why)).collect();
     for (pool, why) in wrong {
         let place = builder.defined[&(Named::VirtualMta, pool.clone())];
-        builder.lines.error(place, format!("pool `{pool}`: {why}"), None);
+        let help = "name each virtual MTA once, and give <domain> to one of its pools only".to_string();
+        builder.lines.error(place, format!("pool `{pool}`: {why}"), Some(help));
     }
 }
 
@@ -107,7 +108,10 @@ pub(crate) fn whole(builder: &mut Builder) {
             twice.push(format!("{what} is given twice, at {before} and {origin}"));
         }
     }
-    twice.into_iter().for_each(|message| builder.lines.findings.add(Diagnostic::whole(message)));
+    for message in twice {
+        let help = "leave one of the two lines out".to_string();
+        builder.lines.findings.add(Diagnostic::whole(message).help(help));
+    }
     absolute_log(builder);
     let findings = &mut *builder.lines.findings;
     if builder.config.global.log_file.is_none() {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::diagnostic::{Diagnostic, Findings, Origin};
 use crate::explain::Note;
 use crate::lex::{Cursor, shorten};
-use crate::macros::{Macros, is_macro_name};
+use crate::macros::{MacroError, Macros, is_macro_name};
 use crate::nearest::nearest;
 use crate::older::today;
 use crate::report::Usage;
@@ -69,7 +69,13 @@ impl<'a> Lines<'a> {
         }
         let (macros, faults) = Macros::resolve(&definitions);
         for (name, error) in faults {
-            self.error(places[&name], error.to_string(), None);
+            let help = match error {
+                MacroError::Loop(..) => "take one of these macros out of the list of another",
+                MacroError::Unknown(_) => "define it with `domain-macro NAME a.com,b.com`",
+                MacroError::NoName => "write `$` and the name of a macro",
+                MacroError::Depth | MacroError::TooMany => "name the domains themselves, or use `[*.]domain`",
+            };
+            self.error(places[&name], error.to_string(), Some(help.to_string()));
         }
         self.macros = macros;
     }
@@ -178,7 +184,11 @@ impl<'a> Lines<'a> {
                     true => e.message,
                     false => format!("{}: {}", line.name, e.message),
                 };
-                self.error(place, message, e.help);
+                let example = || match line.name.as_str() {
+                    "" => format!("for example: /user unknown/ {}", row.row().example()),
+                    _ => format!("for example: {} {}", row.row().name, row.row().example()),
+                };
+                self.error(place, message, e.help.or_else(|| Some(example())));
                 return false;
             }
         };
@@ -298,6 +308,8 @@ fn advice(name: &str, scope: Scope) -> Option<String> {
     let all: HashSet<&str> = table::directives().map(|d| d.name).collect();
     let mut all: Vec<&str> = all.into_iter().collect();
     all.sort_unstable();
-    let near = nearest(name, all)?;
+    let Some(near) = nearest(name, all) else {
+        return Some("docs/directives.md lists all directives".to_string());
+    };
     Some(format!("did you mean `{near}`? It belongs in {}", Scopes::of(&table::scopes_of(near))))
 }

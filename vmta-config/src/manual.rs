@@ -85,7 +85,8 @@ fn row(d: &Directive) -> String {
     // A pattern stands where others have their name.
     let name = if d.name == "/REGEX/" { "/user unknown/" } else { d.name };
     let example = format!("`{name} {}`", d.example());
-    let cells = [format!("`{}`", d.name), d.syntax.to_string(), default, in_words(d.status), meaning, example];
+    let cells =
+        [format!("`{}`", d.name), d.syntax.to_string(), default, in_words(d.status), meaning, example];
     let cells: Vec<String> = cells.iter().map(|c| c.replace('|', "\\|")).collect();
     format!("| {} |\n", cells.join(" | "))
 }

@@ -163,18 +163,21 @@ impl<'a> Reader<'a> {
         let bare_macro = line.name == "domain-macro" && !line.args.contains(char::is_whitespace);
         parsing.continued = bare_macro || line.args.ends_with(',');
         if scope == Scope::PatternList && line.args.ends_with(NESTED) {
-            let (name_at, at) = (line.name_at, line.args_at);
-            parsing.items_mut().push(Item::Line(line));
-            let tag = tag_named("pattern-list");
-            let name = "pattern-list".to_string();
-            parsing.open.push(Block {
-                tag,
-                name,
+            let mut block = Block {
+                tag: tag_named("pattern-list"),
+                name: "pattern-list".to_string(),
                 arg: String::new(),
-                arg_at: at,
-                at: name_at,
+                arg_at: line.args_at,
+                at: line.name_at,
                 items: Vec::new(),
-            });
+            };
+            if parsing.open.len() < MAX_NESTING {
+                parsing.items_mut().push(Item::Line(line));
+            } else {
+                self.left_out(line.name_at, too_deep(), Some("call a list by its name: call-to:LIST".into()));
+                block.tag = None;
+            }
+            parsing.open.push(block);
             return;
         }
         parsing.items_mut().push(Item::Line(line));
@@ -191,7 +194,7 @@ impl<'a> Reader<'a> {
         let problem = match block.tag {
             None => Some((format!("unknown tag `<{}>`", shorten(name)), unknown_tag_help(name, scope))),
             Some(_) if parsing.open.len() >= MAX_NESTING => {
-                Some((format!("tags are nested more than {MAX_NESTING} deep"), None))
+                Some((too_deep(), Some("close the tags that are open first".into())))
             }
             Some(tag) if !tag.within.contains(scope) => Some((
                 format!("`<{name}>` is not allowed in {scope}"),
@@ -220,14 +223,16 @@ impl<'a> Reader<'a> {
                 .last()
                 .map(|b| format!("the open tag is `<{}>`, close it with `</{}>`", b.name, b.name));
             let message = format!("`</{}>` closes no open tag", shorten(name));
-            self.error(at, message, help);
+            let otherwise = || format!("leave it out, or open `<{}>` before it", shorten(name));
+            self.error(at, message, help.or_else(|| Some(otherwise())));
             return;
         }
         while let Some(block) = parsing.open.pop() {
             let matched = block.name == name;
             if !matched {
                 let message = format!("`<{}>` is not closed before `</{name}>`", block.name);
-                self.error(block.at, message, None);
+                let help = format!("write `</{}>` before line {}", block.name, at.line);
+                self.error(block.at, message, Some(help));
             }
             parsing.items_mut().push(Item::Block(block));
             if matched {
@@ -268,10 +273,11 @@ impl<'a> Reader<'a> {
             return Err(("configuration is not read over the network".into(), Some(help)));
         }
         if self.sources.depth(line.name_at.file) >= MAX_INCLUDES {
-            return Err((format!("files include each other more than {MAX_INCLUDES} deep"), None));
+            let help = "include the innermost files from the outer ones".to_string();
+            return Err((format!("files include each other more than {MAX_INCLUDES} deep"), Some(help)));
         }
         let paths = match is_wildcard(path) {
-            true => self.files.glob(path).map_err(|e| (format!("cannot list {path}: {e}"), None))?,
+            true => self.files.glob(path).map_err(|e| (format!("cannot list {path}: {e}"), path_help()))?,
             false => vec![path.to_string()],
         };
         if paths.is_empty() {
@@ -281,14 +287,16 @@ impl<'a> Reader<'a> {
         let mut items = Vec::new();
         for path in paths {
             if self.sources.is_open(line.name_at.file, &path) {
-                return Err((format!("{path} includes itself"), None));
+                let help = "take one of the include lines that lead back to it out".to_string();
+                return Err((format!("{path} includes itself"), Some(help)));
             }
             if self.sources.len() >= MAX_FILES || self.bytes > MAX_BYTES {
                 let message =
                     format!("the configuration has more than {MAX_FILES} files or {} MiB", MAX_BYTES >> 20);
-                return Err((message, None));
+                return Err((message, Some("include fewer or smaller files".to_string())));
             }
-            let text = self.files.read(&path).map_err(|e| (format!("cannot read {path}: {e}"), None))?;
+            let text =
+                self.files.read(&path).map_err(|e| (format!("cannot read {path}: {e}"), path_help()))?;
             items.extend(self.text(&path, &text, Some(line.name_at), scope));
         }
         Ok(items)
@@ -317,6 +325,14 @@ impl Parsing {
     fn items_mut(&mut self) -> &mut Vec<Item> {
         self.open.last_mut().map_or(&mut self.items, |b| &mut b.items)
     }
+}
+
+fn path_help() -> Option<String> {
+    Some("a relative path counts from the directory of the file that includes it".to_string())
+}
+
+fn too_deep() -> String {
+    format!("tags are nested more than {MAX_NESTING} deep")
 }
 
 fn argument_problem(tag: &Tag, arg: &str) -> Option<(String, Option<String>)> {

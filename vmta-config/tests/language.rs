@@ -243,7 +243,8 @@ fn the_mandatory_minimum_is_asked_for() {
     assert_eq!(messages, ["no `log-file` is given", "no spool directory is given"]);
     assert!(load("nosuch", &files, true).config.is_none());
     let found = faults("spool /var/spool/p\n");
-    assert_eq!(found, ["error: spool /var/spool/p is given twice, at /e/config:4 and /e/config:2"]);
+    let twice = "error: spool /var/spool/p is given twice, at /e/config:4 and /e/config:2";
+    assert!(found.len() == 1 && found[0].starts_with(twice), "{found:?}");
 }
 
 #[test]

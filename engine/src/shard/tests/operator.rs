@@ -6,6 +6,7 @@ use super::spool::{Mail, TestProfiles, profile};
 use super::world::World;
 use crate::limit::Rate;
 use crate::queue::QueueSettings;
+use crate::route::RouteError;
 use crate::shard::{
     Delivery, Input, NewProfiles, QueuePattern, QueueProfile, Selection, ShardReply, ShardRequest, Unreached,
 };
@@ -183,8 +184,13 @@ fn held_mail_waits_with_its_reason_and_asks_no_name_server_until_the_queue_is_re
         "neither sent nor bounced"
     );
     assert!(waits_for(&mut world).contains("its route was taken out"), "{}", waits_for(&mut world));
+    assert_eq!(world.lookups, 0);
+    let text = "no answer".to_owned();
+    let error = RouteError { permanent: false, status: "4.4.3", text, ttl: SECOND };
+    world.dns.insert("a.example".into(), Err(error));
     pause(&mut world, "a.example/v1", false);
-    assert!(!waits_for(&mut world).contains("its route was taken out"));
+    world.run(SECOND);
+    assert_eq!(world.lookups, 1, "resumed, it goes by MX");
 }
 
 #[test]
@@ -229,6 +235,8 @@ fn a_storm_of_reloads_forgets_no_rate() {
     // The burst, and what a minute gives back.
     let delivered = world.status().delivered;
     assert!((10..=20).contains(&delivered), "{delivered} in a minute at 10/m");
+    delete(&mut world, Selection { queue: Some(QueuePattern::all()), ..Selection::default() });
+    world.finish();
 }
 
 #[test]
