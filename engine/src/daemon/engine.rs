@@ -12,6 +12,7 @@ use super::profiles::{ConfigProfiles, Configured, ProfileError, host_name};
 use super::reload::Reloader;
 use super::{recovery, submission};
 use crate::io::clock::Clock;
+use crate::io::failpoint::{Point, pass};
 use crate::io::reactor::{Message, Reactor, Services};
 use crate::io::resolver::{Resolver, ResolverError};
 use crate::io::storage::{BackEnd, Storage, StorageOptions};
@@ -89,6 +90,9 @@ pub struct Engine {
 impl Engine {
     /// Starts everything: recovers the spool, then takes and delivers mail.
     pub fn start(config: &Arc<Config>, overrides: &Overrides) -> Result<Engine, BootError> {
+        if cfg!(feature = "failpoints") {
+            tracing::warn!("failpoints are compiled in: this build is for tests");
+        }
         let clock = Clock::start();
         let spool = spool_directory(config)?;
         let host = host_name(config);
@@ -213,6 +217,7 @@ impl Engine {
                 tracing::warn!("transactions in flight did not end in time; they will be repeated");
             }
         });
+        pass(Point::StopDrained);
         drop((answerer, intake, owners));
         // The last senders are gone with the runtime's tasks, and with them the reactors' reason to run.
         control.shutdown_timeout(Duration::from_secs(5));
@@ -220,6 +225,7 @@ impl Engine {
             let _ = reactor.join();
         }
         storage.stop();
+        pass(Point::StopStorage);
         accounting.stop();
     }
 }
