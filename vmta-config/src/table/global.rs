@@ -43,7 +43,7 @@ pub(super) const GLOBAL: &[Directive] = {
         d("relay-domain", DomainPattern, "", ON, "Accept mail for these domains from everybody").repeats().eg("[*.]bounce.example.com"),
         d("reports", File, "", ON, "Directory for campaign reports; unless told, `reports` beside the pickup directory").ours().eg("/var/log/posthaste/reports").restart(),
         d("run-as-root", Bool, "true", LATER, "Stay root after the start, or change to an account of its own"),
-        d("runtime", Keyword(&["auto", "uring", "blocking"]), "auto", ON, "How the spool is written: io_uring, or threads where it is refused").ours().eg("blocking").restart(),
+        d("runtime", Keyword(&["auto", "uring", "blocking"]), "auto", ON, "How what is no longer in RAM is read from the spool: io_uring, or threads where it is refused").ours().eg("blocking").restart(),
         d("segment-size", SizeWithin(1 << 20, 1 << 32), "32M", ON, "Size of a spool segment, 4M to 1G").ours().eg("64M").restart(),
         d("smtp-await-slot", Bool, "false", LATER, "Wait for a free inbound slot instead of answering 421 and closing"),
         d("smtp-ip", Ip, "", instead("`smtp-listener ADDRESS:PORT`"), "Older way to set the listening address; counts only where no listener is given").repeats().eg("192.0.2.1"),
