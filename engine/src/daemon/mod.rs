@@ -21,5 +21,6 @@ pub mod owners;
 pub mod pickup;
 pub mod profiles;
 pub mod recovery;
+pub mod reload;
 pub mod submission;
 pub mod verp_keys;

@@ -27,7 +27,8 @@ mod turn;
 pub use admit::{Admit, AdmitRow, owner};
 pub use profile::{Delivery, Profiles, QueueProfile, VmtaProfile};
 pub use request::{
-    Found, JobState, QueuePattern, QueueState, Selection, ShardReply, ShardRequest, ShardStatus,
+    Found, JobState, NewProfiles, QueuePattern, QueueState, Selection, ShardReply, ShardRequest, ShardStatus,
+    Unreached,
 };
 
 use crate::base::{Now, Time, Wheel};
@@ -215,7 +216,9 @@ impl Shard {
             Input::Closed { connection, cause } => self.socket_closed(now, connection, &cause),
             Input::Answered(answered) => self.answered(now, answered),
             Input::Content { at, bytes } => self.content(now, at, bytes.as_deref()),
-            Input::Profiles(profiles) => self.set_profiles(now, profiles),
+            Input::Profiles(profiles) => {
+                self.configure(now, profiles);
+            }
             Input::Drain => self.drain(now),
             Input::Wake => {}
         }
@@ -297,6 +300,8 @@ impl Shard {
             }
             let slot = self.slots.insert(slot);
             let entry = &mut self.queues[queues[row.queue as usize]];
+            // Mail that comes into an empty queue was never meant for the route that is gone.
+            entry.route_gone &= entry.has_mail();
             entry.bytes += u64::from(admit.size);
             entry.queue.push(&mut self.slots, slot, now.mono);
         }
@@ -338,15 +343,19 @@ impl Shard {
         self.queues.push(Entry::new(queue, profile, vmta))
     }
 
-    fn set_profiles(&mut self, now: Now, profiles: Box<dyn Profiles>) {
+    fn configure(&mut self, now: Now, profiles: Box<dyn Profiles>) -> Unreached {
         self.profiles = profiles;
+        let mut unreached = Unreached::default();
         for key in 0..self.queues.len() as u32 {
             let entry = &mut self.queues[key];
             let name = entry.queue.name().clone();
             let profile = self.profiles.queue(&name.domain, &name.vmta);
-            entry.configure(profile, self.profiles.vmta(&name.vmta));
+            let kept = entry.configure(profile, self.profiles.vmta(&name.vmta));
+            unreached.held += u64::from(kept.held);
+            unreached.keep_type += u64::from(kept.delivery);
             self.turn(now, key);
         }
+        unreached
     }
 
     fn drain(&mut self, now: Now) {
