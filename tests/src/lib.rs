@@ -5,6 +5,7 @@ pub mod accounting;
 pub mod campaign;
 pub mod crash;
 pub mod engine;
+pub mod fuzz;
 pub mod ground;
 pub mod mta;
 pub mod peer;
