@@ -3,6 +3,5 @@
 pub mod accounting;
 pub mod crash;
 pub mod fuzz;
-pub mod mta;
 pub mod peer;
 pub mod trace;
