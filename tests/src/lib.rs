@@ -2,6 +2,7 @@
 
 pub mod accounting;
 pub mod crash;
+pub mod failpoints;
 pub mod fuzz;
 pub mod peer;
 pub mod trace;

@@ -11,6 +11,7 @@ use super::pickup::{Pickup, PickupError};
 use super::profiles::{ConfigProfiles, Configured, ProfileError};
 use super::{recovery, submission};
 use crate::io::clock::Clock;
+use crate::io::failpoint::{Point, pass};
 use crate::io::reactor::{Message, Reactor, Services};
 use crate::io::resolver::{Resolver, ResolverError};
 use crate::io::storage::{BackEnd, Storage, StorageOptions};
@@ -86,6 +87,9 @@ pub struct Engine {
 impl Engine {
     /// Starts everything: recovers the spool, then takes and delivers mail.
     pub fn start(config: &Arc<Config>, overrides: &Overrides) -> Result<Engine, BootError> {
+        if cfg!(feature = "failpoints") {
+            tracing::warn!("failpoints are compiled in: this build is for tests");
+        }
         let clock = Clock::start();
         let spool = spool_directory(config)?;
         let host = host_name(config);
@@ -202,6 +206,7 @@ impl Engine {
                 tracing::warn!("transactions in flight did not end in time; they will be repeated");
             }
         });
+        pass(Point::StopDrained);
         drop((answerer, intake, owners));
         // The last senders are gone with the runtime's tasks, and with them the reactors' reason to run.
         control.shutdown_timeout(Duration::from_secs(5));
@@ -209,6 +214,7 @@ impl Engine {
             let _ = reactor.join();
         }
         storage.stop();
+        pass(Point::StopStorage);
         accounting.stop();
     }
 }

@@ -1,6 +1,7 @@
 //! Recovered recipients on their way to the owners of their queues.
 
 use super::owners::{Accepted, Owners, Split, Stopping};
+use crate::io::failpoint::{Point, pass};
 use crate::io::storage::Recovered;
 use crate::mail::normalise_domain;
 use crate::mail::row::row_view;
@@ -50,6 +51,7 @@ pub fn requeue(recovered: &Recovered, owners: &Owners) -> Result<u64, Stopping> 
         );
         if waiting >= BATCH {
             waiting = 0;
+            pass(Point::RecoveryRequeue);
             let full = std::mem::replace(&mut split, Split::new(owners.shards()));
             stopping = owners.admit_blocking(full).is_err();
         }
@@ -61,6 +63,7 @@ pub fn requeue(recovered: &Recovered, owners: &Owners) -> Result<u64, Stopping> 
         return Err(Stopping);
     }
     owners.admit_blocking(split)?;
+    pass(Point::RecoveryRequeue);
     Ok(handed)
 }
 

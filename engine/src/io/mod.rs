@@ -4,6 +4,8 @@ pub mod clock;
 pub mod disk;
 pub mod disk_blocking;
 pub mod disk_uring;
+pub mod failpoint;
+mod failpoint_wire;
 pub mod reactor;
 pub mod resolver;
 pub mod smtp_listener;

@@ -2,12 +2,14 @@
 //! what happens and carries out what the shard asks for; it never touches a file and never waits for a lock.
 
 use super::clock::Clock;
+use super::failpoint::{Point, pass};
+use super::failpoint_wire::Piece;
 use super::resolver::Resolver;
 use super::socket::{self, SocketCell};
 use super::storage::Storage;
 use crate::base::Time;
 use crate::shard::{Admit, ConnectionId, Input, Output, Shard, ShardReply, ShardRequest};
-use crate::spool::record::{Location, OutcomeBatch};
+use crate::spool::record::{Disposition, Location, OutcomeBatch};
 use hashbrown::HashMap;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -152,6 +154,7 @@ impl Reactor {
     fn carry_out(self: &Rc<Reactor>, output: Output) {
         match output {
             Output::Connect { connection, from, to } => {
+                pass(Point::OutboundConnect);
                 let cell = Rc::new(SocketCell::default());
                 self.sockets.borrow_mut().insert(connection, cell.clone());
                 tokio::task::spawn_local(socket::run(self.clone(), connection, cell, from, to));
@@ -192,6 +195,15 @@ impl Reactor {
     }
 
     fn settle(&self, batch: OutcomeBatch) {
+        for outcome in &batch.outcomes {
+            pass(match outcome.disposition {
+                Disposition::Delivered => Point::OutboundReplied,
+                Disposition::InDoubt => Point::OutboundInDoubt,
+                Disposition::Deferred => Point::OutboundRetry,
+                Disposition::Bounced | Disposition::Deleted { .. } => Point::OutboundBounced,
+                Disposition::Expired => Point::OutboundExpired,
+            });
+        }
         self.unsettled.borrow_mut().push_back(batch);
         self.offer_unsettled();
     }
@@ -213,11 +225,13 @@ impl Reactor {
         let mut shard = self.shard.borrow_mut();
         loop {
             let Some(bytes) = shard.outgoing(id).filter(|b| !b.is_empty()) else { return Ok(true) };
-            match stream.try_write(bytes) {
+            let piece = Piece::of(bytes);
+            match stream.try_write(&bytes[..piece.len]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
                     bytes.drain(..n);
                     shard.sent(self.services.clock.now(), id, n);
+                    piece.sent(n)?;
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(e) => return Err(e),

@@ -2,6 +2,8 @@
 //! [`crate::smtp::server`]; what becomes of a message by the [`Submit`] that the daemon plugs in.
 
 use super::clock::Clock;
+use super::failpoint::{Point, pass};
+use super::failpoint_wire::Replies;
 use crate::smtp::server::{Envelope, ServerEvent, ServerOptions, Session};
 use std::collections::HashMap;
 use std::future::Future;
@@ -176,6 +178,7 @@ impl Connection {
         clients: &Arc<Clients>,
         submit: &S,
     ) -> io::Result<()> {
+        pass(Point::SmtpAccepted);
         let local = self.socket.local_addr()?;
         self.socket.set_nodelay(true)?;
         let now = self.clock.now();
@@ -186,21 +189,30 @@ impl Connection {
             Reception::Serve(options) => Session::new(options, now),
         };
         let mut buffer = vec![0; READ];
+        let mut replies = Replies::default();
         loop {
             while let Some(event) = session.poll_event() {
                 self.flush(&mut session).await?;
                 match event {
                     ServerEvent::Closed => return self.socket.shutdown().await,
                     ServerEvent::Message(envelope, message) => {
+                        pass(Point::SmtpFinalDot);
                         let outcome = submit.submit(Arrival { envelope, message, peer, local }).await;
                         let now = self.clock.now();
                         match outcome {
-                            Ok(id) => session.accepted(now, id),
+                            Ok(id) => {
+                                pass(Point::SmtpDurable);
+                                session.accepted(now, id);
+                                pass(Point::SmtpReplyWritten);
+                                self.flush(&mut session).await?;
+                                pass(Point::SmtpReplyFlushed);
+                            }
                             Err(refusal) => session.rejected(now, refusal.code, &refusal.text),
                         }
                     }
                 }
             }
+            replies.note(session.output());
             self.flush(&mut session).await?;
             self.listen(&mut session, &mut buffer).await?;
         }

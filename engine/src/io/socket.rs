@@ -1,6 +1,7 @@
 //! One outbound TCP connection: a task on the reactor's thread that connects from the source address the shard
 //! chose, carries bytes, and reports what happens. It decides nothing; deadlines are the shard's.
 
+use super::failpoint::{Point, pass};
 use super::reactor::Reactor;
 use crate::shard::{ConnectionId, Input};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -41,6 +42,7 @@ pub async fn run(
     };
     match stream {
         Ok(stream) => {
+            pass(Point::OutboundConnected);
             let local = stream.local_addr().map(|a| a.ip()).unwrap_or(IpAddr::from([0, 0, 0, 0]));
             reactor.input(Input::Connected { connection: id, local });
             if let Err(cause) = carry(&reactor, id, &cell, &stream).await {

@@ -2,6 +2,7 @@
 
 use super::disk_blocking::BlockingDisk;
 use super::disk_uring::{self, UringDisk};
+use super::failpoint::{Point, pass};
 use super::storage_commit::{Committer, has_control};
 use super::storage_counters::{Counters, LATENCY_CLASSES};
 use super::storage_files::Directory;
@@ -133,6 +134,7 @@ impl Storage {
         let mut free = directory.free.clone();
         for &number in &recovery.free {
             directory.free(number)?;
+            pass(Point::RecoveryFreed);
             free.push(number);
         }
         let segments = Arc::new(Segments::new(dir, options.window));

@@ -4,15 +4,19 @@
 //! submission's commit carries them along. There is no other timer: the batch grows with the disk's latency.
 
 use super::disk::Disk;
+use super::failpoint::{Point, check, due, pass};
 use super::storage_counters::Counters;
 use super::storage_inbox::{Inbox, Receipt, Submit, Taken};
 use super::storage_prepare::{Prepared, Supply, Wish};
 use crate::spool::SpoolError;
+use crate::spool::block::Blocks;
+use crate::spool::header::BLOCK;
 use crate::spool::log::{Log, Room};
 use crate::spool::record::{Committed, Control, Disposition, Draft, Group, Location, OutcomeBatch};
 use crate::spool::rows::RowsView;
 use crate::spool::segments::Segments;
 use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -77,6 +81,7 @@ impl<D: Disk> Committer<D> {
 
     /// Makes the first commit (the list of segments) durable, which ends recovery.
     pub async fn begin(&mut self) -> Result<(), SpoolError> {
+        check(Point::RecoveryBegun).map_err(|e| self.broken(self.log.segment(), "write", &e))?;
         self.flush(true).await
     }
 
@@ -172,6 +177,7 @@ impl<D: Disk> Committer<D> {
             }
         }
         self.log.append_outcomes(batch)?;
+        pass(Point::StorageOutcomePlaced);
         let in_doubt = batch.outcomes.iter().filter(|o| o.disposition == Disposition::InDoubt).count();
         self.counters.add(|c| &c.outcomes, batch.outcomes.len() as u64);
         self.counters.add(|c| &c.in_doubt, in_doubt as u64);
@@ -217,7 +223,7 @@ impl<D: Disk> Committer<D> {
         let begun = Instant::now();
         if let Some(write) = self.log.take_write() {
             let blocks = Arc::new(write.blocks);
-            let written = self.disk.write(&self.file, write.offset, &blocks).await;
+            let written = self.write(write.offset, &blocks).await;
             written.map_err(|e| self.broken(write.segment, "write", &e))?;
             self.log.written(write.end);
             self.dirty.get_or_insert(begun);
@@ -229,7 +235,11 @@ impl<D: Disk> Committer<D> {
         if !sync || self.dirty.is_none() {
             return Ok(());
         }
-        let synced = self.disk.sync(&self.file).await;
+        if self.dirty.is_some_and(|since| since < begun) {
+            // Only outcomes are written and not synced at once.
+            pass(Point::StorageOutcomeWritten);
+        }
+        let synced = self.sync().await;
         synced.map_err(|e| self.broken(self.log.segment(), "sync", &e))?;
         self.log.synced();
         self.dirty = None;
@@ -238,8 +248,32 @@ impl<D: Disk> Committer<D> {
         self.counters.live_rows.store(self.log.ledger().live_rows(), Relaxed);
         self.counters.segments_used.store(self.log.ledger().segment_count() as u32, Relaxed);
         self.segments.set_durable(self.log.durable());
+        pass(Point::StorageSynced);
         self.acknowledge();
         Ok(())
+    }
+
+    async fn write(&self, at: u64, blocks: &Arc<Blocks>) -> io::Result<()> {
+        check(Point::StorageBeforeWrite)?;
+        if blocks.len() > BLOCK
+            && let Some(due) = due(Point::StorageMidAppend)
+        {
+            let mut half = Blocks::with_capacity(blocks.len());
+            half.push(&blocks.as_slice()[..(blocks.len() / 2).next_multiple_of(BLOCK)]);
+            self.disk.write(&self.file, at, &Arc::new(half.finish())).await?;
+            due.act()?;
+        }
+        self.disk.write(&self.file, at, blocks).await
+    }
+
+    async fn sync(&self) -> io::Result<()> {
+        if !self.waiting.is_empty() {
+            check(Point::StorageBeforeSync)?;
+        }
+        if let Some(due) = due(Point::StorageDuringSync) {
+            std::thread::spawn(move || due.act());
+        }
+        self.disk.sync(&self.file).await
     }
 
     fn acknowledge(&mut self) {
@@ -251,7 +285,7 @@ impl<D: Disk> Committer<D> {
         }
     }
 
-    fn broken(&self, segment: u32, operation: &'static str, error: &std::io::Error) -> SpoolError {
+    fn broken(&self, segment: u32, operation: &'static str, error: &io::Error) -> SpoolError {
         let why = format!("{operation} on segment {segment}: {error}");
         SpoolError::Failed { why }
     }
@@ -259,6 +293,7 @@ impl<D: Disk> Committer<D> {
     /// Makes everything durable and goes on in the next segment.
     async fn roll(&mut self) -> Result<(), SpoolError> {
         self.flush(true).await?;
+        pass(Point::StorageSeal);
         let fresh = match self.supply.ready.recv().await {
             Some(fresh) => fresh?,
             None => return Err(SpoolError::Failed { why: "the preparation of segments has ended".into() }),
@@ -270,6 +305,7 @@ impl<D: Disk> Committer<D> {
         self.log.roll(fresh.header);
         self.file = self.disk.adopt(fresh.file);
         self.reclaim_due = true;
+        pass(Point::StorageRolled);
         Ok(())
     }
 
@@ -311,10 +347,13 @@ impl<D: Disk> Committer<D> {
                 }
                 self.log.append(group)?;
             }
+            pass(Point::StorageReclaimAppended);
             self.flush(true).await?;
+            pass(Point::StorageReclaimDurable);
             self.log.retire(reclaim.segment);
             self.segments.retire(reclaim.segment);
             self.retiring = true;
+            pass(Point::StorageRetired);
             tracing::debug!(segment = reclaim.segment, "spool segment retired");
         }
         if self.retiring {
@@ -338,6 +377,7 @@ impl<D: Disk> Committer<D> {
         if self.log.vouch() {
             self.flush(true).await?;
         }
+        pass(Point::StorageDrained);
         Ok(true)
     }
 }

@@ -66,8 +66,10 @@ fn read_blocking(
         };
         let file = cached(files, &read, |file| file)?;
         let mut bytes = vec![0; len];
-        file.read_exact_at(&mut bytes, from).map_err(|e| read.failed(&e))?;
-        read.bytes(bytes);
+        match file.read_at(&mut bytes, from) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            result => got(&mut read, result, bytes)?,
+        }
     }
 }
 
@@ -104,9 +106,21 @@ async fn read_ring(mut read: ColdRead, file: &tokio_uring::fs::File) -> Result<A
             Ok(payload) => return Ok(payload),
             Err(range) => range,
         };
-        let (result, bytes) = file.read_exact_at(vec![0; len], from).await;
-        result.map_err(|e| read.failed(&e))?;
-        read.bytes(bytes);
+        let (result, bytes) = file.read_at(vec![0; len], from).await;
+        got(&mut read, result, bytes)?;
+    }
+}
+
+/// Takes what a read has given, which may be less than was asked for: the file may have been cut short behind the record.
+fn got(read: &mut ColdRead, result: io::Result<usize>, mut bytes: Vec<u8>) -> Result<(), SpoolError> {
+    match result {
+        Ok(0) => Err(read.failed(&io::ErrorKind::UnexpectedEof.into())),
+        Ok(n) => {
+            bytes.truncate(n);
+            read.bytes(bytes);
+            Ok(())
+        }
+        Err(e) => Err(read.failed(&e)),
     }
 }
 
