@@ -2,6 +2,7 @@
 
 pub mod accounting;
 pub mod crash;
+#[cfg(feature = "failpoints")]
 pub mod failpoints;
 pub mod fuzz;
 pub mod peer;
