@@ -148,7 +148,7 @@ fn once(plan: &Plan, tools: Tools, size: u32, who: Contender) -> io::Result<Opti
     }
     let to = server.as_ref().map_or(sink.addr, Server::addr);
     let send = |messages| tools.send(messages, plan.sessions, size, to);
-    let settled = || server.as_ref().map_or(Ok(()), |server| wait_until_empty(server));
+    let settled = || server.as_ref().map_or(Ok(()), wait_until_empty);
     let first = Instant::now();
     send(FIRST)?;
     settled()?;
