@@ -2,7 +2,7 @@
 
 use super::smtp::message;
 use posthaste::mail::row::put_value;
-use posthaste::spool::header::{DATA_START, SEGMENT_MIN, SegmentHeader};
+use posthaste::spool::header::{SEGMENT_MIN, SegmentHeader};
 use posthaste::spool::ledger::Ledger;
 use posthaste::spool::log::{Log, Room};
 use posthaste::spool::record::{
@@ -51,7 +51,9 @@ fn commit(log: &mut Log, mut write: impl FnMut(u64, &[u8])) {
 }
 
 fn next_segment(log: &mut Log, number: &mut u32) {
-    commit(log, |_, bytes| drop(black_box(bytes.len())));
+    commit(log, |_, bytes| {
+        black_box(bytes.len());
+    });
     let old = *number;
     *number += 1;
     log.roll(header(*number));
@@ -70,7 +72,9 @@ pub fn append() -> impl FnMut() {
         log.append(group).expect("room");
         groups += 1;
         if groups % 20 == 0 {
-            commit(&mut log, |_, bytes| drop(black_box(bytes.len())));
+            commit(&mut log, |_, bytes| {
+                black_box(bytes.len());
+            });
         }
     }
 }
@@ -101,7 +105,9 @@ pub fn outcomes() -> impl FnMut() {
             next_segment(&mut log, &mut number);
         }
         log.append_outcomes(black_box(&batch)).expect("room");
-        commit(&mut log, |_, bytes| drop(black_box(bytes.len())));
+        commit(&mut log, |_, bytes| {
+            black_box(bytes.len());
+        });
     }
 }
 
@@ -120,13 +126,13 @@ pub fn recovery() -> impl FnMut() {
     let mut log = Log::new(Ledger::default(), header(1));
     let mut bytes = header(1).encode();
     bytes.resize(SEGMENT_MIN as usize, 0);
-    let (mut groups, mut end) = (0, DATA_START);
+    let mut groups = 0;
     while log.room(Log::group_bound(&group(&content))) != Room::AfterRoll {
         log.append(group(&content)).expect("room");
         groups += 1;
         if groups % 20 == 0 {
             commit(&mut log, |at, written| {
-                end = at as usize + written.len();
+                let end = at as usize + written.len();
                 bytes[at as usize..end].copy_from_slice(written);
             });
         }
