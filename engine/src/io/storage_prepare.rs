@@ -20,7 +20,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::sync::mpsc::UnboundedSender;
 
 /// Free files kept besides the prepared segment, where the disk has room.
 const SPARE: usize = 3;
@@ -57,7 +56,7 @@ pub(super) struct Preparer {
     pub free: Vec<u32>,
     pub counters: Arc<Counters>,
     pub wishes: Receiver<Wish>,
-    pub ready: UnboundedSender<Result<Prepared, SpoolError>>,
+    pub ready: Sender<Result<Prepared, SpoolError>>,
 }
 
 impl Preparer {
@@ -278,5 +277,5 @@ fn nonce() -> Result<[u8; 16], SpoolError> {
 /// The channel ends the storage thread keeps.
 pub(super) struct Supply {
     pub wishes: Sender<Wish>,
-    pub ready: tokio::sync::mpsc::UnboundedReceiver<Result<Prepared, SpoolError>>,
+    pub ready: Receiver<Result<Prepared, SpoolError>>,
 }
