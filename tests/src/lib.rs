@@ -4,6 +4,6 @@ pub mod accounting;
 pub mod crash;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
-pub mod mta;
+pub mod fuzz;
 pub mod peer;
 pub mod trace;
