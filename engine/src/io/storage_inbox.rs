@@ -139,7 +139,7 @@ impl Inbox {
     pub fn gathered(&self, gathered: Gathered) {
         let mut waiting = self.lock();
         waiting.gathered = Some(gathered);
-        waiting.wake();
+        self.attend(waiting);
     }
 
     pub fn stop(&self) {

@@ -272,7 +272,7 @@ impl Shard {
         let queue = connection.queue;
         if retry_in_clear {
             self.sites.clear_only(connection.to, now.mono);
-            self.queues[queue].next = connection.next.take();
+            self.queues[queue].next = connection.next.take().map(Box::new);
             return;
         }
         let verdict = verdict::of_failure(stage, failure, &options);
@@ -307,7 +307,7 @@ impl Shard {
         // During its wait another connection of the same try has come to the end of the plan before.
         let waits = entry.queue.retry_wait(now.mono).is_some();
         match next {
-            Some(next) if !waits => entry.next = Some(next),
+            Some(next) if !waits => entry.next = Some(Box::new(next)),
             _ if others => entry.hold_until = Some(now.mono + HOLD),
             _ => return self.queue_failed(now, queue, attempt, said, text, false),
         }

@@ -34,8 +34,8 @@ pub struct Entry {
     pub sources: Sources,
     /// Counts plans, so that hosts of equal preference take turns.
     pub turn: u32,
-    /// The endpoint after one that has just failed.
-    pub next: Option<Next>,
+    /// The endpoint after one that has just failed: boxed, because hardly any queue has one.
+    pub next: Option<Box<Next>>,
     /// Waits for an answer from DNS.
     pub resolving: bool,
     /// Stands in the list of queues that `total-max-smtp-out` has left no connection.

@@ -24,7 +24,7 @@ const WAITING: usize = 20;
 /// One in so many is a campaign.
 const CAMPAIGNS: u64 = 300;
 /// With so many messages taken and not delivered the sources are held back.
-const BACKLOG: u64 = 20_000;
+const BACKLOG: u64 = 4_000;
 const STEP: Duration = Duration::from_millis(4);
 const PATIENCE: Duration = Duration::from_secs(240);
 
