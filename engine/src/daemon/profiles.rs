@@ -56,7 +56,7 @@ impl Configured {
         let mut vmtas = HashMap::new();
         let default = config.global().source_hosts.clone();
         let mut add = |name: &str, helo: Option<&str>, hosts: &[vmta_config::SourceHost], origin: String| {
-            let sources = source_hosts(hosts, helo, &host, &origin)?;
+            let sources = source_hosts(hosts, helo, &host, &origin)?.into();
             let tls = match before.get(name).and_then(|v| v.tls.clone()) {
                 Some(tls) => tls,
                 None => Arc::new(TlsClientConfig::new(trusted_roots())?),

@@ -19,6 +19,7 @@ mod jinja;
 mod mailbox_list;
 mod parts;
 mod program;
+mod recipient;
 mod stored;
 mod tags;
 

@@ -72,6 +72,8 @@ pub enum ShardRequest {
     /// Takes a new configuration.
     Configure(NewProfiles),
     Status,
+    /// What waits, over all queues.
+    Waiting,
     Queues,
     Jobs,
     Pause {
@@ -168,6 +170,12 @@ pub struct Found {
 pub enum ShardReply {
     Configured(Unreached),
     Status(ShardStatus),
+    /// Bytes of all messages, and a hash of each domain that has mail: queues of one domain may be on several shards, and
+    /// the names of a million are not worth copying to count them.
+    Waiting {
+        bytes: u64,
+        domains: Vec<u64>,
+    },
     Queues(Vec<QueueState>),
     Jobs(Vec<JobState>),
     /// Number of queues or recipients concerned.
