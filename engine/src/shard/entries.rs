@@ -99,8 +99,8 @@ impl Entry {
             left_until: None,
             hold_until: None,
             resolving: false,
-            short: false,
             route_gone: false,
+            short: false,
         }
     }
 }
