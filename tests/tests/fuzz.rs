@@ -55,7 +55,7 @@ fn hold(name: &str) {
     let corpus: Vec<_> = corpus.into_iter().map(|(_, data)| data).collect();
     let mut mutator = Mutator::new(&corpus, 7);
     for number in 0..target.smoke {
-        try_one(target, &mutator.next(), &format!("mutation {number}"));
+        try_one(target, &mutator.make(), &format!("mutation {number}"));
     }
 }
 

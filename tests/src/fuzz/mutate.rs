@@ -19,7 +19,7 @@ impl Mutator<'_> {
     }
 
     /// A file of the corpus, changed in one to eight places.
-    pub fn next(&mut self) -> Vec<u8> {
+    pub fn make(&mut self) -> Vec<u8> {
         let mut data = self.pick().to_vec();
         for _ in 0..self.rng.usize(1..=8) {
             self.change(&mut data);
