@@ -8,5 +8,6 @@ pub mod engine;
 pub mod ground;
 pub mod mta;
 pub mod peer;
+pub mod sim;
 pub mod trace;
 pub mod wait;

@@ -121,6 +121,11 @@ impl Split {
         Split { by_shard: (0..shards).map(|_| Vec::new()).collect(), queues: HashMap::new() }
     }
 
+    /// What goes to each shard.
+    pub fn into_shards(self) -> Vec<Vec<Admit>> {
+        self.by_shard
+    }
+
     /// Adds the rows of one `Rows` record: index, attempts made so far, domain and VMTA of each.
     pub fn add<'n>(
         &mut self,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 pub(crate) struct BlockingDisk;
 
 impl Disk for BlockingDisk {
+    type Opened = std::fs::File;
     type File = File;
 
     fn adopt(&self, file: File) -> File {

@@ -18,6 +18,7 @@ pub(crate) fn runtime() -> io::Result<tokio_uring::Runtime> {
 pub(crate) struct UringDisk;
 
 impl Disk for UringDisk {
+    type Opened = std::fs::File;
     type File = File;
 
     fn adopt(&self, file: fs::File) -> File {

@@ -172,8 +172,7 @@ impl Storage {
             .store(recovery.tried.values().filter(|tried| tried.in_doubt).count() as u64, Relaxed);
         let ledger = std::mem::take(&mut recovery.ledger);
         let recovered = Recovered::new(recovery, ledger.clone(), Arc::clone(&segments));
-        // Segment numbers are never used twice and each start takes a new one, so neither are these ids.
-        let next_id = AtomicU64::new(u64::from(first.header.number) << 32);
+        let number = first.header.number;
         // Not enough to keep a wish waiting: the queue is unbounded.
         let _ = supply.wishes.send(Wish::Prepare);
         let inbox = Arc::new(Inbox::default());
@@ -200,10 +199,27 @@ impl Storage {
                 return Err(error);
             }
         };
-        let threads = Mutex::new(vec![storage, prepare]);
-        let shared =
-            Shared { inbox, segments, counters, reads, deadline: options.commit_deadline, next_id, threads };
-        Ok((Storage { shared: Arc::new(shared) }, recovered))
+        let handle =
+            Storage::over(inbox, segments, counters, reads, options.commit_deadline, number);
+        handle.shared.threads.lock().unwrap_or_else(PoisonError::into_inner).extend([storage, prepare]);
+        Ok((handle, recovered))
+    }
+
+    /// The handle to a storage loop with these parts that somebody drives; `first`: the segment it began with.
+    pub fn over(
+        inbox: Arc<Inbox>,
+        segments: Arc<Segments>,
+        counters: Arc<Counters>,
+        reads: Reads,
+        deadline: Duration,
+        first: u32,
+    ) -> Storage {
+        // Segment numbers are never used twice and each start takes a new one, so neither are these ids.
+        let next_id = AtomicU64::new(u64::from(first) << 32);
+        let threads = Mutex::default();
+        Storage {
+            shared: Arc::new(Shared { inbox, segments, counters, reads, deadline, next_id, threads }),
+        }
     }
 
     /// A number for a submission or message that this spool has never given out before (R8).
@@ -352,7 +368,7 @@ impl Engine {
         }
     }
 
-    async fn serve<D: super::disk::Disk>(self, disk: D, reads: Reads, started: &Started) {
+    async fn serve<D: super::disk::Disk<Opened = std::fs::File>>(self, disk: D, reads: Reads, started: &Started) {
         let mut committer =
             Committer::new(disk, self.log, self.first, self.inbox, self.segments, self.counters, self.supply);
         if let Err(error) = committer.begin().await {

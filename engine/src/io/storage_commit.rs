@@ -15,7 +15,8 @@ use crate::spool::segments::Segments;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Bytes taken into one commit.
 const BATCH: usize = 1 << 20;
@@ -26,14 +27,14 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How often mappings of retired segments are looked at while there are any.
 const RECYCLE_LOOK: Duration = Duration::from_millis(250);
 
-pub(super) struct Committer<D: Disk> {
+pub struct Committer<D: Disk> {
     disk: D,
     file: D::File,
     log: Log,
     inbox: Arc<Inbox>,
     segments: Arc<Segments>,
     counters: Arc<Counters>,
-    supply: Supply,
+    supply: Supply<D::Opened>,
     /// Acknowledged when the present commit is durable.
     waiting: Vec<(Arc<Receipt>, Committed)>,
     /// Durable, but their submitters were told otherwise meanwhile (R10).
@@ -50,11 +51,11 @@ impl<D: Disk> Committer<D> {
     pub fn new(
         disk: D,
         log: Log,
-        first: Prepared,
+        first: Prepared<D::Opened>,
         inbox: Arc<Inbox>,
         segments: Arc<Segments>,
         counters: Arc<Counters>,
-        supply: Supply,
+        supply: Supply<D::Opened>,
     ) -> Committer<D> {
         let file = disk.adopt(first.file);
         segments.add(first.header, None);
@@ -140,7 +141,7 @@ impl<D: Disk> Committer<D> {
         let attention = poll_fn(|cx| self.inbox.poll_attention(cx));
         match [outcomes, sync, vouch, look].into_iter().flatten().min() {
             None => attention.await,
-            Some(at) => drop(tokio::time::timeout_at(at.into(), attention).await),
+            Some(at) => drop(tokio::time::timeout_at(at, attention).await),
         }
     }
 

@@ -39,6 +39,7 @@ impl Faults {
 }
 
 impl Disk for Faults {
+    type Opened = std::fs::File;
     type File = std::fs::File;
 
     fn adopt(&self, file: std::fs::File) -> std::fs::File {

@@ -10,8 +10,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
-use tokio::time::Sleep;
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
 
 /// Bytes of submissions that may wait; one submission is always let in.
 const SUBMISSION_BYTES: usize = 32 << 20;
@@ -21,7 +21,7 @@ const OUTCOME_BYTES: usize = 16 << 20;
 pub(super) const OUTCOMES_DUE: usize = 512;
 
 /// A submission on its way.
-pub(super) struct Submit {
+pub struct Submit {
     pub group: Group,
     pub bound: usize,
     pub receipt: Arc<Receipt>,
@@ -29,7 +29,7 @@ pub(super) struct Submit {
 
 /// What the storage thread takes at once.
 #[derive(Default)]
-pub(super) struct Taken {
+pub struct Taken {
     pub submissions: Vec<Submit>,
     pub outcomes: Vec<OutcomeBatch>,
     pub cursor: Option<Location>,
@@ -54,7 +54,7 @@ struct Waiting {
 }
 
 #[derive(Default)]
-pub(super) struct Inbox {
+pub struct Inbox {
     waiting: Mutex<Waiting>,
     room: Condvar,
 }
@@ -220,7 +220,7 @@ struct Slip {
 
 /// Shared between a submitter and the storage thread; one allocation per submission.
 #[derive(Default)]
-pub(super) struct Receipt {
+pub struct Receipt {
     slip: Mutex<Slip>,
     given: Condvar,
 }
@@ -305,7 +305,7 @@ impl Future for Pending {
         slip.waker = Some(cx.waker().clone());
         let Some((at, deadline)) = self.deadline else { return Poll::Pending };
         // The timer is only made for those who really have to wait.
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())));
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
         if sleep.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }

@@ -41,10 +41,10 @@ use crate::spool::segments::Segments;
 use connection::Connections;
 use contents::Contents;
 use entries::{Entries, Entry};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use outcomes::{HIGH_WATER, OutcomeBuffer};
 use sites::Sites;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use submissions::Submissions;
@@ -145,15 +145,15 @@ pub struct Shard {
     outcomes: OutcomeBuffer,
     /// Storage has no room for outcomes: nothing new is started.
     outcomes_held: bool,
-    /// Queues that had to wait for it.
-    backed_up: HashSet<u32>,
+    /// Queues that had to wait for it. In order, as all sets here whose order decides: one story has one course.
+    backed_up: BTreeSet<u32>,
     outputs: VecDeque<Output>,
     status: ShardStatus,
     draining: bool,
     /// Numbers transactions.
     tokens: u64,
     /// Queues that could not connect because of `total-max-smtp-out`.
-    short_of_connections: HashSet<u32>,
+    short_of_connections: BTreeSet<u32>,
     /// Buffers that are used again.
     taken: Taken,
     bodies: Vec<Vec<u8>>,
@@ -188,12 +188,12 @@ impl Shard {
             wheel: Wheel::new(),
             outcomes: OutcomeBuffer::default(),
             outcomes_held: false,
-            backed_up: HashSet::new(),
+            backed_up: BTreeSet::new(),
             outputs: VecDeque::new(),
             status: ShardStatus::default(),
             draining: false,
             tokens: 0,
-            short_of_connections: HashSet::new(),
+            short_of_connections: BTreeSet::new(),
             taken: Taken::default(),
             bodies: Vec::new(),
             due: Vec::new(),

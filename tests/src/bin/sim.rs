@@ -1,0 +1,77 @@
+//! `sim SEED`, `sim --trace SEED`, `sim --runs N [--from SEED]`: the simulator. Ends with 0 when every promise was kept, with
+//! 1 when one was broken, with 2 when it was not understood.
+
+use std::process::ExitCode;
+use std::time::Instant;
+use tests::sim::{self, Story, Totals};
+
+const USAGE: &str = "usage: sim SEED | sim --trace SEED | sim --runs N [--from SEED]";
+/// Events printed of a failing seed.
+const LAST: usize = 60;
+
+enum Asked {
+    One(u64),
+    Trace(u64),
+    Runs { count: u64, from: u64 },
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match parse(&arguments) {
+        None => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+        Some(Asked::One(seed)) => one(seed),
+        Some(Asked::Trace(seed)) => {
+            let story = sim::run(seed, true);
+            story.trace.iter().for_each(|line| println!("{line}"));
+            report(&story)
+        }
+        Some(Asked::Runs { count, from }) => runs(count, from),
+    }
+}
+
+fn parse(arguments: &[String]) -> Option<Asked> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        [seed] => seed.parse().ok().map(Asked::One),
+        ["--trace", seed] => seed.parse().ok().map(Asked::Trace),
+        ["--runs", count] => count.parse().ok().map(|count| Asked::Runs { count, from: 1 }),
+        ["--runs", count, "--from", from] => {
+            Some(Asked::Runs { count: count.parse().ok()?, from: from.parse().ok()? })
+        }
+        _ => None,
+    }
+}
+
+fn one(seed: u64) -> ExitCode {
+    let story = sim::run(seed, false);
+    print!("{}", story.totals);
+    report(&story)
+}
+
+fn report(story: &Story) -> ExitCode {
+    if story.breaches.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    print!("{}", sim::failure(story, LAST));
+    ExitCode::from(1)
+}
+
+fn runs(count: u64, from: u64) -> ExitCode {
+    let begun = Instant::now();
+    let mut totals = Totals::default();
+    let mut failed = 0;
+    for seed in from..from.saturating_add(count) {
+        let story = sim::run(seed, false);
+        totals.add(&story.totals);
+        if !story.breaches.is_empty() {
+            failed += 1;
+            print!("{}", sim::failure(&story, LAST));
+        }
+    }
+    print!("{totals}");
+    println!("seeds {from} to {}, {failed} failed, in {:.1} s", from + count - 1, begun.elapsed().as_secs_f64());
+    ExitCode::from(u8::from(failed > 0))
+}
