@@ -199,8 +199,7 @@ impl Storage {
                 return Err(error);
             }
         };
-        let handle =
-            Storage::over(inbox, segments, counters, reads, options.commit_deadline, number);
+        let handle = Storage::over(inbox, segments, counters, reads, options.commit_deadline, number);
         handle.shared.threads.lock().unwrap_or_else(PoisonError::into_inner).extend([storage, prepare]);
         Ok((handle, recovered))
     }
@@ -217,9 +216,7 @@ impl Storage {
         // Segment numbers are never used twice and each start takes a new one, so neither are these ids.
         let next_id = AtomicU64::new(u64::from(first) << 32);
         let threads = Mutex::default();
-        Storage {
-            shared: Arc::new(Shared { inbox, segments, counters, reads, deadline, next_id, threads }),
-        }
+        Storage { shared: Arc::new(Shared { inbox, segments, counters, reads, deadline, next_id, threads }) }
     }
 
     /// A number for a submission or message that this spool has never given out before (R8).
@@ -368,7 +365,12 @@ impl Engine {
         }
     }
 
-    async fn serve<D: super::disk::Disk<Opened = std::fs::File>>(self, disk: D, reads: Reads, started: &Started) {
+    async fn serve<D: super::disk::Disk<Opened = std::fs::File>>(
+        self,
+        disk: D,
+        reads: Reads,
+        started: &Started,
+    ) {
         let mut committer =
             Committer::new(disk, self.log, self.first, self.inbox, self.segments, self.counters, self.supply);
         if let Err(error) = committer.begin().await {

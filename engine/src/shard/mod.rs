@@ -169,6 +169,18 @@ impl std::fmt::Debug for Shard {
     }
 }
 
+/// A stop that took too long ends with connections open: their grants come home all the same.
+impl Drop for Shard {
+    fn drop(&mut self) {
+        for key in self.connections.keys() {
+            if let Some(connection) = self.connections.remove(key) {
+                self.queues[connection.queue].queue.disconnected(connection.grant);
+                self.total.give_back();
+            }
+        }
+    }
+}
+
 impl Shard {
     pub fn new(now: Now, settings: Settings) -> Shard {
         Shard {
@@ -202,7 +214,7 @@ impl Shard {
 
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         // Before anything is found too old: a jump of the clock must not make it so (F32).
-        self.expiry.observe(now);
+        self.look_at_clock(now);
         match input {
             Input::Received { connection, bytes } => self.received(now, connection, bytes),
             Input::Admit(admit) => self.admit(now, admit),
@@ -225,6 +237,15 @@ impl Shard {
             for queue in std::mem::take(&mut self.backed_up) {
                 self.wheel.set(queue << 1, now.mono);
             }
+        }
+    }
+
+    /// A start date is a matter of the calendar, whatever it said when the mail came in.
+    fn look_at_clock(&mut self, now: Now) {
+        let Some(step) = self.expiry.observe(now) else { return };
+        for queue in 0..self.queues.len() as u32 {
+            self.queues[queue].queue.clock_set(&mut self.slots, now.mono, step);
+            self.turn(now, queue);
         }
     }
 

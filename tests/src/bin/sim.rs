@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 use std::time::Instant;
-use tests::sim::{self, Story, Totals};
+use tests::sim::{self, Story};
 
 const USAGE: &str = "usage: sim SEED | sim --trace SEED | sim --runs N [--from SEED]";
 /// Events printed of a failing seed.
@@ -61,17 +61,9 @@ fn report(story: &Story) -> ExitCode {
 
 fn runs(count: u64, from: u64) -> ExitCode {
     let begun = Instant::now();
-    let mut totals = Totals::default();
-    let mut failed = 0;
-    for seed in from..from.saturating_add(count) {
-        let story = sim::run(seed, false);
-        totals.add(&story.totals);
-        if !story.breaches.is_empty() {
-            failed += 1;
-            print!("{}", sim::failure(&story, LAST));
-        }
-    }
+    let seeds: Vec<u64> = (from..from.saturating_add(count)).collect();
+    let (totals, failed) = sim::run_all(&seeds, |story| print!("{}", sim::failure(story, LAST)));
     print!("{totals}");
-    println!("seeds {from} to {}, {failed} failed, in {:.1} s", from + count - 1, begun.elapsed().as_secs_f64());
+    println!("{count} seeds from {from}, {failed} failed, in {:.1} s", begun.elapsed().as_secs_f64());
     ExitCode::from(u8::from(failed > 0))
 }

@@ -232,7 +232,10 @@ impl Auditor {
         let latency = self.plan.domains[domain].manners.latency;
         if let Some(since) = paused.filter(|since| self.now > *since + latency) {
             let name = &self.plan.domains[domain].name;
-            self.breach("pause", format!("a connection to {name} although its queue is paused since {since:?}"));
+            self.breach(
+                "pause",
+                format!("a connection to {name} although its queue is paused since {since:?}"),
+            );
         }
         let wire_file = Wire {
             queue: (domain, vmta),
@@ -251,7 +254,6 @@ impl Auditor {
         let Some(file) = self.wires.get_mut(&wire) else { return };
         file.open = true;
         let key = file.queue;
-        self.open += 1;
         let queue = self.queues.entry(key).or_default();
         queue.open += 1;
         let (open, most) = (queue.open, self.limits(key).max_smtp_out);
@@ -259,15 +261,23 @@ impl Auditor {
             let name = self.queue_name(key);
             self.breach("max-smtp-out", format!("{open} connections at a time to {name}, at most {most}"));
         }
+    }
+
+    /// The engine has a connection more, or so many less: no receiver sees all of them.
+    pub fn dialled(&mut self) {
+        self.open += 1;
         if self.open > self.plan.total {
             let text = format!("{} connections in all, at most {}", self.open, self.plan.total);
             self.breach("total-max-smtp-out", text);
         }
     }
 
+    pub fn hung_up(&mut self, connections: u32) {
+        self.open -= connections;
+    }
+
     pub fn closed(&mut self, wire: u64) {
         let Some(file) = self.wires.remove(&wire).filter(|file| file.open) else { return };
-        self.open -= 1;
         self.queues.entry(file.queue).or_default().open -= 1;
     }
 
@@ -316,7 +326,14 @@ impl Auditor {
         self.check_attempt(now, key, begun, &limits, address);
     }
 
-    fn check_attempt(&mut self, now: Duration, key: (usize, usize), begun: Duration, limits: &Limits, address: &str) {
+    fn check_attempt(
+        &mut self,
+        now: Duration,
+        key: (usize, usize),
+        begun: Duration,
+        limits: &Limits,
+        address: &str,
+    ) {
         let Some(file) = self.recipients.get(address).cloned() else {
             return self.breach("no phantom", format!("{address} is attempted and was never submitted"));
         };
@@ -331,7 +348,9 @@ impl Auditor {
         }
         let state = &self.works[file.work];
         match state.known {
-            Known::NotOffered => self.breach("no phantom", format!("{address} is attempted before it was offered")),
+            Known::NotOffered => {
+                self.breach("no phantom", format!("{address} is attempted before it was offered"));
+            }
             Known::Refused if !state.ambiguous && state.doubled == 0 => {
                 self.breach("no phantom", format!("{address} is attempted although it was refused"));
             }
@@ -340,7 +359,10 @@ impl Auditor {
         if let Some(at) = file.ended.filter(|at| begun > *at + Duration::from_secs(1))
             && state_doubled(&self.works[file.work]) == 0
         {
-            self.breach("one end", format!("{address} is attempted although its end is recorded since {at:?}"));
+            self.breach(
+                "one end",
+                format!("{address} is attempted although its end is recorded since {at:?}"),
+            );
         }
         if let Some(at) = file.put_off.filter(|at| begun < *at + limits.retry_recipients_after) {
             let text = format!("{address} is attempted {:?} after it was put off", begun.saturating_sub(at));
@@ -349,7 +371,14 @@ impl Auditor {
         self.check_age(now, begun, limits, &file, address);
     }
 
-    fn check_age(&mut self, now: Duration, begun: Duration, limits: &Limits, file: &RecipientFile, address: &str) {
+    fn check_age(
+        &mut self,
+        now: Duration,
+        begun: Duration,
+        limits: &Limits,
+        file: &RecipientFile,
+        address: &str,
+    ) {
         if !self.jumps.is_empty() {
             return;
         }
@@ -365,8 +394,8 @@ impl Auditor {
         }
     }
 
-    /// A receiver refused a recipient for now, for its own sake.
-    pub fn put_off(&mut self, _wire: u64, address: &str) {
+    /// The engine has read that a receiver put a recipient off for its own sake.
+    pub fn put_off(&mut self, address: &str) {
         let now = self.now;
         if let Some(file) = self.recipients.get_mut(address) {
             file.put_off = Some(now);
@@ -387,7 +416,7 @@ impl Auditor {
     }
 
     /// A receiver took a message; returns its number.
-    pub fn taken(&mut self, now: Duration, wire: u64, recipients: &[String], message: Vec<u8>) -> u64 {
+    pub fn taken(&mut self, now: Duration, wire: u64, recipients: &[String], message: &[u8]) -> u64 {
         let number = self.taken.len() as u64;
         let taken = Taken { at: now, life: self.life, wire, heard: None, lost: None, excused: false };
         self.taken.push(taken);
@@ -395,14 +424,16 @@ impl Auditor {
             let Some(file) = self.recipients.get_mut(address) else { continue };
             file.taken.push(number);
             let (work, row) = (file.work, file.number);
-            if file.received.as_ref().is_some_and(|before| *before != message) {
+            // Two copies of a submission are two messages.
+            let another = file.received.as_ref().is_some_and(|before| before != message);
+            if another && self.works[work].doubled == 0 {
                 self.breach("unaltered", format!("{address} got two renderings"));
             }
-            if let Err(why) = super::content::check(&self.plan.works[work], row, &message) {
+            if let Err(why) = super::content::check(&self.plan.works[work], row, message) {
                 self.breach("unaltered", format!("{address}: {why}"));
             }
             if let Some(file) = self.recipients.get_mut(address).filter(|_| message.len() < 10_000) {
-                file.received = Some(message.clone());
+                file.received = Some(message.to_vec());
             }
         }
         number
@@ -497,7 +528,7 @@ impl Auditor {
     }
 
     pub fn open_connections(&self) -> u32 {
-        self.open
+        self.open + self.queues.values().map(|queue| queue.open).sum::<u32>()
     }
 
     /// When a connection attempt arrived.

@@ -200,13 +200,13 @@ impl FakeDisk {
 
     /// The machine is gone: what was not synced may be gone as well.
     pub fn power_cut(&self) {
-        if let Some((number, at, blocks)) = self.state.borrow_mut().writing.take()
-            && let Some(file) = self.state.borrow_mut().files.get_mut(&number)
+        let state = &mut *self.state.borrow_mut();
+        state.busy_since = None;
+        if let Some((number, at, blocks)) = state.writing.take()
+            && let Some(file) = state.files.get_mut(&number)
         {
             file.write(at, blocks.as_slice());
         }
-        let state = &mut *self.state.borrow_mut();
-        state.busy_since = None;
         for file in state.files.values_mut() {
             state.counts.torn += u64::from(file.lose(&mut state.rng));
         }

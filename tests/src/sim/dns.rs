@@ -2,7 +2,8 @@
 
 use super::plan::{Plan, Zone};
 use posthaste::route::{
-    Candidates, Destination, Found, HostSpec, Lookup, MxRecord, NoAnswer, Query, Route, RouteError, RoutePolicy,
+    Candidates, Destination, Found, HostSpec, Lookup, MxRecord, NoAnswer, Query, Route, RouteError,
+    RoutePolicy,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -54,7 +55,9 @@ pub fn resolve(
 
 fn mx(plan: &Plan, name: &str, ill: Option<DnsIll>) -> Lookup<MxRecord> {
     match ill {
-        Some(DnsIll::ServFail) => return Err(NoAnswer::Transient("the name server answered SERVFAIL".into())),
+        Some(DnsIll::ServFail) => {
+            return Err(NoAnswer::Transient("the name server answered SERVFAIL".into()));
+        }
         Some(DnsIll::Timeout) => return Err(NoAnswer::Transient("no answer in time".into())),
         _ => {}
     }
@@ -62,9 +65,10 @@ fn mx(plan: &Plan, name: &str, ill: Option<DnsIll>) -> Lookup<MxRecord> {
         None | Some(Zone::Missing) => return Err(NoAnswer::NoName { ttl: TTL }),
         Some(Zone::Fixed(_)) => return Err(NoAnswer::NoRecords { ttl: TTL }),
         Some(Zone::NullMx) => vec![MxRecord { preference: 0, host: String::new() }],
-        Some(Zone::Mx(hosts)) => {
-            hosts.iter().map(|(preference, host, _)| MxRecord { preference: *preference, host: host.clone() }).collect()
-        }
+        Some(Zone::Mx(hosts)) => hosts
+            .iter()
+            .map(|(preference, host, _)| MxRecord { preference: *preference, host: host.clone() })
+            .collect(),
     };
     Ok(Found { records, ttl: TTL, alias: false })
 }

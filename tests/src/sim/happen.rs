@@ -7,6 +7,7 @@ use super::life::Life;
 use super::net::Event;
 use super::plan::{Door, Trouble};
 use super::post::{News, Refusal};
+use super::site::Meaning;
 use super::world::{End, World, shown};
 use posthaste::daemon::profiles::ConfigProfiles;
 use posthaste::io::reactor::Message;
@@ -29,7 +30,7 @@ impl World {
             Event::Connected(id) => self.connected(life, id),
             Event::Writable(id) => self.write(life, id),
             Event::ToPeer(id, bytes) => self.receive(id, &bytes),
-            Event::ToEngine(id, bytes, taken) => self.deliver(life, id, &bytes, taken),
+            Event::ToEngine(id, bytes, means) => self.deliver(life, id, &bytes, means),
             Event::PeerGone(id) => self.peer_gone(id),
             Event::EngineGone(id, kind) => self.engine_gone(life, id, kind),
             Event::Answer(of, shard, answer) => {
@@ -84,12 +85,14 @@ impl World {
         self.input(life, shard, Input::Connected { connection, local });
     }
 
-    fn deliver(&mut self, life: &mut Life, id: u64, bytes: &[u8], taken: Option<u64>) {
+    fn deliver(&mut self, life: &mut Life, id: u64, bytes: &[u8], means: Option<Meaning>) {
         let Some(wire) = self.wires.get_mut(&id).filter(|wire| wire.held) else { return };
         let (shard, connection) = (wire.shard, wire.connection);
         self.note(|| format!("wire {id}: < {}", shown(bytes)), [8, id]);
-        if let Some(taken) = taken {
-            self.audit.heard(taken);
+        match means {
+            Some(Meaning::Taken(number)) => self.audit.heard(number),
+            Some(Meaning::PutOff(address)) => self.audit.put_off(&address),
+            None => {}
         }
         self.input(life, shard, Input::Received { connection, bytes });
     }
@@ -117,9 +120,12 @@ impl World {
         self.counts.submissions += 1;
         self.waiting[number] = true;
         self.audit.offered(number);
-        self.note(|| format!("work {number} is offered ({:?}, {} recipients)", work.door, work.recipients.len()), [10, number as u64]);
+        self.note(
+            || format!("work {number} is offered ({:?}, {} recipients)", work.door, work.recipients.len()),
+            [10, number as u64],
+        );
         let (post, wall) = (Rc::clone(&self.ground.post), self.ground.clock.wall());
-        tokio::task::spawn_local(import::submit(life.intake.clone(), post, work, wall, began));
+        self.ground.post.spawn(import::submit(life.intake.clone(), post, work, wall, began));
     }
 
     pub fn told(&mut self, number: usize, answer: Result<(), Refusal>) {
@@ -141,7 +147,8 @@ impl World {
                 if refusal.transient {
                     self.agenda.add(self.ground.clock.now() + AGAIN, Event::Work(number));
                 } else {
-                    self.audit.breach("takes mail", format!("work {number} is refused for good: {}", refusal.text));
+                    self.audit
+                        .breach("takes mail", format!("work {number} is refused for good: {}", refusal.text));
                     self.settled[number] = true;
                 }
             }
@@ -161,7 +168,7 @@ impl World {
                 self.settled[number] = true;
                 let identity = import::identity(number);
                 let storage = life.storage.clone();
-                tokio::task::spawn_local(async move {
+                self.ground.post.spawn(async move {
                     let drafts = vec![Draft::Control(Control::PickupForgotten { identity })];
                     // Where it cannot be noted, the next start notes it.
                     let _ = storage.submit_async(Group { drafts }).await.await;
@@ -208,6 +215,7 @@ impl World {
                 self.counts.clock_jumps += 1;
                 self.audit.jumps.push(*seconds);
                 self.ground.clock.skew.set(self.ground.clock.skew.get() + seconds * 1000);
+                self.ask(life, &ShardRequest::Status);
             }
             Trouble::Kill => return Some(End::Killed),
             Trouble::PowerCut => return Some(End::PowerCut),
@@ -247,7 +255,7 @@ impl World {
     fn pause(&mut self, life: &Life, pattern: &str, paused: bool) {
         let (storage, owners) = (life.storage.clone(), life.intake.owners.clone());
         let (post, pattern) = (Rc::clone(&self.ground.post), pattern.to_owned());
-        tokio::task::spawn_local(async move {
+        self.ground.post.spawn(async move {
             let control = Control::QueuePaused { queue: pattern.clone(), paused };
             let group = Group { drafts: vec![Draft::Control(control)] };
             let stored = storage.submit_async(group).await.await.is_ok();
@@ -292,6 +300,9 @@ impl World {
     pub fn become_calm(&mut self, life: &mut Life) {
         self.note(|| "calm".to_owned(), [12, 0]);
         self.calm = true;
+        // Somebody puts the clock right; the engine asks its shards every second.
+        self.ground.clock.skew.set(0);
+        self.ask(life, &ShardRequest::Status);
         self.ground.disk.calm();
         self.ground.post.stir();
         for site in &mut self.sites {

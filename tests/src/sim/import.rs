@@ -27,21 +27,18 @@ pub fn identity(work: usize) -> String {
 }
 
 /// Hands over one submission and tells what became of it.
-pub async fn submit(intake: Arc<Intake>, post: Rc<Post>, work: Work, wall: Wall, began: Option<ledger::Import>) {
+pub async fn submit(
+    intake: Arc<Intake>,
+    post: Rc<Post>,
+    work: Work,
+    wall: Wall,
+    began: Option<ledger::Import>,
+) {
     let answer = match work.door {
         Door::Smtp | Door::Pickup => message(&intake, &work, wall).await,
-        Door::Campaign => match campaign(&intake, &work, wall, began).await {
-            Ok(()) => forget(&intake, &work).await,
-            refused => refused,
-        },
+        Door::Campaign => campaign(&intake, &work, wall, began).await,
     };
-    if answer.is_ok() && work.door == Door::Pickup {
-        // The file is gone.
-        let forgotten = Control::PickupForgotten { identity: identity(work.id) };
-        let group = Group { drafts: vec![Draft::Control(forgotten)] };
-        // Where it cannot be noted, the next start notes it.
-        let _ = intake.storage.submit_async(group).await.await;
-    }
+    let taken = answer.is_ok();
     let answer = answer.map_err(|refused| Refusal {
         transient: match &refused {
             Refused::Spool(error) => error.is_transient() || log_ended(&refused),
@@ -50,7 +47,11 @@ pub async fn submit(intake: Arc<Intake>, post: Rc<Post>, work: Work, wall: Wall,
         },
         text: refused.to_string(),
     });
+    // A file is removed now.
     post.send(News::Told { work: work.id, answer });
+    if taken && work.door != Door::Smtp {
+        forget(&intake, &work).await;
+    }
 }
 
 fn log_ended(refused: &Refused) -> bool {
@@ -114,8 +115,7 @@ async fn campaign(
         prepare(&campaign, parts, table.columns(), &fixed).unwrap_or_else(|errors| panic!("{errors:?}"));
     let members = intake.configured.load().members(&work.vmta).expect("the plan's VMTAs are configured");
     let resume = began.as_ref().map(|b| Progress::from_state(b.next_row, &b.state).expect("our own state"));
-    let settings =
-        Settings { vmtas: &members, duplicates: campaign.duplicates, key: [9; 16], resume };
+    let settings = Settings { vmtas: &members, duplicates: campaign.duplicates, key: [9; 16], resume };
     let mut import = Import::new(plan, &settings).expect("members");
     let mut submission = prepare::submission(&campaign, id, wall.0, &identity(work.id));
     submission.virtual_mta.clone_from(&work.vmta);
@@ -124,7 +124,8 @@ async fn campaign(
         import.take(&batch, &mut taken).expect("the same rows");
     }
     import.finish(&mut taken).expect("rows");
-    let mut groups = Groups { intake, content: Some(content), submission, at: began.map(|b| b.submission), members };
+    let mut groups =
+        Groups { intake, content: Some(content), submission, at: began.map(|b| b.submission), members };
     let chunks = std::mem::take(&mut taken.chunks);
     let (count, mut domains) = (chunks.len(), Vec::new());
     for (n, chunk) in chunks.into_iter().enumerate() {
@@ -177,11 +178,10 @@ impl Groups<'_> {
     }
 }
 
-/// The campaign is wholly stored and its directory gone.
-async fn forget(intake: &Intake, work: &Work) -> Result<(), Refused> {
+/// The file is gone: it need not be known any longer.
+async fn forget(intake: &Intake, work: &Work) {
     let done = Draft::Control(Control::PickupDone { identity: identity(work.id) });
     let forgotten = Draft::Control(Control::PickupForgotten { identity: identity(work.id) });
     // Where it cannot be noted, the next start notes it.
     let _ = intake.storage.submit_async(Group { drafts: vec![done, forgotten] }).await.await;
-    Ok(())
 }

@@ -23,6 +23,7 @@ use posthaste::io::storage_read::{Reads, Wanted};
 use posthaste::limit::SharedConnections;
 use posthaste::route::RoutePolicy;
 use posthaste::shard::{Input, QueuePattern, Settings, Shard};
+use posthaste::spool::SpoolError;
 use posthaste::spool::header::DATA_START;
 use posthaste::spool::ledger::Import;
 use posthaste::spool::log::Log;
@@ -30,7 +31,6 @@ use posthaste::spool::reader::LogReader;
 use posthaste::spool::record::{Location, OutcomeBatch};
 use posthaste::spool::recover::recover;
 use posthaste::spool::segments::Segments;
-use posthaste::spool::SpoolError;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -82,7 +82,7 @@ impl Life {
     ) -> Result<Life, SpoolError> {
         let (storage, recovered) = open_storage(ground, audit).await?;
         let stream = Rc::new(RefCell::new(Stream::new(accounting, SpoolLog::new(storage.clone()))));
-        tokio::task::spawn_local(account(Rc::clone(&stream), Rc::clone(&ground.clock), Rc::clone(&ground.post)));
+        ground.post.spawn(account(Rc::clone(&stream), Rc::clone(&ground.clock), Rc::clone(&ground.post)));
         let total = Arc::new(SharedConnections::new(ground.configured.config.global().total_max_smtp_out));
         let policy = Arc::new(ground.configured.route_policy(ground.route_seed));
         let paused: Vec<QueuePattern> = recovered.paused().map(QueuePattern::parse).collect();
@@ -101,7 +101,7 @@ impl Life {
             made.push(Shard::new(now, settings));
             let (inbox, messages) = mpsc::channel::<Message>(64);
             inboxes.push(inbox);
-            tokio::task::spawn_local(forward(number, messages, Rc::clone(&ground.post)));
+            ground.post.spawn(forward(number, messages, Rc::clone(&ground.post)));
         }
         let owners = Owners::new(inboxes);
         let waiting = recovery::requeue(&recovered, shards, |split| {
@@ -179,13 +179,15 @@ async fn open_storage(ground: &Ground, audit: &mut Auditor) -> Result<(Storage, 
     if disk.free_files() == 0 && !disk.allocate() {
         return Err(SpoolError::Full { free_segments: 0 });
     }
-    let Some(header) = disk.name(ground.segment_size) else { return Err(SpoolError::Full { free_segments: 0 }) };
+    let Some(header) = disk.name(ground.segment_size) else {
+        return Err(SpoolError::Full { free_segments: 0 });
+    };
     let counters = Arc::new(Counters::default());
     let (wishes, wanted) = crossbeam_channel::unbounded();
     let (given, ready) = mpsc::unbounded_channel();
     // The queue is unbounded.
     let _ = wishes.send(Wish::Prepare);
-    tokio::task::spawn_local(prepare_segments(
+    ground.post.spawn(prepare_segments(
         disk.clone(),
         ground.segment_size,
         Arc::clone(&counters),
@@ -207,14 +209,14 @@ async fn open_storage(ground: &Ground, audit: &mut Auditor) -> Result<(Storage, 
     );
     committer.begin().await?;
     let post = Rc::clone(&ground.post);
-    tokio::task::spawn_local(async move {
+    ground.post.spawn(async move {
         post.send(match committer.run().await {
             Ok(()) => News::Stopped,
             Err(error) => News::LogFailed(error.to_string()),
         });
     });
     let (reads, wanted) = mpsc::unbounded_channel();
-    tokio::task::spawn_local(serve_reads(Arc::clone(&segments), disk, wanted));
+    ground.post.spawn(serve_reads(Arc::clone(&segments), disk, wanted));
     let reads = Reads::Ring(reads);
     let storage = Storage::over(inbox, segments, counters, reads, ground.commit_deadline, header.number);
     Ok((storage, recovered))
@@ -353,6 +355,7 @@ fn address_of(segments: &Segments, record: Location, index: usize) -> String {
     let Ok(record) = segments.record(record) else { return format!("(no record at {record})") };
     let view = posthaste::spool::rows::RowsView::new(&record);
     let row = view.as_ref().and_then(|view| view.row(index));
-    let address = row.and_then(|row| posthaste::mail::row::row_view(row).ok()).map(|view| view.address.to_owned());
+    let address =
+        row.and_then(|row| posthaste::mail::row::row_view(row).ok()).map(|view| view.address.to_owned());
     address.unwrap_or_else(|| "(no row)".to_owned())
 }

@@ -32,9 +32,11 @@ use posthaste::daemon::accounting_config::stream_options;
 use posthaste::daemon::profiles::Configured;
 use posthaste::shard::{ShardReply, ShardRequest};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use verdict::AtEnd;
 use vmta_config::{Config, MemoryFiles, load};
@@ -60,6 +62,15 @@ pub fn run(seed: u64, trace: bool) -> Story {
 }
 
 pub fn run_plan(plan: Rc<Plan>, trace: bool) -> Story {
+    let seed = plan.seed;
+    catch_unwind(AssertUnwindSafe(|| begin(plan, trace))).unwrap_or_else(|panic| {
+        let text = post::message_of(&*panic);
+        let breaches = vec![Breach { at: Duration::ZERO, promise: "no panic", text }];
+        Story { seed, breaches, totals: Totals::default(), hash: 0, trace: Vec::new() }
+    })
+}
+
+fn begin(plan: Rc<Plan>, trace: bool) -> Story {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -74,7 +85,8 @@ pub fn run_plan(plan: Rc<Plan>, trace: bool) -> Story {
 async fn tell(plan: Rc<Plan>, trace: bool, directory: &Path) -> Story {
     let mut rng = fastrand::Rng::with_seed(plan.seed ^ 0x5eed);
     let config = configuration(&plan, directory);
-    let configured = Arc::new(Configured::new(config, "mail.sender.example").expect("a usable configuration"));
+    let configured =
+        Arc::new(Configured::new(config, "mail.sender.example").expect("a usable configuration"));
     let post = Rc::new(Post::default());
     let ground = Ground {
         clock: Rc::new(Clock::new()),
@@ -199,6 +211,11 @@ fn went_down(world: &mut World, end: End) {
         world.ground.disk.kill();
     }
     world.stopping = None;
+    while let Some(news) = world.ground.post.take() {
+        if let post::News::Told { work, answer } = news {
+            world.told(work, answer);
+        }
+    }
     world.audit.now = world.ground.clock.now();
     let window = if end == End::PowerCut { Duration::from_millis(300) } else { Duration::from_millis(250) };
     let recorded = world.ground.clock.at(recorded).saturating_sub(window);
@@ -275,4 +292,27 @@ pub fn failure(story: &Story, last: usize) -> String {
     }
     let _ = writeln!(text, "replay: cargo run -p tests --bin sim -- --trace {seed}");
     text
+}
+
+/// Runs seeds on all cores; `failed` is called for each that broke a promise. Returns the sums and how many those were.
+pub fn run_all(seeds: &[u64], failed: impl Fn(&Story) + Sync) -> (Totals, u64) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let sum = Mutex::new((Totals::default(), 0));
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let story = run(seed, false);
+                    let mut sum = sum.lock().expect("no panic while it is held");
+                    sum.0.add(&story.totals);
+                    if !story.breaches.is_empty() {
+                        sum.1 += 1;
+                        failed(&story);
+                    }
+                }
+            });
+        }
+    });
+    sum.into_inner().expect("no panic while it is held")
 }

@@ -1,11 +1,11 @@
 //! The network between the shards and the receiving hosts: latency, cuts at any byte, narrow pipes.
 
-use super::site::Peer;
+use super::site::{Meaning, Peer};
 use posthaste::route::Answer;
 use posthaste::shard::ConnectionId;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Something that is on its way.
@@ -19,8 +19,8 @@ pub enum Event {
     Writable(u64),
     /// Bytes arrive at the receiver.
     ToPeer(u64, Vec<u8>),
-    /// Bytes arrive at the engine; the messages that a whole reply among them takes over.
-    ToEngine(u64, Vec<u8>, Option<u64>),
+    /// Bytes arrive at the engine; what they mean where they end a reply.
+    ToEngine(u64, Vec<u8>, Option<Meaning>),
     /// The receiver sees the connection end.
     PeerGone(u64),
     /// The engine sees it end.
@@ -54,7 +54,6 @@ pub struct Wire {
     pub shard: usize,
     pub connection: ConnectionId,
     pub from: Option<IpAddr>,
-    pub to: SocketAddr,
     pub domain: usize,
     pub latency: Duration,
     pub cuts: Cuts,
@@ -72,12 +71,11 @@ pub struct Wire {
 }
 
 impl Wire {
-    pub fn new(shard: usize, connection: ConnectionId, from: Option<IpAddr>, to: SocketAddr) -> Wire {
+    pub fn new(shard: usize, connection: ConnectionId, from: Option<IpAddr>) -> Wire {
         Wire {
             shard,
             connection,
             from,
-            to,
             domain: usize::MAX,
             latency: Duration::from_millis(1),
             cuts: Cuts::default(),

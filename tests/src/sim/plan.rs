@@ -200,7 +200,7 @@ impl Plan {
             "host-name mail.sender.example\nlog-file /nowhere/log\n<spool /nowhere/spool>\n</spool>\n\
              total-max-smtp-out {}\n\
              <source 127.0.0.0/8>\n always-allow-relaying yes\n process-x-virtual-mta yes\n process-x-job yes\n</source>\n\
-             <acct-file /nowhere/acct.csv>\n records d,b,t\n</acct-file>\n",
+             <acct-file /nowhere/acct.csv>\n records d,b,t\n delete-after never\n</acct-file>\n",
             self.total
         );
         for vmta in &self.vmtas {
@@ -396,7 +396,8 @@ fn works(
     calm: Duration,
     large: bool,
 ) -> Vec<Work> {
-    let names: Vec<&String> = vmtas.iter().map(|v| &v.name).chain(pools.iter().map(|(name, _)| name)).collect();
+    let names: Vec<&String> =
+        vmtas.iter().map(|v| &v.name).chain(pools.iter().map(|(name, _)| name)).collect();
     let mut works = Vec::new();
     for id in 0..rng.usize(4..40) {
         let door = match rng.u8(..4) {
@@ -431,7 +432,8 @@ fn message(rng: &mut fastrand::Rng, id: usize, bytes: usize) -> Vec<u8> {
     let mut text = format!(
         "From: News <news@sender.example>\r\nTo: list@sender.example\r\nSubject: work {id}\r\nX-Work: {id}\r\n\r\n"
     );
-    let lines = [".", "..", ".x", "", "a line of text, and not the last one", "From here on", "250 ok", "QUIT"];
+    let lines =
+        [".", "..", ".x", "", "a line of text, and not the last one", "From here on", "250 ok", "QUIT"];
     while text.len() < bytes {
         text.push_str(rng.choice(lines.iter()).expect("not empty"));
         if rng.u8(..8) == 0 {

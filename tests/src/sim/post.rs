@@ -3,6 +3,9 @@
 use posthaste::io::reactor::Message;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::task::Poll;
 use tokio::sync::Notify;
 
 /// News for the loop.
@@ -13,6 +16,8 @@ pub enum News {
     Told { work: usize, answer: Result<(), Refusal> },
     /// An order of the operator's was carried out, or could not be.
     Paused { pattern: String, paused: bool, done: bool },
+    /// A task has panicked.
+    Panicked(String),
     /// The log has failed (R2): the process ends.
     LogFailed(String),
     /// The storage loop has ended as it was told to.
@@ -62,6 +67,17 @@ impl Post {
         self.crash.take()
     }
 
+    /// Starts a task of the engine. If it panics, that is news too.
+    pub fn spawn(self: &Rc<Post>, task: impl Future<Output = ()> + 'static) {
+        let (post, mut task) = (Rc::clone(self), Box::pin(task));
+        tokio::task::spawn_local(std::future::poll_fn(move |cx| {
+            catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))).unwrap_or_else(|panic| {
+                post.send(News::Panicked(message_of(&*panic)));
+                Poll::Ready(())
+            })
+        }));
+    }
+
     pub async fn arrived(&self) {
         self.arrived.notified().await;
     }
@@ -71,4 +87,10 @@ impl Post {
         self.news.borrow_mut().clear();
         self.crash.set(None);
     }
+}
+
+/// The words of a panic.
+pub fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words").to_owned()
 }

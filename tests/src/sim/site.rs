@@ -14,8 +14,17 @@ pub struct Say {
     /// Thinking time before it.
     pub after: Duration,
     pub close: bool,
-    /// The number of the message that this reply takes over.
-    pub taken: Option<u64>,
+    /// What the engine knows once it has read this.
+    pub means: Option<Meaning>,
+}
+
+/// What a reply tells the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// The receiver takes over message number so-and-so.
+    Taken(u64),
+    /// This recipient is put off for its own sake.
+    PutOff(String),
 }
 
 /// What all hosts of a domain have in common.
@@ -120,7 +129,8 @@ impl Site {
 
     /// What this host thinks of a recipient.
     fn judge(&mut self, now: Duration, address: &str) -> Option<&'static str> {
-        let lot = (address.bytes().fold(7u32, |hash, b| hash.wrapping_mul(31).wrapping_add(b.into())) >> 7) % 100;
+        let lot =
+            (address.bytes().fold(7u32, |hash, b| hash.wrapping_mul(31).wrapping_add(b.into())) >> 7) % 100;
         let seen = self.seen.entry(address.to_owned()).or_insert((now, 0));
         seen.1 += 1;
         let (unknown, full) = (u32::from(self.manners.unknown), u32::from(self.manners.full));
@@ -133,7 +143,7 @@ impl Site {
         if self.manners.greylist.is_some_and(|wait| now < seen.0 + wait) {
             return Some("450 4.7.1 greylisted");
         }
-        (lot < unknown + full && seen.1 < 4).then_some("452 4.2.2 mailbox full")
+        (lot < unknown + full && seen.1 < 4).then_some("450 4.2.2 mailbox full")
     }
 }
 
@@ -190,7 +200,9 @@ impl Peer {
                     self.command(scene, &line);
                     let waits = self.phase == Phase::Command && self.says.len() > answered;
                     if lockstep && waits && !self.input.is_empty() {
-                        scene.audit.breach("pipelining", format!("more behind {line:?}, which did not allow it"));
+                        scene
+                            .audit
+                            .breach("pipelining", format!("more behind {line:?}, which did not allow it"));
                     }
                 }
                 Phase::Data => {
@@ -324,7 +336,8 @@ impl Peer {
             }
             Some(Wrong::Nonsense) => {
                 counts.nonsense += 1;
-                let nonsense = ["250 ok\r\n250 ok", "what?", "250-a\r\n550 b", "\u{0}\u{1b}[2J", "25", "354 go"];
+                let nonsense =
+                    ["250 ok\r\n250 ok", "what?", "250-a\r\n550 b", "\u{0}\u{1b}[2J", "25", "354 go"];
                 self.say(scene.site.rng.choice(nonsense.iter()).unwrap_or(&"?"));
                 self.phase = Phase::Deaf;
             }
@@ -415,7 +428,11 @@ impl Peer {
                 scene.audit.refused(address);
             } else {
                 scene.counts.refused_4xx += 1;
-                scene.audit.put_off(scene.wire, address);
+                self.say(text);
+                if let Some(say) = self.says.last_mut() {
+                    say.means = Some(Meaning::PutOff(address.to_owned()));
+                }
+                return;
             }
             return self.say(text);
         }
@@ -456,7 +473,7 @@ impl Peer {
             _ => {}
         }
         scene.counts.taken += 1;
-        let taken = scene.audit.taken(scene.now, scene.wire, &recipients, message);
+        let taken = scene.audit.taken(scene.now, scene.wire, &recipients, &message);
         if drops || wrong == Some(Wrong::Drop) {
             scene.counts.in_doubt += 1;
             return self.drop_connection();
@@ -476,7 +493,7 @@ impl Peer {
             self.delay(time);
         }
         if let Some(say) = self.says.last_mut() {
-            say.taken = Some(taken);
+            say.means = Some(Meaning::Taken(taken));
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct AtEnd {
 }
 
 /// Segments that may be in use when nothing waits: the one being written, and what accounting has yet to let go of.
-const SEGMENTS_AT_REST: u32 = 4;
+const SEGMENTS_AT_REST: u32 = 8;
 
 impl Auditor {
     /// Everything has come to rest, or should have.
@@ -30,7 +30,10 @@ impl Auditor {
         self.check_repeats();
         self.check_lines(end);
         if end.waiting > 0 || end.live_rows > 0 {
-            let text = format!("{} recipients wait, {} in the spool, long after all is calm", end.waiting, end.live_rows);
+            let text = format!(
+                "{} recipients wait, {} in the spool, long after all is calm",
+                end.waiting, end.live_rows
+            );
             self.breach("liveness", text);
         }
         if end.connections > 0 || end.shared > 0 || self.open_connections() > 0 {
@@ -55,7 +58,10 @@ impl Auditor {
             let ends: Vec<&Disposition> = file.outcomes.iter().filter(|d| d.is_final()).collect();
             match (work.known, &ends[..]) {
                 (Known::Acknowledged, []) => {
-                    found.push(("no loss", format!("{address} was acknowledged and has no end: {:?}", file.outcomes)));
+                    found.push((
+                        "no loss",
+                        format!("{address} was acknowledged and has no end: {:?}", file.outcomes),
+                    ));
                 }
                 (Known::NotOffered, [_, ..]) => {
                     found.push(("no phantom", format!("{address} has an end and was never offered")));
@@ -86,7 +92,8 @@ impl Auditor {
             open && ended[work.id] > 0 && ended[work.id] < work.recipients.len()
         };
         let text = |work: &super::plan::Work| {
-            let text = format!("{} of {} recipients of work {}", ended[work.id], work.recipients.len(), work.id);
+            let text =
+                format!("{} of {} recipients of work {}", ended[work.id], work.recipients.len(), work.id);
             ("all or nothing", text)
         };
         self.plan.works.iter().filter(half).map(text).collect()
@@ -105,7 +112,10 @@ impl Auditor {
             let heard = unexcused.iter().filter(|taken| taken.heard.is_some()).count();
             if heard > doubled {
                 let at = unexcused.iter().find(|taken| taken.heard.is_some()).map(|taken| taken.at);
-                found.push(("no repeats", format!("{address} was taken at {at:?}, said so, and was sent again")));
+                found.push((
+                    "no repeats",
+                    format!("{address} was taken at {at:?}, said so, and was sent again"),
+                ));
             } else if unexcused.len() > in_doubt + doubled {
                 let text = format!(
                     "{address} was taken {} times, and the log has it in doubt {in_doubt} times: {:?}",
@@ -127,7 +137,9 @@ impl Auditor {
             for disposition in &file.outcomes {
                 let kind = match disposition {
                     Disposition::Delivered => 'd',
-                    Disposition::Bounced | Disposition::Expired | Disposition::Deleted { quiet: false } => 'b',
+                    Disposition::Bounced | Disposition::Expired | Disposition::Deleted { quiet: false } => {
+                        'b'
+                    }
                     Disposition::Deferred | Disposition::InDoubt => 't',
                     Disposition::Deleted { quiet: true } => continue,
                 };

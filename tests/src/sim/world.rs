@@ -219,6 +219,7 @@ impl World {
                         self.audit.paused(&pattern, paused);
                     }
                 }
+                News::Panicked(words) => self.audit.breach("no panic", words),
                 News::LogFailed(why) => {
                     self.note(|| format!("the log failed: {why}"), [1, 0]);
                     return Some(End::LogFailed);
@@ -297,13 +298,16 @@ impl World {
             Output::Resolve(query) => self.resolve(life, shard, query),
             Output::Load(at) => {
                 let (storage, post) = (life.storage.clone(), Rc::clone(&self.ground.post));
-                tokio::task::spawn_local(async move {
+                self.ground.post.spawn(async move {
                     let bytes = storage.read(at).await.ok();
                     post.send(News::Message(shard, Message::Content(at, bytes)));
                 });
             }
             Output::Settle(batch) => {
-                self.note(|| format!("shard {shard} settles {}", batch.outcomes.len()), [2, batch.outcomes.len() as u64]);
+                self.note(
+                    || format!("shard {shard} settles {}", batch.outcomes.len()),
+                    [2, batch.outcomes.len() as u64],
+                );
                 life.unsettled[shard].push_back(batch);
                 life.offer_unsettled(shard);
             }
@@ -316,9 +320,11 @@ impl World {
         self.last_wire += 1;
         let id = self.last_wire;
         self.net.connections += 1;
-        let mut wire = Wire::new(shard, connection, from, to);
+        let mut wire = Wire::new(shard, connection, from);
         let Some(domain) = domain_at(&self.plan, to.ip()) else {
-            return self.audit.breach("right host", format!("a connection to {to}, which is nobody's address"));
+            return self
+                .audit
+                .breach("right host", format!("a connection to {to}, which is nobody's address"));
         };
         let manners = &self.plan.domains[domain].manners;
         (wire.domain, wire.latency) = (domain, manners.latency);
@@ -327,15 +333,19 @@ impl World {
         }
         self.note(|| format!("wire {id}: shard {shard} connects from {from:?} to {to}"), [3, id]);
         self.agenda.add(self.ground.clock.now() + wire.latency, Event::Syn(id));
+        self.audit.dialled();
         self.connections.insert((shard, connection), id);
         self.wires.insert(id, wire);
     }
 
     fn close(&mut self, shard: usize, connection: ConnectionId) {
         let Some(id) = self.connections.remove(&(shard, connection)) else {
-            return self.audit.breach("closed once", format!("{connection:?} of shard {shard} is closed again"));
+            return self
+                .audit
+                .breach("closed once", format!("{connection:?} of shard {shard} is closed again"));
         };
         self.audit.lost(id);
+        self.audit.hung_up(1);
         self.note(|| format!("wire {id}: closed by the engine"), [4, id]);
         if let Some(wire) = self.wires.get_mut(&id) {
             wire.held = false;
@@ -346,6 +356,7 @@ impl World {
     /// The engine is gone, and its kernel closes everything it had.
     pub fn cut_all(&mut self) {
         let now = self.ground.clock.now();
+        self.audit.hung_up(self.connections.len() as u32);
         for ((_, _), id) in std::mem::take(&mut self.connections) {
             if let Some(wire) = self.wires.get_mut(&id) {
                 wire.held = false;
@@ -442,7 +453,7 @@ impl World {
                 self.agenda.add(at, Event::ToEngine(id, piece.to_vec(), None));
                 (bytes, at) = (rest, at + Duration::from_micros(1));
             }
-            let whole = say.taken.filter(|_| !cut);
+            let whole = say.means.filter(|_| !cut);
             if !bytes.is_empty() || whole.is_some() {
                 self.agenda.add(at, Event::ToEngine(id, bytes.to_vec(), whole));
             }
