@@ -90,6 +90,11 @@ impl Memory {
         Ok(parse_status(&std::fs::read_to_string(format!("/proc/{pid}/status"))?))
     }
 
+    /// From now on `peak` of the process `pid` is what comes after this.
+    pub fn forget_peak(pid: u32) -> io::Result<()> {
+        std::fs::write(format!("/proc/{pid}/clear_refs"), "5")
+    }
+
     /// Of this process.
     pub fn own() -> io::Result<Memory> {
         Memory::of(std::process::id())

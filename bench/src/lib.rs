@@ -1,10 +1,15 @@
 //! What stands around the engine when it is shown, tested or measured: the receiving sites, the sender, the
-//! people who get the mail, and the stop watch. It knows nothing of the engine and counts only what a
-//! stranger on the other end of the wire can count.
+//! people who get the mail, the stop watch, and the engine itself as a program that is started and asked. It knows
+//! nothing of the engine's insides and counts only what a stranger can count.
 
+pub mod campaign;
 pub mod clock;
 pub mod cpu;
 pub mod draw;
+pub mod engine;
+pub mod ground;
+pub mod measure;
 pub mod people;
 pub mod site;
 pub mod source;
+pub mod wait;

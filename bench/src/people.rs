@@ -59,8 +59,10 @@ pub const COLUMNS: [&str; 6] = ["email", "first_name", "last_name", "city", "cod
 #[derive(Clone, Debug)]
 pub struct People {
     pub seed: u64,
-    domains: Vec<(String, u32)>,
-    shares: u64,
+    domains: Vec<String>,
+    /// For each domain the sum of the shares up to and with its own.
+    ends: Vec<u64>,
+    dealt: bool,
 }
 
 /// One of them. The local part of the address ends in the person's number and is therefore unique.
@@ -81,11 +83,25 @@ pub struct Person<'a> {
 impl People {
     /// `domains` with the share of people that each gets; shares of zero are nobody's.
     pub fn new(seed: u64, domains: &[(&str, u32)]) -> People {
-        let domains: Vec<(String, u32)> =
-            domains.iter().filter(|d| d.1 > 0).map(|d| (d.0.to_string(), d.1)).collect();
-        assert!(!domains.is_empty(), "people need a domain to live at");
-        let shares = domains.iter().map(|d| u64::from(d.1)).sum();
-        People { seed, domains, shares }
+        let (mut names, mut ends, mut sum) = (Vec::new(), Vec::new(), 0);
+        for (name, share) in domains.iter().filter(|d| d.1 > 0) {
+            sum += u64::from(*share);
+            names.push((*name).to_string());
+            ends.push(sum);
+        }
+        assert!(!names.is_empty(), "people need a domain to live at");
+        People { seed, domains: names, ends, dealt: false }
+    }
+
+    /// At `d0.example`, `d1.example` and so on, one after another, so that `domains` people live at as many domains.
+    pub fn dealt(seed: u64, domains: u32) -> People {
+        let names: Vec<String> = (0..domains).map(|n| format!("d{n}.example")).collect();
+        let shares: Vec<(&str, u32)> = names.iter().map(|n| (n.as_str(), 1)).collect();
+        People { dealt: true, ..People::new(seed, &shares) }
+    }
+
+    pub fn domains(&self) -> &[String] {
+        &self.domains
     }
 
     pub fn nth(&self, number: u64) -> Person<'_> {
@@ -102,21 +118,17 @@ impl People {
             first_plain: FIRST_PLAIN[first],
             last: LAST[pick(16, LAST.len())],
             city: CITY[pick(32, CITY.len())],
-            domain: self.domain(draw::mix(more) % self.shares),
+            domain: self.domain(number, draw::mix(more)),
             code,
             points: u32::try_from((h >> 48) % 10_000).unwrap_or(0),
             number,
         }
     }
 
-    fn domain(&self, mut at: u64) -> &str {
-        for (name, share) in &self.domains {
-            if at < u64::from(*share) {
-                return name;
-            }
-            at -= u64::from(*share);
-        }
-        &self.domains[0].0
+    fn domain(&self, number: u64, drawn: u64) -> &str {
+        let shares = self.ends[self.ends.len() - 1];
+        let at = if self.dealt { number % shares } else { drawn % shares };
+        &self.domains[self.ends.partition_point(|end| *end <= at)]
     }
 
     /// Writes a CSV of `rows` people (numbers 0 to `rows - 1`) with the header [`COLUMNS`]; about 2 million rows a second.
@@ -196,6 +208,13 @@ mod tests {
         assert_eq!(addresses.len(), 10_000);
         let at_a = addresses.iter().filter(|a| a.ends_with("@a.example")).count();
         assert!((7_200..7_800).contains(&at_a), "{at_a} of 10,000 live at a.example, 3 in 4 expected");
+    }
+
+    #[test]
+    fn dealt_people_live_at_every_domain() {
+        let people = People::dealt(1, 1000);
+        let at: HashSet<&str> = (0..1000).map(|n| people.nth(n).domain).collect();
+        assert_eq!((at.len(), people.nth(1001).domain), (1000, "d1.example"));
     }
 
     #[test]

@@ -7,12 +7,11 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bench::ground::Ground;
 use bench::site::{Delivery, DoorConfig, Ledger, LedgerMode, Persona, Site, SiteConfig};
 use bench::source::{self, Load, SourceConfig};
+use bench::wait::until;
 use serde::Serialize;
-
-use crate::ground::Ground;
-use crate::wait::until;
 
 /// A message may come twice if its first copy arrived this long before a kill.
 const IN_FLIGHT_US: u64 = 250_000;

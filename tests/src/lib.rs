@@ -1,13 +1,8 @@
-//! What the end-to-end tests and the measuring programs share: an engine on ground of its own, mail to give it, and
-//! the accounts that must agree afterwards.
+//! What the end-to-end tests share: the accounts that must agree afterwards, kills, traces, other servers.
 
 pub mod accounting;
-pub mod campaign;
 pub mod crash;
-pub mod engine;
-pub mod ground;
 pub mod mta;
 pub mod peer;
 pub mod sim;
 pub mod trace;
-pub mod wait;

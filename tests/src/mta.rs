@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::peer::Peer;
-use crate::wait::until;
+use bench::wait::until;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Who mail is stored as; neither server delivers as root.

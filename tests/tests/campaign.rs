@@ -5,14 +5,14 @@ use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use bench::campaign::Campaign;
+use bench::ground::Ground;
 use bench::people::People;
 use bench::site::ledger::header;
 use bench::site::{Behaviour, DoorConfig, Fate, FateRule, LedgerMode, Persona, Site, SiteConfig};
+use bench::wait::until;
 use mail_parser::MessageParser;
 use tests::accounting::{self, per_recipient};
-use tests::campaign::Campaign;
-use tests::ground::Ground;
-use tests::wait::until;
 
 const ROWS: u64 = 3000;
 const PATIENCE: Duration = Duration::from_secs(60);

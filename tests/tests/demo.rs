@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use bench::ground::{engine_program, programs};
+use bench::wait::until;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tests::accounting::{self, per_recipient};
-use tests::ground::{engine_program, programs};
-use tests::wait::until;
 
 const RECIPIENTS: u64 = 2000;
 const PATIENCE: Duration = Duration::from_secs(90);

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
+use bench::ground::Ground;
 use bench::people::{People, Person};
+use bench::wait::until;
 use mail_parser::{Message, MessageParser};
 use tests::accounting::{self, Line};
-use tests::ground::Ground;
 use tests::mta::{Kind, Mta};
 use tests::peer::Peer;
-use tests::wait::until;
 
 const ROWS: u64 = 50;
 /// Messages relayed, with two recipients each; one more has an address that is not ASCII.

@@ -4,15 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use bench::campaign::Campaign;
+use bench::ground::Ground;
 use bench::people::People;
 use bench::site::{
     Behaviour, Counts, DoorConfig, LedgerMode, Persona, Site, SiteConfig, SiteHandle, Stage, What,
 };
 use bench::source::{self, Load, SourceConfig};
-use posthaste::daemon::control::Request;
-use tests::campaign::Campaign;
-use tests::ground::Ground;
-use tests::wait::until;
+use bench::wait::until;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -149,7 +148,7 @@ fn nobody_is_slowed() -> Result<(), String> {
     let engine = ground.start().expect("the engine starts");
     let alone = p99(&ground, &site, "alone", 600);
 
-    engine.ask(&Request::PauseQueue { queue: "paused.example/*".into() }).expect("it is paused");
+    engine.pause("paused.example/*").expect("it is paused");
     let people = People::new(4, &[("hung.example", 1), ("mute.example", 1), ("paused.example", 1)]);
     Campaign::new("stuck", people, 3000).drop_into(&ground).expect("it is taken");
     until(PATIENCE, || {
@@ -163,7 +162,7 @@ fn nobody_is_slowed() -> Result<(), String> {
     // A tenth more, and what the machine's other work may add to one measurement.
     let allowed = alone.mul_f64(1.1) + Duration::from_millis(20);
 
-    engine.ask(&Request::ResumeQueue { queue: "paused.example/*".into() }).expect("it is resumed");
+    engine.resume("paused.example/*").expect("it is resumed");
     until(PATIENCE, || (site.stats().door("paused")?.total.recipients > 900).then_some(()))
         .expect("it goes on");
     if beside > allowed {

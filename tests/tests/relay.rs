@@ -2,13 +2,14 @@
 //! both storage back ends and where io_uring is refused.
 
 use std::collections::HashMap;
+use std::process::Command;
 use std::time::Duration;
 
+use bench::ground::{Ground, programs};
 use bench::site::{DoorConfig, LedgerMode, Persona, Site, SiteConfig};
 use bench::source::{self, Load, SourceConfig};
-use tests::ground::{Ground, programs};
+use bench::wait::until;
 use tests::peer::Peer;
-use tests::wait::until;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -24,7 +25,7 @@ fn relay(runtime: &'static str, refuse_uring: bool, messages: u64) -> String {
     ground.route("a.example", site.addr("a"), "").route("b.example", site.addr("b"), "");
 
     let engine = if refuse_uring {
-        ground.start_through(&programs().expect("our own path").join("without-uring"))
+        ground.start_through(Command::new(programs().expect("our own path").join("without-uring")))
     } else {
         ground.start()
     }

@@ -2,8 +2,10 @@
 //! `send` to check a campaign and by the import to read it, so that both say the same about it.
 
 use super::directory::Directory;
+use super::pickup;
 use crate::ingest::campaign::{Campaign, MAX_CAMPAIGN, RecipientsFile, TemplateFiles};
-use crate::ingest::compressed::{check_archive, open_compressed};
+use crate::ingest::check_structure;
+use crate::ingest::compressed::open_compressed;
 use crate::ingest::prepare::{self, Prepared, TemplateBytes};
 use crate::ingest::table::Table;
 use crate::mail::Fixed;
@@ -58,6 +60,13 @@ impl CampaignDirectory {
     }
 }
 
+/// What tells the campaign `name`, whose directory is `dir`, from others; none when it is no campaign at all.
+pub fn identity(dir: &Directory, name: &OsStr) -> Option<String> {
+    let text = read_file(dir, DESCRIPTION, MAX_CAMPAIGN as u64).ok()?;
+    let (_, stat) = dir.open_file(OsStr::new(&Campaign::parse(&text).ok()?.recipients.name)).ok()?;
+    Some(pickup::identity(&stat, name))
+}
+
 fn read_file(dir: &Directory, name: &str, most: u64) -> Result<Vec<u8>, String> {
     let (file, _) = dir.open_file(OsStr::new(name)).map_err(|e| {
         if e.is_gone() {
@@ -75,8 +84,9 @@ fn read_file(dir: &Directory, name: &str, most: u64) -> Result<Vec<u8>, String> 
 }
 
 fn open_table(mut file: File, described: &RecipientsFile) -> Result<Table<Box<dyn BufRead + Send>>, String> {
-    // A damaged archive must be found before the first row is taken.
-    check_archive(&file, described.compression, MAX_DECODED).map_err(|e| e.to_string())?;
+    // What would end the import in the middle must be found before the first row is taken.
+    check_structure(&file, described.compression, described.format, MAX_DECODED)
+        .map_err(|e| e.to_string())?;
     file.rewind().map_err(|e| e.to_string())?;
     let input = open_compressed(file, described.compression).map_err(|e| e.to_string())?;
     Table::open(described.format, input).map_err(|e| e.to_string())

@@ -1,12 +1,13 @@
 //! Campaigns: a directory renamed into the pickup directory as `NAME.campaign/` is moved aside, checked, imported on a thread
 //! of its own, and removed; its report stays. An import that was interrupted goes on where it stopped.
 
+use super::campaign_directory;
 use super::directory::Directory;
-use super::import_run::{Job, Outcome, Run};
+use super::import_run::{Job, Outcome, Run, Stored, forget};
 use super::intake::Intake;
 use super::pickup::reject;
 use crate::io::storage::Recovered;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -24,6 +25,13 @@ pub fn is_campaign(name: &OsStr) -> bool {
     name.as_bytes().ends_with(b".campaign")
 }
 
+/// The identities of the campaigns that stand aside.
+fn standing(aside: &Directory) -> io::Result<HashSet<String>> {
+    let names = aside.entries(usize::MAX)?;
+    let identity = |name: OsString| campaign_directory::identity(&aside.subdirectory(&name).ok()?, &name);
+    Ok(names.into_iter().filter_map(identity).collect())
+}
+
 /// The imports.
 pub struct Importer {
     intake: Arc<Intake>,
@@ -31,9 +39,9 @@ pub struct Importer {
     bad: Directory,
     reports: Arc<Directory>,
     /// How far interrupted imports had come, by identity.
-    interrupted: HashMap<String, super::import_run::Stored>,
+    interrupted: HashMap<String, Stored>,
     /// Wholly stored; what is left to do is to remove the directory.
-    done: std::collections::HashSet<String>,
+    done: HashSet<String>,
     running: Vec<(OsString, JoinHandle<Outcome>)>,
     stop: Arc<AtomicBool>,
 }
@@ -47,10 +55,19 @@ impl Importer {
         recovered: &Recovered,
     ) -> io::Result<Importer> {
         let aside = Directory::open_or_create(&pickup.path().join(ASIDE))?;
-        let interrupted = recovered
+        let mut interrupted: HashMap<_, _> = recovered
             .imports()
-            .map(|(identity, import)| (identity.to_owned(), super::import_run::Stored::new(import)))
+            .map(|(identity, import)| (identity.to_owned(), Stored::new(import)))
             .collect();
+        let stand = standing(&aside)?;
+        interrupted.retain(|identity, stored| {
+            stand.contains(identity) || {
+                tracing::warn!(campaign = %identity, accepted = stored.accepted(),
+                    "an interrupted import cannot go on, its directory is gone: what was accepted is delivered");
+                forget(&intake, identity);
+                false
+            }
+        });
         Ok(Importer {
             intake,
             aside: Arc::new(aside),
@@ -128,7 +145,12 @@ impl Importer {
                 self.interrupted.remove(&identity);
                 self.done.insert(identity);
             }
-            Ok(Outcome::Rejected { reason }) => reject(&self.aside, name, &self.bad, &reason),
+            Ok(Outcome::Rejected { identity, reason }) => {
+                if let Some(identity) = identity {
+                    self.interrupted.remove(&identity);
+                }
+                reject(&self.aside, name, &self.bad, &reason);
+            }
             Ok(Outcome::Interrupted { identity, stored }) => {
                 stored.into_iter().for_each(|stored| {
                     self.interrupted.insert(identity.clone(), stored);

@@ -1,21 +1,21 @@
 //! One campaign's import, from its directory to durable, queued recipients and a report. Runs on a thread of its own; the
 //! first recipients are delivered while the last ones are still being read.
 
-use super::campaign_directory::CampaignDirectory;
+use super::campaign_directory::{self, CampaignDirectory};
 use super::directory::Directory;
 use super::intake::Intake;
 use super::owners::{Accepted, Split};
-use super::pickup::identity;
+use super::pickup;
 use crate::base::Wall;
 use crate::ingest::batch::Batch;
 use crate::ingest::campaign::Campaign;
 use crate::ingest::chunk::Chunk;
-use crate::ingest::import::{Import, Settings, Taken};
+use crate::ingest::import::{Import, ImportError, Settings, Taken};
 use crate::ingest::prepare::{self, Prepared};
 use crate::ingest::progress::Progress;
 use crate::ingest::report::{RejectedRows, Report};
 use crate::ingest::submission::{campaign_rows, campaign_start};
-use crate::ingest::table::Table;
+use crate::ingest::table::{Table, TableError};
 use crate::io::clock;
 use crate::io::storage::Pending;
 use crate::mail::{Content, Fixed, plain};
@@ -26,7 +26,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufRead, BufWriter};
+use std::io::{self, BufRead, BufWriter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -56,13 +56,17 @@ impl Stored {
         let progress = Progress::from_state(import.next_row, &import.state).ok();
         Stored { submission: import.submission, progress }
     }
+
+    pub fn accepted(&self) -> u64 {
+        self.progress.map_or(0, |progress| progress.counts.accepted)
+    }
 }
 
 pub enum Outcome {
     /// Wholly stored; the directory is gone.
     Imported { identity: String },
     /// Goes to the bad directory.
-    Rejected { reason: String },
+    Rejected { identity: Option<String>, reason: String },
     /// To be gone on with.
     Interrupted { identity: String, stored: Option<Stored> },
 }
@@ -73,9 +77,29 @@ enum Stop {
     Interrupt,
 }
 
-impl<E: std::fmt::Display> From<E> for Stop {
-    fn from(e: E) -> Stop {
+impl From<TableError> for Stop {
+    fn from(e: TableError) -> Stop {
         Stop::Reject(e.to_string())
+    }
+}
+
+impl From<ImportError> for Stop {
+    fn from(e: ImportError) -> Stop {
+        Stop::Reject(e.to_string())
+    }
+}
+
+impl From<SpoolError> for Stop {
+    fn from(e: SpoolError) -> Stop {
+        Stop::Reject(e.to_string())
+    }
+}
+
+/// The reports cannot be written, which says nothing against the campaign.
+impl From<io::Error> for Stop {
+    fn from(e: io::Error) -> Stop {
+        tracing::warn!(error = %e, "import waits: its report cannot be written");
+        Stop::Interrupt
     }
 }
 
@@ -106,7 +130,12 @@ impl Run {
         let ready = match self.ready() {
             Ok(Ok(ready)) => ready,
             Ok(Err(identity)) => return self.remove(identity),
-            Err(reason) => return Outcome::Rejected { reason: format!("{name}:\n{reason}{NOTHING_SENT}") },
+            Err(why) => {
+                let dir = self.job.aside.subdirectory(&self.job.name);
+                let identity = dir.ok().and_then(|dir| campaign_directory::identity(&dir, &self.job.name));
+                let stored = identity.as_ref().and_then(|identity| self.interrupted.get_key_value(identity));
+                return self.reject(&name, &why, stored);
+            }
         };
         let identity = ready.identity.clone();
         let stored = self.interrupted.get(&identity).copied();
@@ -114,22 +143,32 @@ impl Run {
         match self.rows(ready, &mut rows) {
             Ok(()) => self.remove(identity),
             Err(Stop::Interrupt) => Outcome::Interrupted { identity, stored: rows.stored },
-            Err(Stop::Reject(why)) => {
-                let accepted = rows.stored.and_then(|s| s.progress).map_or(0, |p| p.counts.accepted);
-                let mut reason = format!("{name}:\n{why}\n");
-                if accepted == 0 {
-                    reason.push_str(NOTHING_SENT);
-                } else {
-                    let _ = writeln!(
-                        reason,
-                        "The first {accepted} recipients were imported before that and are being delivered. Take them \
-                         out of the file before you send the rest."
-                    );
-                    self.forget(&identity);
-                }
-                Outcome::Rejected { reason }
+            Err(Stop::Reject(why)) => self.reject(
+                &name,
+                &format!("{why}\n"),
+                rows.stored.as_ref().map(|stored| (&identity, stored)),
+            ),
+        }
+    }
+
+    /// The campaign goes to the bad directory; whoever reads why also learns what is on its way already.
+    fn reject(&self, name: &str, why: &str, stored: Option<(&String, &Stored)>) -> Outcome {
+        let mut reason = format!("{name}:\n{why}");
+        match stored.map_or(0, |(_, stored)| stored.accepted()) {
+            0 => reason.push_str(NOTHING_SENT),
+            accepted => {
+                let _ = writeln!(
+                    reason,
+                    "The first {accepted} recipients were imported before that and are being delivered. Take them out \
+                     of the file before you send the rest."
+                );
             }
         }
+        let identity = stored.map(|(identity, _)| identity.clone());
+        if let Some(identity) = &identity {
+            forget(&self.job.intake, identity);
+        }
+        Outcome::Rejected { identity, reason }
     }
 
     /// Reads everything but the rows. `Ok(Err(identity))`: the campaign is wholly stored already.
@@ -150,7 +189,7 @@ impl Run {
                 campaign.virtual_mta
             )
         })?;
-        let identity = identity(&stat, &self.job.name);
+        let identity = pickup::identity(&stat, &self.job.name);
         if self.done.contains(&identity) {
             return Ok(Err(identity));
         }
@@ -200,7 +239,7 @@ impl Run {
     }
 
     /// Gives the file of rejected rows its name, or removes it when it is empty.
-    fn keep_rejected(&self, unfinished: &str, wanted: &str, wrote: bool) -> std::io::Result<String> {
+    fn keep_rejected(&self, unfinished: &str, wanted: &str, wrote: bool) -> io::Result<String> {
         let reports = &self.job.reports;
         if !wrote {
             reports.remove_file(OsStr::new(unfinished))?;
@@ -213,7 +252,7 @@ impl Run {
     /// The campaign is wholly stored: removes its directory, then its identity need not be known any longer (F26).
     fn remove(&self, identity: String) -> Outcome {
         match self.job.aside.remove_directory(&self.job.name).and_then(|()| self.job.aside.sync()) {
-            Ok(()) => self.forget(&identity),
+            Ok(()) => forget(&self.job.intake, &identity),
             Err(e) => {
                 tracing::error!(campaign = %self.job.name.display(), error = %e,
                     "campaign was imported and its directory cannot be removed");
@@ -221,14 +260,14 @@ impl Run {
         }
         Outcome::Imported { identity }
     }
+}
 
-    fn forget(&self, identity: &str) {
-        let done = Draft::Control(Control::PickupDone { identity: identity.to_owned() });
-        let forgotten = Draft::Control(Control::PickupForgotten { identity: identity.to_owned() });
-        let group = Group { drafts: vec![done, forgotten] };
-        if let Err(e) = self.job.intake.storage.submit(group).wait() {
-            tracing::warn!(error = %e, "the end of an import could not be noted; the next start notes it");
-        }
+/// Ends what the spool says of an import.
+pub fn forget(intake: &Intake, identity: &str) {
+    let done = Draft::Control(Control::PickupDone { identity: identity.to_owned() });
+    let forgotten = Draft::Control(Control::PickupForgotten { identity: identity.to_owned() });
+    if let Err(e) = intake.storage.submit(Group { drafts: vec![done, forgotten] }).wait() {
+        tracing::warn!(error = %e, "the end of an import could not be noted; the next start notes it");
     }
 }
 

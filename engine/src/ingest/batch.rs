@@ -5,7 +5,7 @@ use super::fault::Fault;
 
 /// Rows in a full batch.
 pub const BATCH_ROWS: usize = 512;
-/// A batch with this many bytes is full, whatever its rows.
+/// A batch with this many bytes and cells is full, whatever its rows.
 pub const BATCH_BYTES: usize = 256 * 1024;
 /// Longest row a reader takes, in bytes: a quote that is never closed must not read the rest of a file into memory.
 pub const MAX_ROW: usize = 1024 * 1024;
@@ -83,7 +83,7 @@ impl Batch {
     }
 
     pub fn is_full(&self) -> bool {
-        self.rows.len() >= BATCH_ROWS || self.used >= BATCH_BYTES
+        self.rows.len() >= BATCH_ROWS || self.used + self.ends.len() >= BATCH_BYTES
     }
 
     /// Forgets the rows and keeps the memory.

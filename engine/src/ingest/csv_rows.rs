@@ -7,9 +7,6 @@ use super::table::{MAX_COLUMNS, Start, TableError, fill};
 use csv_core::ReadRecordResult;
 use std::io::BufRead;
 
-/// Cells of a row after which the file is taken for something else than CSV.
-const MAX_CELLS: usize = 16 * 1024;
-
 /// A CSV file after its header row.
 pub struct CsvRows<R> {
     input: Start<R>,
@@ -27,7 +24,6 @@ struct Found {
     cells: usize,
     line: u64,
     lines: u64,
-    open_quote: bool,
 }
 
 impl<R: BufRead> CsvRows<R> {
@@ -56,11 +52,7 @@ impl<R: BufRead> CsvRows<R> {
     pub(super) fn read_row(&mut self, batch: &mut Batch) -> Result<bool, TableError> {
         let Some(found) = self.next(batch)? else { return Ok(false) };
         let (have, want) = (found.cells, self.columns.len());
-        let fault = if found.open_quote {
-            Some(Fault::OpenQuote { lines: found.lines })
-        } else {
-            (have != want).then_some(Fault::Columns { have, want, lines: found.lines })
-        };
+        let fault = (have != want).then_some(Fault::Columns { have, want, lines: found.lines });
         batch.close_row(found.line, found.start, &self.ends[..found.cells], fault);
         Ok(true)
     }
@@ -90,7 +82,8 @@ impl<R: BufRead> CsvRows<R> {
                     return Ok(None);
                 }
             }
-            if batch.used() - start > MAX_ROW || cells > MAX_CELLS {
+            // Between two cells there is a comma.
+            if batch.used() - start + cells > MAX_ROW {
                 let inside = memchr::memchr_iter(b'\n', batch.written_since(start)).count();
                 return Err(TableError::RowTooLong { line: self.core.line() - inside as u64 });
             }
@@ -99,9 +92,7 @@ impl<R: BufRead> CsvRows<R> {
         // when a CR ended the row already; so count back from here.
         let inside = memchr::memchr_iter(b'\n', batch.written_since(start)).count() as u64;
         let line = self.core.line() - inside - u64::from(last == b'\n' && !at_end);
-        // A line end did not end the row, the end of the file had to.
-        let open_quote = at_end && matches!(last, b'\r' | b'\n');
-        Ok(Some(Found { start, cells, line, lines: inside + 1, open_quote }))
+        Ok(Some(Found { start, cells, line, lines: inside + 1 }))
     }
 }
 
@@ -161,12 +152,11 @@ mod tests {
     #[test]
     fn a_row_with_another_number_of_columns_is_refused_with_its_line() {
         let (_, rows) =
-            read(b"email,name\na@x.example\n\nb@x.example,B,C\nc@x.example,\"C\nd@x.example,D\n").unwrap();
+            read(b"email,name\na@x.example\n\nb@x.example,B,C\nc@x.example,\"C\nd\"\"\",D,\n").unwrap();
         let faults: Vec<_> = rows.iter().map(|(line, _, fault)| (*line, fault.clone())).collect();
         assert_eq!(faults[0], (2, Some(Fault::Columns { have: 1, want: 2, lines: 1 })));
         assert_eq!(faults[1], (4, Some(Fault::Columns { have: 3, want: 2, lines: 1 })));
-        // The quote that is not closed swallows the rest, which makes two columns all the same.
-        assert_eq!(faults[2], (5, Some(Fault::OpenQuote { lines: 3 })));
+        assert_eq!(faults[2], (5, Some(Fault::Columns { have: 4, want: 2, lines: 2 })));
         assert_eq!(rows.len(), 3);
     }
 

@@ -12,8 +12,6 @@ pub enum Fault {
         /// Lines the row runs over, counted from one.
         lines: u64,
     },
-    #[error("a quote in it opens a value that is not closed before the end of the file ({lines} lines)")]
-    OpenQuote { lines: u64 },
     #[error("field `{field}` is not UTF-8 at byte {at}")]
     Utf8 { field: String, at: usize },
     #[error("`{field}` is not an e-mail address: {error}")]
@@ -32,8 +30,6 @@ pub enum Fault {
     Json { reason: String },
     #[error("is not UTF-8 at byte {at}")]
     JsonUtf8 { at: usize },
-    #[error("is longer than {max} bytes")]
-    JsonTooLong { max: usize },
     #[error("has no field `{field}`")]
     Missing { field: String },
     #[error("has the field `{field}` twice")]

@@ -26,7 +26,6 @@ pub struct JsonlRows<R> {
 enum Line {
     End,
     Blank,
-    TooLong,
     Full,
 }
 
@@ -35,20 +34,15 @@ impl<R: BufRead> JsonlRows<R> {
         let (columns, required, text) = (Vec::new(), Vec::new(), Vec::new());
         let mut rows = JsonlRows { input, columns, required, text, line: 0, first: true };
         loop {
-            let reason = match rows.read_line()? {
+            match rows.read_line()? {
                 Line::End => return Err(TableError::EmptyJsonl),
                 Line::Blank => continue,
-                Line::TooLong => Fault::JsonTooLong { max: MAX_ROW }.to_string(),
-                Line::Full => match first_keys(&rows.text) {
-                    Ok(keys) => {
-                        rows.required = vec![false; keys.len()];
-                        rows.columns = keys;
-                        return Ok(rows);
-                    }
-                    Err(fault) => fault.to_string(),
-                },
-            };
-            return Err(TableError::FirstRow { line: rows.line, reason });
+                Line::Full => {}
+            }
+            rows.columns = first_keys(&rows.text)
+                .map_err(|fault| TableError::FirstRow { line: rows.line, reason: fault.to_string() })?;
+            rows.required = vec![false; rows.columns.len()];
+            return Ok(rows);
         }
     }
 
@@ -68,7 +62,6 @@ impl<R: BufRead> JsonlRows<R> {
         match found {
             Line::End => return Ok(false),
             Line::Blank => {}
-            Line::TooLong => batch.mark(self.line, Some(Fault::JsonTooLong { max: MAX_ROW })),
             Line::Full => match cells(&self.text, &self.columns, &self.required) {
                 Ok(cells) => {
                     for cell in &cells {
@@ -85,36 +78,27 @@ impl<R: BufRead> JsonlRows<R> {
         Ok(true)
     }
 
-    /// Reads a line into `text`, at most [`MAX_ROW`] bytes of it; the rest of a longer one is passed over.
+    /// Reads a line into `text`.
     fn read_line(&mut self) -> Result<Line, TableError> {
         self.text.clear();
-        let mut too_long = false;
-        let mut read = false;
         loop {
             let bytes = fill(&mut self.input)?;
-            if bytes.is_empty() {
-                break;
+            let ended = memchr::memchr(b'\n', bytes);
+            let taken = ended.map_or(bytes.len(), |at| at + 1);
+            self.line += u64::from(self.text.is_empty() && taken > 0);
+            if self.text.len() + taken > MAX_ROW {
+                return Err(TableError::RowTooLong { line: self.line });
             }
-            read = true;
-            let (taken, ended) = match memchr::memchr(b'\n', bytes) {
-                Some(at) => (at + 1, true),
-                None => (bytes.len(), false),
-            };
-            too_long |= self.text.len() + taken > MAX_ROW;
-            if !too_long {
-                self.text.extend_from_slice(&bytes[..taken]);
-            }
+            self.text.extend_from_slice(&bytes[..taken]);
             self.input.consume(taken);
-            if ended {
+            if ended.is_some() || taken == 0 {
                 break;
             }
         }
-        self.line += u64::from(read);
-        Ok(match (read, too_long) {
-            (false, _) => Line::End,
-            (true, true) => Line::TooLong,
-            (true, false) if self.text.trim_ascii().is_empty() => Line::Blank,
-            (true, false) => Line::Full,
+        Ok(match self.text.trim_ascii() {
+            _ if self.text.is_empty() => Line::End,
+            [] => Line::Blank,
+            _ => Line::Full,
         })
     }
 }

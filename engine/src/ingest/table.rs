@@ -33,11 +33,24 @@ pub enum TableError {
     HeaderColumns { have: usize },
     #[error("line {line}: the first row {reason}; its names are the columns of the table")]
     FirstRow { line: u64, reason: String },
-    #[error(
-        "line {line}: the row that starts here is longer than {MAX_ROW} bytes or has thousands of columns; perhaps a quote \
-         in it is never closed"
-    )]
+    #[error("line {line}: the row that starts here is longer than {MAX_ROW} bytes; is this the right file?")]
     RowTooLong { line: u64 },
+    #[error(
+        "line {line}: the quote that opens on this line is never closed; close it, and write a quote that belongs to a \
+         quoted value twice"
+    )]
+    OpenQuote { line: u64 },
+    #[error(
+        "line {line}: the quote that opens on this line is not closed within {MAX_ROW} bytes; close it, and write a quote \
+         that belongs to a quoted value twice"
+    )]
+    LongQuote { line: u64 },
+    #[error(
+        "the archive is damaged or cut off after {decoded} decoded bytes: {source}; compress the file again"
+    )]
+    Damaged { decoded: u64, source: io::Error },
+    #[error("the file decodes to more than {limit} bytes")]
+    Endless { limit: u64 },
     #[error("the file cannot be read: {0}")]
     Read(#[from] io::Error),
 }
@@ -95,7 +108,7 @@ impl<R: BufRead> Table<R> {
     }
 }
 
-fn skip_mark<R: BufRead>(mut input: R) -> Result<Start<R>, TableError> {
+pub(super) fn skip_mark<R: BufRead>(mut input: R) -> Result<Start<R>, TableError> {
     let mut first = Vec::with_capacity(3);
     while first.len() < 3 {
         let bytes = fill(&mut input)?;

@@ -12,12 +12,12 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use bench::cpu::{self, CpuTime};
+use bench::engine::Engine;
+use bench::ground::Ground;
+use bench::wait::until;
 use rustix::process::{Pid, Signal, kill_process};
 use tests::accounting::{self, per_recipient};
-use tests::engine::Engine;
-use tests::ground::Ground;
 use tests::trace::{self, Checker};
-use tests::wait::until;
 
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Octets of each message.
@@ -141,7 +141,7 @@ fn run(plan: &Plan) -> io::Result<bool> {
     let accepted = source(plan, ground.listen)?;
     engine.wait_until_empty(PATIENCE);
     let (whole, cost) = (begun.elapsed(), engine.cpu()? - before);
-    let back_end = engine.status().map_err(io::Error::other)?.spool.back_end;
+    let back_end = engine.status()?.spool.back_end;
     if let Some(tracer) = tracer {
         tracer.end()?;
     }

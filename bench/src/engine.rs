@@ -1,24 +1,49 @@
 //! An engine as a process of its own: started, asked, stopped, or killed.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use bench::clock::now_us;
-use bench::cpu::{CpuTime, Memory};
-use posthaste::daemon::control::{Reply, Request, Status};
-use posthaste::daemon::control_socket;
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
+use crate::clock::now_us;
+use crate::cpu::{CpuTime, Memory};
 use crate::wait::until;
 
 const START_PATIENCE: Duration = Duration::from_secs(30);
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 /// Lines of the engine's log shown when a test fails.
 const LOG_SHOWN: usize = 60;
+
+/// What is used here of an engine's own account of itself.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Status {
+    pub shards: u32,
+    pub smtp_queues: Waiting,
+    pub other_queues: Waiting,
+    pub spool: Spool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Waiting {
+    pub rcpts: u64,
+    pub domains: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Spool {
+    pub back_end: String,
+    pub bytes_written: u64,
+    pub writes: u64,
+    pub syncs: u64,
+}
 
 /// A running engine. Killed when dropped.
 #[derive(Debug)]
@@ -61,20 +86,31 @@ impl Engine {
         self.child.id()
     }
 
-    /// Asks over the control socket.
-    pub fn ask(&self, request: &Request) -> Result<Reply, String> {
-        match control_socket::ask(&self.dir.join("control"), request) {
-            Ok(Reply::Error { message }) => Err(message),
-            Ok(reply) => Ok(reply),
-            Err(e) => Err(e.to_string()),
+    /// Asks over the control socket: one line of JSON each way.
+    pub fn ask(&self, request: &Value) -> io::Result<Value> {
+        let mut stream = UnixStream::connect(self.dir.join("control"))?;
+        stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
+        stream.write_all(format!("{request}\n").as_bytes())?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line)?;
+        let reply: Value = serde_json::from_str(&line)?;
+        match reply["reply"].as_str() {
+            Some("error") => Err(io::Error::other(reply["message"].to_string())),
+            _ => Ok(reply),
         }
     }
 
-    pub fn status(&self) -> Result<Status, String> {
-        match self.ask(&Request::Status)? {
-            Reply::Status(status) => Ok(*status),
-            other => Err(format!("not a status: {other:?}")),
-        }
+    pub fn status(&self) -> io::Result<Status> {
+        Ok(serde_json::from_value(self.ask(&json!({"request": "status"}))?)?)
+    }
+
+    /// Stops deliveries of the queues that fit `domain/vmta`.
+    pub fn pause(&self, queues: &str) -> io::Result<()> {
+        self.ask(&json!({"request": "pause-queue", "queue": queues})).map(drop)
+    }
+
+    pub fn resume(&self, queues: &str) -> io::Result<()> {
+        self.ask(&json!({"request": "resume-queue", "queue": queues})).map(drop)
     }
 
     /// Waits until no recipient is queued.

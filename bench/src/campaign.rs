@@ -2,8 +2,10 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use bench::people::{People, Person};
+use crate::people::{People, Person};
 
 use crate::ground::Ground;
 
@@ -26,13 +28,23 @@ impl Campaign {
 
     /// Writes the directory beside the pickup directory and renames it in.
     pub fn drop_into(&self, ground: &Ground) -> io::Result<()> {
+        self.hand_in(ground, &self.stage(ground)?)
+    }
+
+    /// Renames what was staged into the pickup directory.
+    pub fn hand_in(&self, ground: &Ground, staged: &Path) -> io::Result<()> {
+        fs::rename(staged, ground.path("pickup").join(format!("{}.campaign", self.name)))
+    }
+
+    /// Writes the directory beside the pickup directory.
+    pub fn stage(&self, ground: &Ground) -> io::Result<PathBuf> {
         let dir = ground.path("staging").join(format!("{}.campaign", self.name));
         fs::create_dir(&dir)?;
         fs::write(dir.join("campaign.toml"), self.description())?;
         fs::write(dir.join("message.txt"), self.template())?;
         let file = io::BufWriter::new(File::create(dir.join("recipients.csv"))?);
         self.people.write_csv(file, self.rows)?;
-        fs::rename(dir, ground.path("pickup").join(format!("{}.campaign", self.name)))
+        Ok(dir)
     }
 
     fn description(&self) -> String {
@@ -67,4 +79,12 @@ impl Campaign {
             .replace("{{ email }}", &person.address())
             .replace('\n', "\r\n")
     }
+}
+
+/// Nothing of a staged campaign is to be sent before `at`.
+pub fn set_start(staged: &Path, at: SystemTime) -> io::Result<()> {
+    let at = jiff::Timestamp::try_from(at).map_err(io::Error::other)?;
+    let path = staged.join("campaign.toml");
+    let description = fs::read_to_string(&path)?;
+    fs::write(path, format!("start-at = {at:.0}\n{description}"))
 }

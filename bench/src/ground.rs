@@ -119,11 +119,10 @@ impl Ground {
         self.start_by(Command::new(engine_program()?))
     }
 
-    /// The same through a program that starts its arguments in some special way.
-    pub fn start_through(&self, launcher: &Path) -> io::Result<Engine> {
-        let mut command = Command::new(launcher);
-        command.arg(engine_program()?);
-        self.start_by(command)
+    /// The same through a program that starts its further arguments in some special way.
+    pub fn start_through(&self, mut launcher: Command) -> io::Result<Engine> {
+        launcher.arg(engine_program()?);
+        self.start_by(launcher)
     }
 
     fn start_by(&self, command: Command) -> io::Result<Engine> {
@@ -153,18 +152,28 @@ pub fn programs() -> io::Result<PathBuf> {
     Ok(if dir.ends_with("deps") { dir.parent().unwrap_or(dir) } else { dir }.to_path_buf())
 }
 
-/// The engine: what `POSTHASTE_BIN` names, else the copy that is built together with the tests, so that it is never
-/// older than they are.
+/// The engine: what `POSTHASTE_BIN` names, else the one built last beside this program: `posthaste`, or the copy that
+/// is built together with the tests.
 pub fn engine_program() -> io::Result<PathBuf> {
-    let path = match std::env::var_os("POSTHASTE_BIN") {
-        Some(path) => PathBuf::from(path),
-        None => programs()?.join("engine-under-test"),
-    };
-    if path.is_file() {
-        return Ok(path);
+    if let Some(path) = std::env::var_os("POSTHASTE_BIN") {
+        return Ok(PathBuf::from(path));
     }
-    let told = format!("{} is not there; build it with `cargo build -p tests`", path.display());
-    Err(io::Error::new(io::ErrorKind::NotFound, told))
+    let beside = programs()?;
+    let built = ["posthaste", "engine-under-test"].into_iter().filter_map(|name| {
+        let path = beside.join(name);
+        Some((fs::metadata(&path).ok()?.modified().ok()?, path))
+    });
+    match built.max() {
+        Some((_, path)) => Ok(path),
+        None => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!(
+                "no engine in {}: build it with `cargo build -p posthaste` and this program's profile, or name one in \
+                 POSTHASTE_BIN",
+                beside.display()
+            ),
+        )),
+    }
 }
 
 #[cfg(test)]
