@@ -4,8 +4,13 @@
 use crate::base::Time;
 use crate::mail::content::Content;
 use crate::spool::record::Location;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
+
+/// How long a content that could not be read is taken to be so: a disk may recover, and until then nobody is to wait for
+/// it (F15).
+const UNREADABLE: Duration = Duration::from_secs(60);
 
 /// Bytes of content kept per shard.
 pub const BUDGET: usize = 64 << 20;
@@ -22,8 +27,8 @@ pub struct Contents {
     cached: HashMap<Location, Cached>,
     /// Asked from storage and not yet here; the connections waiting for each.
     loading: HashMap<Location, Vec<u32>>,
-    /// Could not be read; not asked for again.
-    unreadable: HashSet<Location>,
+    /// Could not be read; asked for again after this time.
+    unreadable: HashMap<Location, Time>,
     bytes: usize,
 }
 
@@ -47,12 +52,12 @@ impl Contents {
         self.loading.remove(&at).unwrap_or_default()
     }
 
-    pub fn set_unreadable(&mut self, at: Location) {
-        self.unreadable.insert(at);
+    pub fn set_unreadable(&mut self, at: Location, now: Time) {
+        self.unreadable.insert(at, now + UNREADABLE);
     }
 
-    pub fn is_unreadable(&self, at: Location) -> bool {
-        self.unreadable.contains(&at)
+    pub fn is_unreadable(&self, at: Location, now: Time) -> bool {
+        self.unreadable.get(&at).is_some_and(|until| now < *until)
     }
 
     pub fn insert(&mut self, at: Location, content: Content, bytes: usize, now: Time) {
@@ -60,6 +65,7 @@ impl Contents {
             self.evict(bytes);
         }
         self.bytes += bytes;
+        self.unreadable.remove(&at);
         let cached = Cached { content: Rc::new(content), bytes, used: now };
         if let Some(old) = self.cached.insert(at, cached) {
             self.bytes -= old.bytes;

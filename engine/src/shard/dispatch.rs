@@ -122,7 +122,7 @@ impl Shard {
         if let Some(content) = self.contents.get(header.content, now.mono) {
             return Ok(Some((header, content)));
         }
-        if self.contents.is_unreadable(header.content) {
+        if self.contents.is_unreadable(header.content, now.mono) {
             return Err("message content is damaged");
         }
         if self.contents.wait(header.content, key) {

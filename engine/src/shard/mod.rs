@@ -305,7 +305,8 @@ impl Shard {
             };
             let mut slot = Slot::new(place, submission);
             slot.attempts = row.attempts;
-            if start > 0 {
+            // Who was tried before a restart had begun already, whatever the calendar says now.
+            if start > 0 && row.attempts == 0 {
                 slot.set_due(now.mono + std::time::Duration::from_millis(start));
             }
             let slot = self.slots.insert(slot);
@@ -333,7 +334,7 @@ impl Shard {
             Some(Ok(content)) => {
                 self.contents.insert(at, content, bytes.map_or(0, <[u8]>::len), now.mono);
             }
-            Some(Err(_)) | None => self.contents.set_unreadable(at),
+            Some(Err(_)) | None => self.contents.set_unreadable(at, now.mono),
         }
         let waiting = self.contents.arrived(at);
         self.content_loaded(now, waiting);

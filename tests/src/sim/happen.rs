@@ -47,6 +47,8 @@ impl World {
                     return self.trouble(life, &trouble);
                 }
             }
+            Event::Resume(pattern) => self.pause(life, &pattern, false),
+            Event::Calm => self.become_calm(life),
             Event::DiskWell => self.disk_well(),
             Event::Crash(_) if self.calm => {}
             Event::Crash(true) => return Some(End::PowerCut),
@@ -66,6 +68,10 @@ impl World {
             Event::PeerGone(id) => self.peer_gone(id),
             Event::Work(work) => self.agenda.add(now + AGAIN, Event::Work(work)),
             Event::Trouble(n) => self.agenda.add(now + Duration::from_secs(1), Event::Trouble(n)),
+            Event::Resume(pattern) => {
+                self.agenda.add(now + Duration::from_secs(1), Event::Resume(pattern));
+            }
+            Event::Calm => self.agenda.add(now + Duration::from_secs(1), Event::Calm),
             Event::DiskWell => self.disk_well(),
         }
     }
@@ -157,6 +163,9 @@ impl World {
 
     /// The engine has come back: who waited for an answer acts as such a client does.
     pub fn clients_after(&mut self, life: &Life) {
+        if self.calm {
+            self.resume_all(life);
+        }
         for number in 0..self.plan.works.len() {
             let door = self.plan.works[number].door;
             let done = life.done.contains(&import::identity(number));
@@ -308,7 +317,12 @@ impl World {
         for site in &mut self.sites {
             site.calm = true;
         }
-        for (_, trouble) in &self.plan.troubles.clone() {
+        self.resume_all(life);
+    }
+
+    fn resume_all(&mut self, life: &Life) {
+        let plan = Rc::clone(&self.plan);
+        for (_, trouble) in &plan.troubles {
             if let Trouble::Pause(pattern, true) = trouble {
                 self.pause(life, pattern, false);
             }

@@ -29,6 +29,10 @@ pub enum Event {
     Answer(usize, usize, Answer),
     Trouble(usize),
     Work(usize),
+    /// The operator tries again to let a queue go on.
+    Resume(String),
+    /// No faults any more.
+    Calm,
     /// A trouble's time is over.
     DiskWell,
     /// The process is killed (`false`) or the machine (`true`).
@@ -104,6 +108,11 @@ impl Wire {
         self.received += through;
         self.last_reply = self.last_reply.max(now) + after;
         (through, through < bytes, self.last_reply + self.latency)
+    }
+
+    /// The last piece of a reply arrives then; nothing overtakes it.
+    pub fn replied(&mut self, at: Duration) {
+        self.last_reply = self.last_reply.max(at.saturating_sub(self.latency));
     }
 }
 

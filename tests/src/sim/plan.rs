@@ -61,6 +61,14 @@ pub struct Domain {
     directives: String,
 }
 
+#[cfg(test)]
+impl Domain {
+    /// One that no configuration describes.
+    pub fn new(name: &str, zone: Zone, limits: Limits, manners: Manners) -> Domain {
+        Domain { name: name.to_owned(), zone, limits, manners, directives: String::new() }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Vmta {
     pub name: String,
@@ -437,7 +445,9 @@ fn message(rng: &mut fastrand::Rng, id: usize, bytes: usize) -> Vec<u8> {
     while text.len() < bytes {
         text.push_str(rng.choice(lines.iter()).expect("not empty"));
         if rng.u8(..8) == 0 {
-            text.extend((0..rng.usize(..900)).map(|_| char::from(rng.u8(b' '..b'~'))));
+            let length = rng.usize(..900);
+            let words = "!#$%&()*+,-/:;<=>@AZ[]^_`az{|} 0123456789 lorem ipsum = 3D ";
+            text.extend(words.chars().cycle().skip(rng.usize(..60)).take(length));
         }
         text.push_str("\r\n");
     }

@@ -1,9 +1,6 @@
 //! What was injected and what came of it, summed over seeds: without it nobody could tell what a clean run has seen.
 
-use super::disk::DiskCounts;
-use super::net::NetCounts;
-use super::site::SiteCounts;
-use super::world::{World, WorldCounts};
+use super::world::World;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -16,73 +13,47 @@ pub struct Totals {
 
 impl Totals {
     pub(super) fn of(world: &World) -> Totals {
-        let WorldCounts {
-            events,
-            lives,
-            kills,
-            power_cuts,
-            failed_logs,
-            restarts,
-            full_starts,
-            recovered,
-            submissions,
-            refused,
-            clock_jumps,
-            orders,
-            dns_failures,
-        } = world.counts;
-        let NetCounts { connections, refused: not_taken, unanswered, cut, bytes } = world.net;
-        let SiteCounts {
-            taken,
-            refused_421,
-            refused_4xx,
-            refused_5xx,
-            dropped,
-            silent,
-            slow,
-            nonsense,
-            in_doubt,
-        } = world.site_counts;
-        let DiskCounts { writes, syncs, failed, torn, full, recycled } = world.ground.disk.counts();
+        let (w, n, s) = (&world.counts, &world.net, &world.site_counts);
+        let disk = world.ground.disk.counts();
         let recipients = world.audit.recipients.values();
         let ends = recipients.clone().filter(|r| r.outcomes.iter().any(|d| d.is_final())).count() as u64;
         let repeats = recipients.map(|r| r.taken.len().saturating_sub(1) as u64).sum();
         let named = [
-            ("events", events),
-            ("lives of the engine", lives),
-            ("kills", kills),
-            ("power cuts", power_cuts),
-            ("failed logs", failed_logs),
-            ("restarts in order", restarts),
-            ("starts without room", full_starts),
-            ("recipients recovered", recovered),
-            ("submissions", submissions),
-            ("submissions refused for now", refused),
+            ("events", w.events),
+            ("lives of the engine", w.lives),
+            ("kills", w.kills),
+            ("power cuts", w.power_cuts),
+            ("failed logs", w.failed_logs),
+            ("restarts in order", w.restarts),
+            ("starts without room", w.full_starts),
+            ("recipients recovered", w.recovered),
+            ("submissions", w.submissions),
+            ("submissions refused for now", w.refused),
             ("recipients with an end", ends),
-            ("messages taken by receivers", taken),
+            ("messages taken by receivers", s.taken),
             ("recipients sent to twice, explained", repeats),
-            ("clock jumps", clock_jumps),
-            ("operator's orders", orders),
-            ("DNS failures", dns_failures),
-            ("connections", connections),
-            ("connections refused", not_taken),
-            ("connections unanswered", unanswered),
-            ("connections cut at a byte", cut),
-            ("bytes sent", bytes),
-            ("421", refused_421),
-            ("4xx", refused_4xx),
-            ("5xx", refused_5xx),
-            ("connections dropped by receivers", dropped),
-            ("receivers fallen silent", silent),
-            ("slow replies", slow),
-            ("replies that are nonsense", nonsense),
-            ("messages taken without a reply", in_doubt),
-            ("writes", writes),
-            ("syncs", syncs),
-            ("writes and syncs failed", failed),
-            ("files torn", torn),
-            ("allocations without room", full),
-            ("segments recycled", recycled),
+            ("clock jumps", w.clock_jumps),
+            ("operator's orders", w.orders),
+            ("DNS failures", w.dns_failures),
+            ("connections", n.connections),
+            ("connections refused", n.refused),
+            ("connections unanswered", n.unanswered),
+            ("connections cut at a byte", n.cut),
+            ("bytes sent", n.bytes),
+            ("421", s.refused_421),
+            ("4xx", s.refused_4xx),
+            ("5xx", s.refused_5xx),
+            ("connections dropped by receivers", s.dropped),
+            ("receivers fallen silent", s.silent),
+            ("slow replies", s.slow),
+            ("replies that are nonsense", s.nonsense),
+            ("messages taken without a reply", s.in_doubt),
+            ("writes", disk.writes),
+            ("syncs", disk.syncs),
+            ("writes and syncs failed", disk.failed),
+            ("files torn", disk.torn),
+            ("allocations without room", disk.full),
+            ("segments recycled", disk.recycled),
         ];
         let counts = named.into_iter().enumerate().map(|(n, (name, count))| ((n, name), count)).collect();
         Totals { seeds: 1, counts }

@@ -22,6 +22,11 @@ pub struct AtEnd {
 /// Segments that may be in use when nothing waits: the one being written, and what accounting has yet to let go of.
 const SEGMENTS_AT_REST: u32 = 8;
 
+/// The last outcomes, for people.
+fn last(outcomes: &[Disposition]) -> &[Disposition] {
+    &outcomes[outcomes.len().saturating_sub(5)..]
+}
+
 impl Auditor {
     /// Everything has come to rest, or should have.
     pub fn finish(&mut self, end: &AtEnd) {
@@ -60,7 +65,7 @@ impl Auditor {
                 (Known::Acknowledged, []) => {
                     found.push((
                         "no loss",
-                        format!("{address} was acknowledged and has no end: {:?}", file.outcomes),
+                        format!("{address} was acknowledged and has no end: {:?}", last(&file.outcomes)),
                     ));
                 }
                 (Known::NotOffered, [_, ..]) => {

@@ -77,9 +77,27 @@ fn an_unreadable_content_is_put_off_and_everybody_else_goes_on() {
     world.run(5 * SECOND);
     assert_eq!((world.count(Deferred), world.story("fine@a.example")), (20, vec![Delivered]));
     assert!(world.seen.iter().any(|s| s.status.starts_with("4.3.0") && s.diagnostic.contains("damaged")));
-    world.reads = true;
+    // It stays so: they are given up in the end.
+    for _ in 0..20 {
+        world.run(600 * SECOND);
+        if !world.unread.is_empty() {
+            world.read(false);
+        }
+    }
     world.finish();
     assert_eq!(world.count(Expired), 20);
+}
+
+#[test]
+fn a_disk_that_recovers_is_read_again() {
+    let mut world = world(|settings| settings.retry_recipients_after = 600 * SECOND);
+    world.reads = false;
+    world.submit(&cold(Mail::many(20, "a.example")));
+    world.run(SECOND);
+    world.read(false);
+    world.reads = true;
+    world.finish();
+    assert_eq!((world.count(Deferred), world.count(Delivered)), (20, 20));
 }
 
 #[test]
