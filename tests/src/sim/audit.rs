@@ -51,8 +51,8 @@ pub struct RecipientFile {
     pub refused: bool,
     /// The end is durable since then.
     pub(super) ended: Option<Duration>,
-    /// Bytes received last.
-    pub(super) received: Option<Vec<u8>>,
+    /// A sum of the bytes received last.
+    pub(super) received: Option<u64>,
 }
 
 /// A message that a receiver took.
@@ -109,7 +109,6 @@ pub struct Auditor {
     pub(super) wires: BTreeMap<u64, Wire>,
     pub(super) open: u32,
     pub(super) life: usize,
-    paused: BTreeMap<String, Duration>,
 }
 
 impl Auditor {
@@ -136,7 +135,6 @@ impl Auditor {
             wires: BTreeMap::new(),
             open: 0,
             life: 0,
-            paused: BTreeMap::new(),
             plan,
         }
     }
@@ -177,22 +175,18 @@ impl Auditor {
         }
     }
 
+    /// The last order about a queue counts, whatever patterns others were given by.
     pub fn paused(&mut self, pattern: &str, paused: bool) {
-        if paused {
-            self.paused.insert(pattern.to_owned(), self.now);
-        } else {
-            self.paused.remove(pattern);
-        }
         let plan = Rc::clone(&self.plan);
         for (d, domain) in plan.domains.iter().enumerate() {
             for (v, vmta) in plan.vmtas.iter().enumerate() {
                 let names = ["*".to_owned(), domain.name.clone(), format!("{}/{}", domain.name, vmta.name)];
-                let since = self.paused.iter().filter(|(p, _)| names.contains(p)).map(|(_, at)| *at).max();
+                if !names.iter().any(|name| name == pattern) {
+                    continue;
+                }
+                let now = self.now;
                 let file = self.queues.entry((d, v)).or_default();
-                file.paused = match (file.paused, since) {
-                    (Some(before), Some(_)) => Some(before),
-                    (_, since) => since,
-                };
+                file.paused = paused.then(|| file.paused.unwrap_or(now));
             }
         }
         self.wires.values_mut().for_each(|wire| wire.since_pause = 0);

@@ -40,7 +40,7 @@ fn plan() -> Plan {
         chaos: 0,
     };
     let zone = Zone::Fixed(ip("8.0.0.1"));
-    let domain = Domain::new("d0.example", zone, limits, manners);
+    let domain = Domain { name: "d0.example".into(), zone, limits, manners, directives: String::new() };
     let vmta = |n: u8| Vmta {
         name: format!("v{n}"),
         sources: vec![(ip(&format!("10.{n}.0.1")), format!("v{n}.sender.example"))],

@@ -91,14 +91,18 @@ impl World {
         self.input(life, shard, Input::Connected { connection, local });
     }
 
-    fn deliver(&mut self, life: &mut Life, id: u64, bytes: &[u8], means: Option<Meaning>) {
+    fn deliver(&mut self, life: &mut Life, id: u64, bytes: &[u8], means: Vec<Meaning>) {
         let Some(wire) = self.wires.get_mut(&id).filter(|wire| wire.held) else { return };
         let (shard, connection) = (wire.shard, wire.connection);
         self.note(|| format!("wire {id}: < {}", shown(bytes)), [8, id]);
-        match means {
-            Some(Meaning::Taken(number)) => self.audit.heard(number),
-            Some(Meaning::PutOff(address)) => self.audit.put_off(&address),
-            None => {}
+        if bytes.is_empty() {
+            return;
+        }
+        for means in means {
+            match means {
+                Meaning::Taken(number) => self.audit.heard(number),
+                Meaning::PutOff(address) => self.audit.put_off(&address),
+            }
         }
         self.input(life, shard, Input::Received { connection, bytes });
     }

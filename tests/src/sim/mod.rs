@@ -9,6 +9,7 @@ mod audit_receivers;
 #[cfg(test)]
 mod audit_tests;
 mod content;
+mod day;
 mod disk;
 mod dns;
 mod happen;
@@ -51,6 +52,8 @@ pub struct Story {
     pub totals: Totals,
     /// Equal for equal runs.
     pub hash: u64,
+    /// How long it was, in its own time.
+    pub lasted: Duration,
     /// What happened, where asked for.
     pub trace: Vec<String>,
 }
@@ -68,7 +71,14 @@ pub fn run_plan(plan: Rc<Plan>, trace: bool) -> Story {
     catch_unwind(AssertUnwindSafe(|| begin(plan, trace))).unwrap_or_else(|panic| {
         let text = post::message_of(&*panic);
         let breaches = vec![Breach { at: Duration::ZERO, promise: "no panic", text }];
-        Story { seed, breaches, totals: Totals::default(), hash: 0, trace: Vec::new() }
+        Story {
+            seed,
+            breaches,
+            totals: Totals::default(),
+            hash: 0,
+            lasted: Duration::ZERO,
+            trace: Vec::new(),
+        }
     })
 }
 
@@ -111,6 +121,7 @@ async fn tell(plan: Rc<Plan>, trace: bool, directory: &Path) -> Story {
         breaches: std::mem::take(&mut world.audit.breaches),
         totals: Totals::of(&world),
         hash: world.hash,
+        lasted: world.ground.clock.now(),
         trace: world.trace.take().unwrap_or_default(),
     }
 }

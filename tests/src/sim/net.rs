@@ -19,8 +19,8 @@ pub enum Event {
     Writable(u64),
     /// Bytes arrive at the receiver.
     ToPeer(u64, Vec<u8>),
-    /// Bytes arrive at the engine; what they mean where they end a reply.
-    ToEngine(u64, Vec<u8>, Option<Meaning>),
+    /// Bytes arrive at the engine; what the whole replies among them mean.
+    ToEngine(u64, Vec<u8>, Vec<Meaning>),
     /// The receiver sees the connection end.
     PeerGone(u64),
     /// The engine sees it end.

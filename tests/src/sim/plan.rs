@@ -58,15 +58,7 @@ pub struct Domain {
     pub zone: Zone,
     pub limits: Limits,
     pub manners: Manners,
-    directives: String,
-}
-
-#[cfg(test)]
-impl Domain {
-    /// One that no configuration describes.
-    pub fn new(name: &str, zone: Zone, limits: Limits, manners: Manners) -> Domain {
-        Domain { name: name.to_owned(), zone, limits, manners, directives: String::new() }
-    }
+    pub(super) directives: String,
 }
 
 #[derive(Clone, Debug)]
@@ -203,7 +195,7 @@ impl Plan {
     }
 
     /// The configuration file.
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut text = format!(
             "host-name mail.sender.example\nlog-file /nowhere/log\n<spool /nowhere/spool>\n</spool>\n\
              total-max-smtp-out {}\n\

@@ -3,7 +3,7 @@
 use super::life::Life;
 use super::net::{Event, Wire, cuts};
 use super::plan::{Ill, Plan, Zone};
-use super::site::{Peer, Say, Scene};
+use super::site::{Meaning, Peer, Say, Scene};
 use super::world::{World, shown};
 use posthaste::shard::ConnectionId;
 use std::io::ErrorKind;
@@ -139,27 +139,35 @@ impl World {
     fn say(&mut self, id: u64, says: Vec<Say>) {
         let now = self.ground.clock.now();
         let Some(wire) = self.wires.get_mut(&id) else { return };
+        // Replies made at once arrive at once, in one piece where the network has nothing against it.
+        let mut open: Option<(Duration, Vec<u8>, Vec<Meaning>)> = None;
         for say in says {
-            let (through, cut, at) = wire.reply(now, say.after, say.bytes.len());
+            let (through, cut, mut at) = wire.reply(now, say.after, say.bytes.len());
             let mut bytes = &say.bytes[..through];
-            let mut at = at;
+            if let Some((then, before, means)) = open.take_if(|(then, ..)| *then != at || wire.cuts.pieces) {
+                self.agenda.add(then, Event::ToEngine(id, before, means));
+            }
             while wire.cuts.pieces && bytes.len() > 1 {
                 let (piece, rest) = bytes.split_at(self.rng.usize(1..bytes.len()));
-                self.agenda.add(at, Event::ToEngine(id, piece.to_vec(), None));
+                self.agenda.add(at, Event::ToEngine(id, piece.to_vec(), Vec::new()));
                 (bytes, at) = (rest, at + Duration::from_micros(1));
             }
             wire.replied(at);
-            let whole = say.means.filter(|_| !cut);
-            if !bytes.is_empty() || whole.is_some() {
-                self.agenda.add(at, Event::ToEngine(id, bytes.to_vec(), whole));
-            }
+            let (_, before, means) = open.get_or_insert_with(|| (at, Vec::new(), Vec::new()));
+            before.extend_from_slice(bytes);
+            means.extend(say.means.filter(|_| !cut));
             if cut || say.close {
+                if let Some((then, before, means)) = open.take() {
+                    self.agenda.add(then, Event::ToEngine(id, before, means));
+                }
                 self.net.cut += u64::from(cut);
                 let kind = if cut { ErrorKind::ConnectionReset } else { ErrorKind::UnexpectedEof };
                 self.agenda.add(at, Event::EngineGone(id, kind));
-                self.agenda.add(now.max(at - wire.latency), Event::PeerGone(id));
-                return;
+                return self.agenda.add(now.max(at - wire.latency), Event::PeerGone(id));
             }
+        }
+        if let Some((then, before, means)) = open {
+            self.agenda.add(then, Event::ToEngine(id, before, means));
         }
     }
 
