@@ -1,7 +1,7 @@
 //! A campaign as a marketer drops it in, and what each of its recipients must then find in the message.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -40,10 +40,19 @@ impl Campaign {
     pub fn stage(&self, ground: &Ground) -> io::Result<PathBuf> {
         let dir = ground.path("staging").join(format!("{}.campaign", self.name));
         fs::create_dir(&dir)?;
-        fs::write(dir.join("campaign.toml"), self.description())?;
-        fs::write(dir.join("message.txt"), self.template())?;
-        let file = io::BufWriter::new(File::create(dir.join("recipients.csv"))?);
-        self.people.write_csv(file, self.rows)?;
+        let mut rows = Vec::new();
+        self.people.write_csv(&mut rows, self.rows)?;
+        let files = [
+            ("campaign.toml", self.description().into_bytes()),
+            ("message.txt", self.template().into_bytes()),
+            ("recipients.csv", rows),
+        ];
+        for (name, content) in files {
+            let mut file = File::create(dir.join(name))?;
+            file.write_all(&content)?;
+            file.sync_all()?;
+        }
+        File::open(&dir)?.sync_all()?;
         Ok(dir)
     }
 
@@ -55,8 +64,9 @@ impl Campaign {
         format!(
             "job = \"{}\"\nenvelope-sender = \"bounce@news.example\"\n{vmta}text = \"message.txt\"\n\
              recipients = \"recipients.csv\"\nemail-column = \"email\"\n\n[headers]\n\
-             From = \"News <news@news.example>\"\nTo = \"{{{{ email }}}}\"\nSubject = \"Hello {{{{ first_name }}}}\"\n",
-            self.name
+             From = \"News <news@news.example>\"\nTo = \"{{{{ email }}}}\"\nSubject = \"Hello {{{{ first_name }}}}\"\n\
+             X-Ledger-Id = \"{}\"\n",
+            self.name, self.name
         )
     }
 

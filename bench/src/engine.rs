@@ -28,6 +28,7 @@ pub struct Status {
     pub shards: u32,
     pub smtp_queues: Waiting,
     pub other_queues: Waiting,
+    pub connections_out: Connections,
     pub spool: Spool,
 }
 
@@ -35,6 +36,11 @@ pub struct Status {
 pub struct Waiting {
     pub rcpts: u64,
     pub domains: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Connections {
+    pub active: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -54,7 +60,14 @@ pub struct Engine {
 
 impl Engine {
     /// Starts `command` with `run --config DIR/config` and waits until it answers on its control socket and its port.
-    pub fn start(mut command: Command, dir: &Path, listen: SocketAddr) -> io::Result<Engine> {
+    pub fn start(command: Command, dir: &Path, listen: SocketAddr) -> io::Result<Engine> {
+        let mut engine = Engine::spawn(command, dir)?;
+        engine.ready(listen)?;
+        Ok(engine)
+    }
+
+    /// Starts it and waits for nothing.
+    pub fn spawn(mut command: Command, dir: &Path) -> io::Result<Engine> {
         let output = File::options().append(true).create(true).open(dir.join("output"))?;
         let child = command
             .arg("run")
@@ -65,21 +78,25 @@ impl Engine {
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()?;
-        let mut engine = Engine { child, dir: dir.to_path_buf() };
-        let ready = until(START_PATIENCE, || match engine.child.try_wait() {
+        Ok(Engine { child, dir: dir.to_path_buf() })
+    }
+
+    /// Waits until it answers on its control socket and its port.
+    pub fn ready(&mut self, listen: SocketAddr) -> io::Result<()> {
+        let ready = until(START_PATIENCE, || match self.child.try_wait() {
             Ok(None) => {
-                let answers = engine.status().is_ok() && TcpStream::connect(listen).is_ok();
+                let answers = self.status().is_ok() && TcpStream::connect(listen).is_ok();
                 answers.then_some(Ok(()))
             }
             Ok(Some(status)) => Some(Err(format!("the engine ended at its start: {status}"))),
             Err(e) => Some(Err(e.to_string())),
         });
         let told = match ready {
-            Ok(Ok(())) => return Ok(engine),
+            Ok(Ok(())) => return Ok(()),
             Ok(Err(told)) => told,
             Err(waited) => format!("the engine did not answer within {waited:?}"),
         };
-        Err(io::Error::other(format!("{told}\n{}", engine.log_tail())))
+        Err(io::Error::other(format!("{told}\n{}", self.log_tail())))
     }
 
     pub fn pid(&self) -> u32 {
@@ -118,13 +135,23 @@ impl Engine {
     /// # Panics
     /// When that takes longer than `patience`.
     pub fn wait_until_empty(&self, patience: Duration) {
-        let empty = until(patience, || {
-            let status = self.status().ok()?;
-            (status.smtp_queues.rcpts + status.other_queues.rcpts == 0).then_some(())
-        });
-        if let Err(waited) = empty {
-            panic!("still mail after {waited:?}: {:?}", self.status().map(|s| s.smtp_queues));
+        if let Err(left) = self.until_empty(patience) {
+            panic!("still {left} recipients after {patience:?}");
         }
+    }
+
+    /// The same; `Err` with the recipients still queued (all there are, where it does not answer).
+    pub fn until_empty(&self, patience: Duration) -> Result<(), u64> {
+        let queued = || match self.status() {
+            Ok(status) => status.smtp_queues.rcpts + status.other_queues.rcpts,
+            Err(_) => u64::MAX,
+        };
+        until(patience, || (queued() == 0).then_some(())).map_err(|_| queued())
+    }
+
+    /// Its exit status, if it has ended.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
     }
 
     pub fn cpu(&self) -> io::Result<CpuTime> {
@@ -150,8 +177,13 @@ impl Engine {
         Ok(at)
     }
 
-    fn signal(&self, signal: Signal) -> io::Result<()> {
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// All that it, and those before it on the same ground, have written to standard output and error.
+    pub fn output(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.dir.join("output")).unwrap_or_default()).into_owned()
     }
 
     /// The last lines of what it has written, on its standard output and to its log.

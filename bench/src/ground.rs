@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,15 @@ use crate::engine::Engine;
 /// Grounds made by this process; each listens on an address of its own.
 static GROUNDS: AtomicU8 = AtomicU8::new(0);
 
+/// The directories that the engine and those who feed it keep things in.
+const KEPT: [&str; 6] = ["spool", "pickup", "bad", "reports", "acct", "staging"];
+
 /// Directory, port and configuration.
 #[derive(Debug)]
 pub struct Ground {
     dir: TempDir,
+    /// Where mail and accounts lie: a directory of `dir`'s, or a volume that is to fail.
+    volume: PathBuf,
     /// Where the engine takes mail by SMTP.
     pub listen: SocketAddr,
     /// `auto`, `uring` or `blocking`.
@@ -42,27 +47,42 @@ impl Drop for Ground {
 impl Ground {
     /// Empty directories below the build directory, which is on a real disk where `/tmp` may not be.
     pub fn new() -> io::Result<Ground> {
-        let below = programs()?.join("tmp");
-        fs::create_dir_all(&below)?;
-        let dir = tempfile::Builder::new().prefix("ground-").tempdir_in(below)?;
-        for name in ["spool", "pickup", "bad", "reports", "acct", "staging"] {
+        Ground::with(None)
+    }
+
+    /// The same, with all that has to outlast the engine on `volume`, a mounted file system.
+    pub fn on(volume: &Path) -> io::Result<Ground> {
+        Ground::with(Some(volume))
+    }
+
+    fn with(volume: Option<&Path>) -> io::Result<Ground> {
+        let dir = tempfile::Builder::new().prefix("ground-").tempdir_in(scratch()?)?;
+        let volume = volume.unwrap_or(dir.path()).to_path_buf();
+        for name in KEPT {
             // Others may read along elsewhere; a spool that they can enter is refused.
-            fs::DirBuilder::new().mode(0o700).create(dir.path().join(name))?;
+            fs::DirBuilder::new().mode(0o700).create(volume.join(name))?;
         }
+        // They were there long before whatever happens to the volume.
+        rustix::fs::syncfs(fs::File::open(&volume)?)?;
         // Tests of one program run side by side, and so do programs: the address tells the first apart, the port
         // that the kernel chooses the second.
         let ip = Ipv4Addr::new(127, 0, 77, GROUNDS.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
         let listen = TcpListener::bind((ip, 0))?.local_addr()?;
-        Ok(Ground { dir, listen, runtime: "auto", extra: String::new() })
+        Ok(Ground { dir, volume, listen, runtime: "auto", extra: String::new() })
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        if KEPT.contains(&name) { self.volume.join(name) } else { self.dir.path().join(name) }
     }
 
-    /// Leaves the directory on disk, for somebody to look into.
+    /// Leaves the directory on disk, for somebody to look into, with what lies on a volume of its own.
     pub fn keep(&mut self) -> PathBuf {
         self.dir.disable_cleanup(true);
+        if self.volume != self.dir.path() {
+            // As much as can be had: the volume may be broken on purpose.
+            let kept = KEPT.map(|name| self.volume.join(name));
+            let _ = Command::new("cp").arg("-a").args(kept).arg(self.dir.path()).status();
+        }
         self.dir.path().to_path_buf()
     }
 
@@ -92,22 +112,22 @@ impl Ground {
     /// The whole configuration.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        let dir = self.dir.path().display();
+        let (dir, volume) = (self.dir.path().display(), self.volume.display());
         // Writing to a String cannot fail.
         let _ = write!(
             text,
             "host-name mail.sender.example\n\
              log-file {dir}/log\n\
-             <spool {dir}/spool>\n</spool>\n\
-             pickup {dir}/pickup {dir}/bad\n\
-             reports {dir}/reports\n\
+             <spool {volume}/spool>\n</spool>\n\
+             pickup {volume}/pickup {volume}/bad\n\
+             reports {volume}/reports\n\
              control-socket {dir}/control\n\
              runtime {}\n\
              smtp-listener {}\n\
              <source 127.0.0.0/8>\n  smtp-service yes\n  always-allow-relaying yes\n  process-x-virtual-mta yes\n  \
              process-x-job yes\n  process-x-envid yes\n</source>\n\
              <source {{pickup}}>\n  process-x-virtual-mta yes\n  process-x-job yes\n  process-x-envid yes\n</source>\n\
-             <acct-file {dir}/acct/acct.csv>\n  records d,b,t,tq\n</acct-file>\n\
+             <acct-file {volume}/acct/acct.csv>\n  records d,b,t,tq\n</acct-file>\n\
              {}",
             self.runtime, self.listen, self.extra
         );
@@ -125,15 +145,31 @@ impl Ground {
         self.start_by(launcher)
     }
 
+    /// Starts an engine with this configuration and a variable in its environment, and waits for nothing.
+    pub fn spawn_with(&self, configuration: &str, variable: &str, value: &str) -> io::Result<Engine> {
+        fs::write(self.path("config"), configuration)?;
+        let mut command = Command::new(engine_program()?);
+        command.env(variable, value);
+        Engine::spawn(command, self.dir.path())
+    }
+
     fn start_by(&self, command: Command) -> io::Result<Engine> {
         fs::write(self.path("config"), self.text())?;
         Engine::start(command, self.dir.path(), self.listen)
     }
 
+    /// Starts an engine and waits for nothing.
+    pub fn spawn(&self) -> io::Result<Engine> {
+        fs::write(self.path("config"), self.text())?;
+        Engine::spawn(Command::new(engine_program()?), self.dir.path())
+    }
+
     /// Puts a file into the pickup directory the way it is to be done: written elsewhere, renamed in.
     pub fn pick_up(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let staged = self.path("staging").join(name);
-        fs::write(&staged, content)?;
+        let mut file = fs::File::create(&staged)?;
+        file.write_all(content)?;
+        file.sync_all()?;
         fs::rename(staged, self.path("pickup").join(name))
     }
 
@@ -144,6 +180,13 @@ impl Ground {
     }
 }
 
+/// A directory below the build directory for what programs leave for a while.
+pub fn scratch() -> io::Result<PathBuf> {
+    let scratch = programs()?.join("tmp");
+    fs::create_dir_all(&scratch)?;
+    Ok(scratch)
+}
+
 /// The directory that cargo builds programs into.
 pub fn programs() -> io::Result<PathBuf> {
     let exe = std::env::current_exe()?;
@@ -152,10 +195,10 @@ pub fn programs() -> io::Result<PathBuf> {
     Ok(if dir.ends_with("deps") { dir.parent().unwrap_or(dir) } else { dir }.to_path_buf())
 }
 
-/// The engine: what `POSTHASTE_BIN` names, else the one built last beside this program: `posthaste`, or the copy that
+/// The engine: what `POSTHASTE_ENGINE` names, else the one built last beside this program: `posthaste`, or the copy that
 /// is built together with the tests.
 pub fn engine_program() -> io::Result<PathBuf> {
-    if let Some(path) = std::env::var_os("POSTHASTE_BIN") {
+    if let Some(path) = std::env::var_os("POSTHASTE_ENGINE") {
         return Ok(PathBuf::from(path));
     }
     let beside = programs()?;
@@ -169,7 +212,7 @@ pub fn engine_program() -> io::Result<PathBuf> {
             io::ErrorKind::NotFound,
             format!(
                 "no engine in {}: build it with `cargo build -p posthaste` and this program's profile, or name one in \
-                 POSTHASTE_BIN",
+                 POSTHASTE_ENGINE",
                 beside.display()
             ),
         )),

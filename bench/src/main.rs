@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use bench::measure::{backlog, campaign, import, latency, scale};
 use clap::{Parser, Subcommand};
 
-/// Measures the `posthaste` built beside it (or the one that POSTHASTE_BIN names).
+/// Measures the `posthaste` built beside it (or the one that POSTHASTE_ENGINE names).
 #[derive(Debug, Parser)]
 #[command(name = "bench", version)]
 struct Args {

@@ -2,6 +2,8 @@
 
 pub mod accounting;
 pub mod crash;
+#[cfg(feature = "failpoints")]
+pub mod failpoints;
 pub mod mta;
 pub mod peer;
 pub mod sim;

@@ -211,6 +211,13 @@ impl SiteHandle {
         Ledger { deliveries }
     }
 
+    /// All deliveries since the last call, and forgets them.
+    pub fn take_ledger(&self) -> Ledger {
+        let deliveries =
+            self.doors.iter().flat_map(|d| std::mem::take(&mut link::lock(d).ledger.deliveries)).collect();
+        Ledger { deliveries }
+    }
+
     /// Gives a door another behaviour, for connections that come from now on. Its memory and its counts stay.
     pub fn behave(&self, name: &str, behaviour: &Behaviour) {
         for door in &self.doors {

@@ -60,6 +60,7 @@ impl SourceConfig {
 #[derive(Debug)]
 struct Shared {
     stop: AtomicBool,
+    hold: AtomicBool,
     next: AtomicU64,
     acked: AtomicU64,
     report: Mutex<SourceReport>,
@@ -69,6 +70,7 @@ struct Shared {
 pub fn start(config: SourceConfig) -> io::Result<SourceHandle> {
     let shared = Arc::new(Shared {
         stop: AtomicBool::new(false),
+        hold: AtomicBool::new(false),
         next: AtomicU64::new(config.load.first_id),
         acked: AtomicU64::new(0),
         report: Mutex::new(SourceReport { started_us: now_us(), ..SourceReport::default() }),
@@ -106,6 +108,16 @@ impl SourceHandle {
 
     pub fn finished(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Sends nothing new while `hold`; connections stay open.
+    pub fn hold(&self, hold: bool) {
+        self.shared.hold.store(hold, Ordering::Relaxed);
+    }
+
+    /// What came of it so far.
+    pub fn report(&self) -> SourceReport {
+        self.shared.lock().clone()
     }
 
     /// Sends no further message; those under way are seen through.

@@ -27,6 +27,8 @@ pub struct SourceReport {
     pub refused: Vec<u64>,
     /// Refused for now and sent again.
     pub deferrals: u64,
+    /// Of these, the ones that had been sent whole: the server may have kept one and it is sent again.
+    pub put_off: Vec<u64>,
     /// Replies other than those hoped for, by code, and the last text of each.
     pub replies: BTreeMap<u16, (u64, String)>,
     pub connections: u64,

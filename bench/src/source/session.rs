@@ -69,6 +69,9 @@ async fn converse(
     mut owed: Option<u64>,
 ) -> Option<u64> {
     for _ in 0..config.per_connection {
+        while shared.hold.load(Ordering::Relaxed) && !shared.stop.load(Ordering::Relaxed) {
+            sleep(AGAIN).await;
+        }
         if shared.stop.load(Ordering::Relaxed) {
             break;
         }
@@ -174,7 +177,11 @@ impl Connection {
             let latency_us = u32::try_from(at_us - sent_us).unwrap_or(u32::MAX);
             return Ok(Fate::Acked { at_us, latency_us });
         }
-        shared.lock().note(code, &text);
+        let mut report = shared.lock();
+        report.note(code, &text);
+        if code < 500 {
+            report.put_off.push(id);
+        }
         Ok(if code < 500 { Fate::Deferred } else { Fate::Refused })
     }
 

@@ -4,6 +4,7 @@
 //! save leaves the one before. The order is: lines synced, then the cursor; whatever was written after the last
 //! cursor is made again from the log and compared (see `accounting_file`).
 
+use crate::io::failpoint::{Point, check};
 use crate::spool::record::Location;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -100,6 +101,7 @@ impl CursorFile {
         let fresh = !path.exists();
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
         file.write_all_at(&bytes, 0)?;
+        check(Point::AccountingMidCursor)?;
         file.sync_data()?;
         if fresh {
             File::open(&self.directory)?.sync_all()?;

@@ -8,6 +8,7 @@
 use super::accounting_cursor::Mark;
 use crate::acct::Layout;
 use crate::base::Wall;
+use crate::io::failpoint::{Point, check, due};
 use jiff::civil::Date;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -16,6 +17,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
 use vmta_config::QueueFilter;
+
+/// What stands where a file system has a file's length and not its bytes; the layout writes it in no line.
+const NEVER_IN_A_LINE: u8 = 0;
 
 /// An `<acct-file>` as configured.
 #[derive(Debug, Clone)]
@@ -60,6 +64,16 @@ struct Open {
     unsynced: u64,
 }
 
+impl Open {
+    /// Takes away what a power cut has left beyond the last byte that is a line's: file systems keep the length and lose
+    /// what was not synced.
+    fn cut_back(&mut self, path: &Path, length: u64) -> Result<(), FileError> {
+        tracing::info!(file = %path.display(), length, "accounting file ends in what was never written; cut back");
+        self.existing = 0;
+        self.file.set_len(length).map_err(failed(path, "cut back to its last line"))
+    }
+}
+
 /// A file being written, or about to be.
 #[derive(Debug)]
 pub(super) struct AcctFile {
@@ -101,6 +115,8 @@ impl AcctFile {
             self.close();
             return Ok(());
         }
+        // The process that created it was ended, perhaps before its name was durable.
+        self.sync_directory()?;
         if self.distrusted {
             file.set_len(self.mark.length).map_err(failed(&path, "cut back to its synced length"))?;
             self.distrusted = false;
@@ -213,6 +229,10 @@ impl AcctFile {
         let Some(known) = self.compare(&path, header)? else { return Ok(()) };
         let Some(open) = &mut self.open else { return Ok(()) };
         let mut rest = &self.buffer[known..];
+        if let Some(due) = (!rest.is_empty()).then(|| due(Point::AccountingMidLine)).flatten() {
+            let torn = open.file.write_at(&rest[..rest.len() / 2], self.mark.length);
+            torn.and_then(|_| due.act()).map_err(failed(&path, "write"))?;
+        }
         while !rest.is_empty() {
             match open.file.write_at(rest, self.mark.length) {
                 Ok(0) => return Err(failed(&path, "write")(io::ErrorKind::WriteZero.into())),
@@ -241,9 +261,14 @@ impl AcctFile {
             .custom_flags(flags)
             .open(path)
             .map_err(failed(path, "create"))?;
-        let directory = self.directory();
-        File::open(directory).and_then(|d| d.sync_all()).map_err(failed(directory, "sync"))?;
+        check(Point::AccountingCreated).map_err(failed(path, "create"))?;
+        self.sync_directory()?;
         self.set_open(file, path)
+    }
+
+    fn sync_directory(&self) -> Result<(), FileError> {
+        let directory = self.directory();
+        File::open(directory).and_then(|d| d.sync_all()).map_err(failed(directory, "sync"))
     }
 
     /// Compares the buffer with bytes that are already in the file. Gives the number of bytes that need not be
@@ -264,6 +289,17 @@ impl AcctFile {
                 break;
             }
             if chunk[..n] != self.buffer[known..known + n] {
+                let same = chunk[..n]
+                    .iter()
+                    .zip(&self.buffer[known..])
+                    .take_while(|(there, line)| there == line)
+                    .count();
+                if chunk[same] == NEVER_IN_A_LINE {
+                    open.unsynced += same as u64;
+                    self.mark.length += same as u64;
+                    open.cut_back(path, self.mark.length)?;
+                    return Ok(Some(known + same));
+                }
                 tracing::warn!(file = %path.display(), "accounting file holds other lines than the log; going on in a new one");
                 let lines = memchr::memrchr(b'\n', &self.buffer[..known]).map_or(0, |at| at + 1);
                 self.buffer.drain(..lines.max(header));
@@ -272,6 +308,8 @@ impl AcctFile {
             }
             known += n;
             open.existing -= n as u64;
+            // The process that wrote them was ended, perhaps before it synced them.
+            open.unsynced += n as u64;
             self.mark.length += n as u64;
         }
         Ok(Some(known))
@@ -283,11 +321,19 @@ impl AcctFile {
     }
 
     /// The log has no more lines for the present: what is still uncompared is not from it.
-    pub fn end_of_comparison(&mut self) {
-        if self.is_comparing() {
-            tracing::warn!(file = ?self.mark.path, "accounting file ends in lines the log does not have; going on in a new one");
-            self.close();
+    pub fn end_of_comparison(&mut self) -> Result<(), FileError> {
+        let (Some(open), Some(path)) = (&mut self.open, &self.mark.path) else { return Ok(()) };
+        if open.existing == 0 {
+            return Ok(());
         }
+        let mut next = [0];
+        open.file.read_at(&mut next, self.mark.length).map_err(failed(path, "read"))?;
+        if next[0] == NEVER_IN_A_LINE {
+            return open.cut_back(path, self.mark.length);
+        }
+        tracing::warn!(file = ?self.mark.path, "accounting file ends in lines the log does not have; going on in a new one");
+        self.close();
+        Ok(())
     }
 
     /// Makes what was written durable.
@@ -296,7 +342,7 @@ impl AcctFile {
         if open.unsynced == 0 {
             return Ok(());
         }
-        if let Err(e) = open.file.sync_data() {
+        if let Err(e) = check(Point::AccountingWritten).and_then(|()| open.file.sync_data()) {
             self.distrusted = true;
             return Err(failed(path, "sync")(e));
         }
@@ -334,7 +380,8 @@ impl AcctFile {
                 if moved.exists() {
                     tracing::warn!(file = %path.display(), to = %moved.display(), "not moved: a file of that name is there");
                 } else {
-                    fs::rename(&path, &moved).map_err(failed(&path, "move to the move-to directory"))?;
+                    let moving = check(Point::AccountingMove).and_then(|()| fs::rename(&path, &moved));
+                    moving.map_err(failed(&path, "move to the move-to directory"))?;
                 }
             } else if let (Some(days), Some(today), Ok(day)) =
                 (self.options.delete_after, today, day.parse::<Date>())

@@ -8,6 +8,7 @@ use super::accounting_file::{AcctFile, FileError, FileOptions, failed};
 use super::accounting_log::{Entry, Log};
 use crate::acct::{Categories, Category, Record, RecordType, Stamp};
 use crate::base::Wall;
+use crate::io::failpoint::{Point, pass};
 use crate::spool::record::{Attempt, Location, Outcome, OutcomeBatch, Submission};
 use hashbrown::HashMap;
 use std::io;
@@ -130,6 +131,7 @@ impl<L: Log> Stream<L> {
                 more = false;
                 break;
             };
+            pass(Point::AccountingRead);
             self.lines.push_entry(&entry, &mut self.log, &mut self.files);
             if self.files.iter().any(|f| f.buffer.len() >= BUFFER) {
                 self.write_out(now)?;
@@ -138,7 +140,7 @@ impl<L: Log> Stream<L> {
         }
         self.write_out(now)?;
         if !more {
-            self.files.iter_mut().for_each(AcctFile::end_of_comparison);
+            self.files.iter_mut().try_for_each(AcctFile::end_of_comparison)?;
         }
         if now.0 >= self.checked_at.0.saturating_add(SAVE_EVERY) || !self.rotate.is_empty() {
             self.checked_at = now;
@@ -188,7 +190,9 @@ impl<L: Log> Stream<L> {
                 saved.clone_from(&file.mark);
             }
         }
-        self.save_cursor()
+        self.save_cursor()?;
+        pass(Point::AccountingNamed);
+        Ok(())
     }
 
     /// Makes all written lines durable, then the cursor that says so, then lets go of the log before it.
@@ -198,6 +202,7 @@ impl<L: Log> Stream<L> {
         for file in &mut self.files {
             file.sync()?;
         }
+        pass(Point::AccountingSynced);
         let mut cursor =
             Cursor { files: self.files.iter().map(|f| f.mark.clone()).collect(), ..Cursor::default() };
         cursor.set_location(self.log.position());
@@ -207,6 +212,7 @@ impl<L: Log> Stream<L> {
         // With nothing new the second copy is brought up to the first, so that the log can be let go of.
         let before = std::mem::replace(&mut self.cursor, cursor);
         self.save_cursor()?;
+        pass(Point::AccountingCursor);
         self.kept_from = before.location();
         self.log.consumed(self.kept_from);
         Ok(())
@@ -235,11 +241,13 @@ impl<L: Log> Stream<L> {
         }
         // First the cursor behind the last line of the old file, so that no line of it is made again.
         self.save(now)?;
+        pass(Point::AccountingRotate);
         for file in &mut self.files {
             if due(file) {
                 file.close();
             }
         }
+        pass(Point::AccountingRotated);
         self.swept_at = now;
         self.sweep(now);
         Ok(())

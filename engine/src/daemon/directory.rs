@@ -1,6 +1,7 @@
 //! Safe access to directories that strangers write to (A41): everything is opened relative to a directory
 //! handle, beneath it, never through a link; a rename never overwrites.
 
+use crate::io::failpoint::{Point, check};
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{CString, OsStr, OsString};
@@ -61,11 +62,16 @@ impl Directory {
 
     /// Names of the entries, without `.`, `..` and hidden ones, in order of name; at most `limit`.
     pub fn entries(&self, limit: usize) -> io::Result<Vec<OsString>> {
+        self.list(limit, |name| !name.starts_with(b"."))
+    }
+
+    /// Names of the entries that `wanted` picks; at most `limit`, in order of name.
+    pub fn list(&self, limit: usize, wanted: impl Fn(&[u8]) -> bool) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.fd)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
-            if !name.starts_with(b".") {
+            if wanted(name) {
                 names.push(OsString::from_vec(name.to_vec()));
             }
             if names.len() == limit {
@@ -151,6 +157,7 @@ impl Directory {
             let file: CString = entry.file_name().to_owned();
             if !matches!(file.to_bytes(), b"." | b"..") {
                 fs::unlinkat(&inner.fd, file, AtFlags::empty())?;
+                check(Point::ImportMidRemoval)?;
             }
         }
         Ok(fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)?)

@@ -6,11 +6,12 @@ use super::accounting_spool::SpoolLog;
 use super::answer::Answerer;
 use super::control_socket::{ControlError, ControlSocket};
 use super::intake::Intake;
-use super::owners::Owners;
+use super::owners::{Owners, Stopping};
 use super::pickup::{Pickup, PickupError};
 use super::profiles::{ConfigProfiles, Configured, ProfileError};
 use super::{recovery, submission};
 use crate::io::clock::Clock;
+use crate::io::failpoint::{Point, pass};
 use crate::io::reactor::{Message, Reactor, Services};
 use crate::io::resolver::{Resolver, ResolverError};
 use crate::io::storage::{BackEnd, Storage, StorageOptions};
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, watch};
 use vmta_config::{Config, RuntimeChoice};
 
@@ -55,6 +57,8 @@ pub enum BootError {
     Control(#[from] ControlError),
     #[error("{0}")]
     Listen(io::Error),
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
     #[error("a thread or runtime cannot be started: {0}")]
     Thread(#[from] io::Error),
 }
@@ -86,6 +90,9 @@ pub struct Engine {
 impl Engine {
     /// Starts everything: recovers the spool, then takes and delivers mail.
     pub fn start(config: &Arc<Config>, overrides: &Overrides) -> Result<Engine, BootError> {
+        if cfg!(feature = "failpoints") {
+            tracing::warn!("failpoints are compiled in: this build is for tests");
+        }
         let clock = Clock::start();
         let spool = spool_directory(config)?;
         let host = host_name(config);
@@ -203,6 +210,7 @@ impl Engine {
                 tracing::warn!("transactions in flight did not end in time; they will be repeated");
             }
         });
+        pass(Point::StopDrained);
         drop((answerer, intake, owners));
         // The last senders are gone with the runtime's tasks, and with them the reactors' reason to run.
         control.shutdown_timeout(Duration::from_secs(5));
@@ -210,6 +218,7 @@ impl Engine {
             let _ = reactor.join();
         }
         storage.stop();
+        pass(Point::StopStorage);
         accounting.stop();
     }
 }
@@ -274,15 +283,17 @@ impl Start {
             let _inside = control.enter();
             Arc::new(Resolver::new(&servers, policy.clone())?)
         };
-        let (mut inboxes, mut reactors) = (Vec::new(), Vec::new());
-        for number in 0..count {
-            let (inbox, messages) = mpsc::channel::<Message>(INBOX);
+        let (inboxes, taken): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel::<Message>(INBOX)).unzip();
+        let peers: Arc<[_]> = inboxes.iter().map(mpsc::Sender::downgrade).collect();
+        let mut reactors = Vec::new();
+        for (number, messages) in taken.into_iter().enumerate() {
             let services = Services {
                 clock: self.clock,
                 storage: self.storage.clone(),
                 resolver: resolver.clone(),
                 control: control.clone(),
-                inbox: inbox.downgrade(),
+                number,
+                peers: peers.clone(),
             };
             let settings = Settings {
                 profiles: Box::new(ConfigProfiles::new(self.configured.clone())),
@@ -296,13 +307,12 @@ impl Start {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_io()
                     .enable_time()
-                    .build()
+                    .build_local(LocalOptions::default())
                     .expect("a reactor's runtime can be built");
                 let reactor = Reactor::new(Shard::new(services.clock.now(), settings), services);
-                tokio::task::LocalSet::new().block_on(&runtime, reactor.run(messages));
+                runtime.block_on(reactor.run(messages));
             };
             reactors.push(thread::Builder::new().name(format!("reactor-{number}")).spawn(run)?);
-            inboxes.push(inbox);
         }
         Ok((Owners::new(inboxes), reactors))
     }
@@ -339,7 +349,7 @@ fn listen(
             match submission::bind_default().await {
                 Ok(bound) => {
                     listening.extend(bound.addresses());
-                    serving.extend(submission::start(bound, intake, clients, stopping));
+                    serving.extend(submission::start(bound, intake, clients, stopping).await?);
                 }
                 Err(e) => {
                     tracing::warn!("no smtp-listener is given, and the default one is not to be had: {e}");
@@ -349,7 +359,7 @@ fn listen(
         for listener in config.listeners() {
             let bound = submission::bind(listener).await.map_err(BootError::Listen)?;
             listening.extend(bound.addresses());
-            serving.extend(submission::start(bound, intake, clients, stopping));
+            serving.extend(submission::start(bound, intake, clients, stopping).await?);
         }
         Ok((serving, listening))
     })

@@ -6,6 +6,7 @@ use super::directory::Directory;
 use super::import_run::{Job, Outcome, Run, Stored, forget};
 use super::intake::Intake;
 use super::pickup::reject;
+use crate::io::failpoint::{Point, pass};
 use crate::io::storage::Recovered;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -20,6 +21,10 @@ const AT_ONCE: usize = 2;
 /// Campaigns being imported stand here, beneath the pickup directory: hidden from its scans and out of the way of a second
 /// campaign of the same name.
 const ASIDE: &str = ".importing";
+
+/// Begins the name of a campaign that is wholly stored while its files are being removed: what a crash leaves of it must not
+/// be taken for a campaign.
+pub(super) const FINISHED: &str = ".finished-";
 
 pub fn is_campaign(name: &OsStr) -> bool {
     name.as_bytes().ends_with(b".campaign")
@@ -55,6 +60,9 @@ impl Importer {
         recovered: &Recovered,
     ) -> io::Result<Importer> {
         let aside = Directory::open_or_create(&pickup.path().join(ASIDE))?;
+        for left in aside.list(usize::MAX, |name| name.starts_with(FINISHED.as_bytes()))? {
+            aside.remove_directory(&left)?;
+        }
         let mut interrupted: HashMap<_, _> = recovered
             .imports()
             .map(|(identity, import)| (identity.to_owned(), Stored::new(import)))
@@ -88,7 +96,10 @@ impl Importer {
             return;
         }
         match pickup.subdirectory(name).map(drop).and_then(|()| pickup.move_into(name, &self.aside, name)) {
-            Ok(moved) => self.spawn(moved),
+            Ok(moved) => {
+                pass(Point::ImportMovedAside);
+                self.spawn(moved);
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => {
                 tracing::warn!(campaign = %name.display(), error = %e, "campaign cannot be moved aside");

@@ -3,6 +3,7 @@
 
 use super::campaign_directory::{self, CampaignDirectory};
 use super::directory::Directory;
+use super::import::FINISHED;
 use super::intake::Intake;
 use super::owners::{Accepted, Split};
 use super::pickup;
@@ -17,6 +18,7 @@ use crate::ingest::report::{RejectedRows, Report};
 use crate::ingest::submission::{campaign_rows, campaign_start};
 use crate::ingest::table::{Table, TableError};
 use crate::io::clock;
+use crate::io::failpoint::{Point, pass};
 use crate::io::storage::Pending;
 use crate::mail::{Content, Fixed, plain};
 use crate::spool::SpoolError;
@@ -231,8 +233,10 @@ impl Run {
         let rejected_name = self.keep_rejected(&unfinished, &rejected_name, wrote_rejected)?;
         let counts = counts?;
         rows.finish(&mut taken.chunks)?;
+        pass(Point::ImportReport);
         report.finish(counts, clock::wall(), &rejected_name);
         self.job.reports.write_new(OsStr::new(&format!("{short}.report.json")), report.json().as_bytes())?;
+        pass(Point::ImportReported);
         tracing::info!(campaign = %short, job = %campaign.job, accepted = counts.accepted, duplicates = counts.duplicates,
             rejected = counts.rejected, "campaign imported");
         Ok(())
@@ -251,8 +255,20 @@ impl Run {
 
     /// The campaign is wholly stored: removes its directory, then its identity need not be known any longer (F26).
     fn remove(&self, identity: String) -> Outcome {
-        match self.job.aside.remove_directory(&self.job.name).and_then(|()| self.job.aside.sync()) {
-            Ok(()) => forget(&self.job.intake, &identity),
+        let (aside, name) = (&self.job.aside, &self.job.name);
+        let mut finished = OsString::from(FINISHED);
+        finished.push(name);
+        let removed = aside.move_into(name, aside, &finished).and_then(|finished| {
+            aside.sync()?;
+            aside.remove_directory(&finished)?;
+            aside.sync()
+        });
+        match removed {
+            Ok(()) => {
+                pass(Point::ImportRemoved);
+                forget(&self.job.intake, &identity);
+                pass(Point::ImportForgotten);
+            }
             Err(e) => {
                 tracing::error!(campaign = %self.job.name.display(), error = %e,
                     "campaign was imported and its directory cannot be removed");
@@ -333,6 +349,7 @@ impl<'j> Rows<'j> {
     fn submit(&mut self, mut chunks: Vec<Chunk>, last: bool) -> Result<(), Stop> {
         self.land()?;
         let group = self.group(&mut chunks, last);
+        pass(Point::ImportSubmit);
         self.underway = Some((self.job.intake.storage.submit(group), chunks));
         Ok(())
     }
@@ -358,13 +375,15 @@ impl<'j> Rows<'j> {
     fn land(&mut self) -> Result<(), Stop> {
         let Some((pending, chunks)) = self.underway.take() else { return Ok(()) };
         let committed = pending.wait().map_err(|e| match e {
-            SpoolError::Stopped => Stop::Interrupt,
+            // Nothing is wrong with the campaign: the next start goes on with it.
+            SpoolError::Stopped | SpoolError::Failed { .. } => Stop::Interrupt,
             e if e.is_transient() => {
                 tracing::warn!(error = %e, "import waits");
                 Stop::Interrupt
             }
             e => Stop::from(e),
         })?;
+        pass(Point::ImportDurable);
         let (at, first) = match self.stored {
             None => (committed.places[1].at, 2),
             Some(stored) => (stored.submission, 0),
@@ -392,7 +411,9 @@ impl<'j> Rows<'j> {
         self.accepted = Some(accepted);
         let progress = chunks.last().map(|chunk| chunk.progress);
         self.stored = Some(Stored { submission: at, progress });
-        self.job.intake.owners.admit_blocking(split).map_err(|_| Stop::Interrupt)
+        self.job.intake.owners.admit_blocking(split).map_err(|_| Stop::Interrupt)?;
+        pass(Point::ImportQueued);
+        Ok(())
     }
 
     /// What the queues have to know of the submission: as stored, since an interrupted import goes on with its old one.

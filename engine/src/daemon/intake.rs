@@ -5,6 +5,7 @@ use super::profiles::Configured;
 use crate::base::Wall;
 use crate::ingest::chunk::MembersError;
 use crate::ingest::submission::{self, Rotation, SubmissionError, Submitted};
+use crate::io::reactor::Reactor;
 use crate::io::storage::{Pending, Storage};
 use crate::mail::plain::{self, PlainOptions, Received};
 use crate::mail::{Content, PlainError, header::Header};
@@ -13,6 +14,7 @@ use crate::spool::record::{Committed, Draft, Group, Submission};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use vmta_config::{AddDate, SourceSettings};
@@ -34,8 +36,8 @@ pub struct Handed<'a> {
     pub source_type: &'static str,
     /// Name the client gave for itself; empty where there is none.
     pub client_name: &'a str,
-    pub client_ip: String,
-    pub local_ip: String,
+    pub client_ip: &'a str,
+    pub local_ip: &'a str,
     /// Identity of the pickup file, empty for other doors (F26).
     pub pickup_identity: String,
     /// DSN RET, empty when absent.
@@ -87,10 +89,17 @@ pub struct Intake {
     rotations: Mutex<HashMap<String, Rotation>>,
     /// Keys the rotations' hashes.
     key: [u8; 16],
+    dated: ArcSwap<Dated>,
     /// Set when the engine stops: nothing new is begun.
     pub stopping: AtomicBool,
     /// Received since the start, for status.
     pub received: Counts,
+}
+
+/// The date of a second as headers have it.
+struct Dated {
+    second: i64,
+    text: String,
 }
 
 #[derive(Debug, Default)]
@@ -125,6 +134,7 @@ impl Intake {
             configured,
             rotations: Mutex::default(),
             key,
+            dated: ArcSwap::from_pointee(Dated { second: i64::MIN, text: String::new() }),
             stopping: AtomicBool::new(false),
             received: Counts::default(),
         }
@@ -134,19 +144,23 @@ impl Intake {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Checks a message and puts it on the way to the spool; [`Intake::queue`] follows when it is durable.
+    /// Takes a message on a reactor's thread: checks it, waits until it is durable and hands its recipients to their
+    /// queues. Returns the message's name.
     pub async fn take(
         &self,
+        reactor: &Rc<Reactor>,
         handed: &Handed<'_>,
         source: &SourceSettings,
-        now: Wall,
-    ) -> Result<Underway, Refused> {
-        let (group, ready) = self.prepare(handed, source, now)?;
-        let pending = self.storage.submit_async(group).await;
-        Ok(Underway { pending, ready })
+    ) -> Result<String, Refused> {
+        let (group, ready) = self.prepare(handed, source, reactor.clock().now().wall)?;
+        let committed = reactor.commits().commit(group).await?;
+        let (split, id) = self.split(&committed, ready);
+        reactor.hand_over(split.into_shards()).await;
+        Ok(id)
     }
 
-    /// The same for a thread that may block.
+    /// Checks a message and puts it on the way to the spool, blocking while that is full; [`Intake::queue_blocking`]
+    /// follows.
     pub fn take_blocking(
         &self,
         handed: &Handed<'_>,
@@ -157,14 +171,13 @@ impl Intake {
         Ok(Underway { pending: self.storage.submit(group), ready })
     }
 
-    /// Waits until the message is durable and hands its recipients to their queues. Returns the message's name.
-    pub async fn queue(&self, underway: Underway) -> Result<String, Refused> {
+    /// Waits until the message is durable; its recipients are then to be handed to their queues.
+    pub async fn durable(&self, underway: Underway) -> Result<Split, Refused> {
         let committed = underway.pending.await?;
-        let (split, id) = self.split(&committed, underway.ready);
-        self.owners.admit(split).await.map_err(|_| Refused::Stopping)?;
-        Ok(id)
+        Ok(self.split(&committed, underway.ready).0)
     }
 
+    /// Waits until the message is durable and hands its recipients to their queues. Returns the message's name.
     pub fn queue_blocking(&self, underway: Underway) -> Result<String, Refused> {
         let committed = underway.pending.wait()?;
         let (split, id) = self.split(&committed, underway.ready);
@@ -216,8 +229,8 @@ impl Intake {
             } else {
                 format!("{} ({})", handed.client_name, handed.client_ip)
             },
-            received_from_ip: handed.client_ip.clone(),
-            received_on_ip: handed.local_ip.clone(),
+            received_from_ip: handed.client_ip.to_owned(),
+            received_on_ip: handed.local_ip.to_owned(),
             accepted_at: now.0,
             smtputf8: handed.smtputf8,
             pickup_identity: handed.pickup_identity.clone(),
@@ -238,6 +251,18 @@ impl Intake {
         Ok(ready(submitted))
     }
 
+    /// The date of a header; the same for all messages of a second.
+    fn date(&self, now: Wall) -> Arc<Dated> {
+        let second = now.as_secs();
+        let known = self.dated.load_full();
+        if known.second == second {
+            return known;
+        }
+        let dated = Arc::new(Dated { second, text: plain::date(now) });
+        self.dated.store(dated.clone());
+        dated
+    }
+
     /// Takes out the headers that spoke to us and adds those the source asks for.
     fn finish_message(
         &self,
@@ -248,8 +273,9 @@ impl Intake {
         id: u64,
         now: Wall,
     ) -> Result<Vec<u8>, Refused> {
-        let date = plain::date(now);
-        let (name, message_id) = (format!("{id:x}"), format!("<{id:x}@{host}>"));
+        let date = self.date(now);
+        let name = format!("{id:x}");
+        let message_id = source.add_message_id_header.then(|| format!("<{name}@{host}>"));
         let mut remove = remove.to_vec();
         if source.add_date_header == AddDate::Override {
             remove.push("date");
@@ -257,22 +283,22 @@ impl Intake {
         let hidden = source.hide_message_source;
         let received = Received {
             from: if hidden { host } else { handed.client_name },
-            ip: if hidden { "localhost" } else { &handed.client_ip },
+            ip: if hidden { "localhost" } else { handed.client_ip },
             by: host,
             id: &name,
             recipient: match handed.recipients {
                 [one] => Some(one),
                 _ => None,
             },
-            date: &date,
+            date: &date.text,
             sender: handed.sender,
         };
         let options = PlainOptions {
             lf_ends_lines: handed.lf_ends_lines,
             remove: &remove,
             received: (source.add_received_header && handed.source_type == "smtp").then_some(received),
-            date: (source.add_date_header != AddDate::No).then_some(date.as_str()),
-            message_id: source.add_message_id_header.then_some(message_id.as_str()),
+            date: (source.add_date_header != AddDate::No).then_some(date.text.as_str()),
+            message_id: message_id.as_deref(),
         };
         Ok(plain::prepare_plain(handed.message, &options)?)
     }

@@ -2,11 +2,13 @@
 //! that owns their queue and handed over in batches.
 
 use crate::base::Wall;
-use crate::io::reactor::Message;
+use crate::io::reactor::{Message, Reactor};
 use crate::queue::QueueName;
 use crate::shard::{Admit, AdmitRow, ShardReply, ShardRequest, owner};
 use crate::spool::record::{Location, Place, Submission};
 use hashbrown::HashMap;
+use smallvec::SmallVec;
+use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,22 +33,23 @@ impl Owners {
         self.inboxes.len()
     }
 
-    /// Hands over split recipients; waits where an owner's channel is full.
-    pub async fn admit(&self, split: Split) -> Result<(), Stopping> {
-        for (shard, batch) in split.by_shard.into_iter().enumerate() {
-            if !batch.is_empty() {
-                self.inboxes[shard].send(Message::Admit(batch)).await.map_err(|_| Stopping)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The same for a thread that may block.
+    /// Hands over split recipients, blocking where an owner's channel is full.
     pub fn admit_blocking(&self, split: Split) -> Result<(), Stopping> {
         for (shard, batch) in split.by_shard.into_iter().enumerate() {
             if !batch.is_empty() {
                 self.inboxes[shard].blocking_send(Message::Admit(batch)).map_err(|_| Stopping)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Begins something on the thread of each shard.
+    pub async fn begin<B>(&self, mut begin: impl FnMut() -> B) -> Result<(), Stopping>
+    where
+        B: FnOnce(&Rc<Reactor>) + Send + 'static,
+    {
+        for inbox in &self.inboxes {
+            inbox.send(Message::Begin(Box::new(begin()))).await.map_err(|_| Stopping)?;
         }
         Ok(())
     }
@@ -114,14 +117,16 @@ pub struct Split {
     /// (domain, vmta) of the record being split, to shard and index into its admit's queues. Keyed by the
     /// addresses of the interned names: within a record equal names share one allocation.
     queues: HashMap<(usize, usize), (usize, u32)>,
+    /// The one last looked for, which is not in `queues`: most often it is the next one too, or the only one.
+    last: Option<((usize, usize), (usize, u32))>,
 }
 
 impl Split {
     pub fn new(shards: usize) -> Split {
-        Split { by_shard: (0..shards).map(|_| Vec::new()).collect(), queues: HashMap::new() }
+        Split { by_shard: (0..shards).map(|_| Vec::new()).collect(), queues: HashMap::new(), last: None }
     }
 
-    /// What goes to each shard.
+    /// The recipients, by shard.
     pub fn into_shards(self) -> Vec<Vec<Admit>> {
         self.by_shard
     }
@@ -134,14 +139,20 @@ impl Split {
         rows: impl Iterator<Item = (u16, u16, &'n Arc<str>, &'n Arc<str>)>,
     ) {
         self.queues.clear();
-        let open: Vec<usize> = self.by_shard.iter().map(Vec::len).collect();
+        self.last = None;
+        let open: SmallVec<[usize; 16]> = self.by_shard.iter().map(Vec::len).collect();
         for (index, attempts, domain, vmta) in rows {
             let key = (domain.as_ptr() as usize, vmta.as_ptr() as usize);
-            let (shard, queue) = match self.queues.get(&key) {
-                Some(&found) => found,
-                None => {
-                    let found = self.open_queue(accepted, place, &open, domain, vmta);
-                    self.queues.insert(key, found);
+            let (shard, queue) = match self.last {
+                Some((last, found)) if last == key => found,
+                _ => {
+                    let found = match self.queues.get(&key) {
+                        Some(&found) => found,
+                        None => self.open_queue(accepted, place, &open, domain, vmta),
+                    };
+                    if let Some((other, of_other)) = self.last.replace((key, found)) {
+                        self.queues.insert(other, of_other);
+                    }
                     found
                 }
             };

@@ -7,6 +7,7 @@ use super::intake::{Handed, Intake, Refused, Underway};
 use crate::ingest::identity::FileIdentity;
 use crate::ingest::pickup::{self, PickupOptions};
 use crate::io::clock;
+use crate::io::failpoint::{Point, pass};
 use crate::io::storage::Recovered;
 use crate::spool::record::{Control, Draft, Group};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -20,7 +21,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use vmta_config::Config;
 
 /// Time between scans, whether or not the kernel told of anything.
@@ -31,6 +32,8 @@ const SETTLED: Duration = Duration::from_secs(2);
 const MOST_ENTRIES: usize = 10_000;
 /// Messages on their way to the spool at once: they share commits.
 const UNDERWAY: usize = 64;
+/// So many removed files are forgotten at once, else after half a scan's time: each time costs a sync of the directory.
+const FORGOTTEN: usize = 512;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PickupError {
@@ -75,6 +78,8 @@ impl Pickup {
             intake: intake.clone(),
             importer,
             done,
+            removed: Vec::new(),
+            forgot: Instant::now(),
             warned: HashSet::new(),
             settling: HashSet::new(),
         };
@@ -102,6 +107,9 @@ struct Watch {
     importer: Importer,
     /// Identities that are in the spool already: such a file is only removed.
     done: HashSet<String>,
+    /// Identities whose files are gone, perhaps not yet for good.
+    removed: Vec<String>,
+    forgot: Instant,
     /// Entries that were complained of once.
     warned: HashSet<OsString>,
     /// Files written in place that were seen unchanged once.
@@ -122,6 +130,7 @@ impl Watch {
         if let Err(e) = &watcher {
             tracing::warn!(error = %e, "pickup: the kernel does not tell of new files; scanning only");
         }
+        self.removed_before();
         loop {
             self.scan();
             match woken.recv_timeout(SCAN) {
@@ -172,6 +181,7 @@ impl Watch {
             }
         }
         underway.into_iter().for_each(|taken| self.finish(taken));
+        self.forget();
         self.importer.reap();
     }
 
@@ -206,6 +216,7 @@ impl Watch {
             self.warn_once(name, &FileRefused::Io(e));
             return None;
         }
+        pass(Point::PickupRead);
         let message = match pickup::parse(&bytes, &options) {
             Ok(message) => message,
             Err(e) => {
@@ -246,6 +257,7 @@ impl Watch {
         let Taken { name, identity, underway } = taken;
         match self.intake.queue_blocking(underway) {
             Ok(_) => {
+                pass(Point::PickupDurable);
                 self.done.insert(identity.clone());
                 self.remove(&name, &identity);
             }
@@ -272,15 +284,45 @@ impl Watch {
     fn remove(&mut self, name: &OsStr, identity: &str) {
         match self.dir.remove_file(name) {
             Ok(()) => {
-                // The file is gone; the next group that is committed may as well say that its identity is not needed.
-                let forget = Control::PickupForgotten { identity: identity.to_owned() };
-                drop(self.intake.storage.submit(Group { drafts: vec![Draft::Control(forget)] }));
+                pass(Point::PickupUnlinked);
                 self.done.remove(identity);
+                self.removed.push(identity.to_owned());
             }
             Err(e) => {
                 tracing::error!(file = %name.display(), error = %e, "pickup: file was taken in and cannot be removed");
             }
         }
+    }
+
+    /// Files that were removed before the start and not yet forgotten. (Campaigns see to themselves.)
+    fn removed_before(&mut self) {
+        let Ok(names) = self.dir.entries(MOST_ENTRIES) else { return };
+        let there = names.iter().filter_map(|name| Some(identity(&self.dir.stat(name).ok()?, name)));
+        let there: HashSet<String> = there.collect();
+        if names.len() < MOST_ENTRIES {
+            let gone =
+                self.done.extract_if(|identity| !there.contains(identity) && !identity.contains(".campaign"));
+            self.removed.extend(gone);
+        }
+    }
+
+    /// The files that were removed are gone for good, so that their identities are not needed any longer. Before that a
+    /// power cut may bring a file back, and only its identity tells that it was taken in (F26).
+    fn forget(&mut self) {
+        if self.removed.is_empty() || (self.removed.len() < FORGOTTEN && self.forgot.elapsed() < SCAN / 2) {
+            return;
+        }
+        self.forgot = Instant::now();
+        if let Err(e) = self.dir.sync() {
+            tracing::error!(directory = %self.dir.path().display(), error = %e, "pickup directory cannot be synced");
+            return;
+        }
+        let forgotten = self
+            .removed
+            .drain(..self.removed.len().min(FORGOTTEN))
+            .map(|identity| Control::PickupForgotten { identity });
+        // The next group that is committed may as well say so: nobody waits for it.
+        drop(self.intake.storage.submit(Group { drafts: forgotten.map(Draft::Control).collect() }));
     }
 
     fn refused(&mut self, name: &OsStr, why: &Refused) {

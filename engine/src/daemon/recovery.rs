@@ -1,6 +1,7 @@
 //! Recovered recipients on their way to the owners of their queues.
 
 use super::owners::{Accepted, Split, Stopping};
+use crate::io::failpoint::{Point, pass};
 use crate::io::storage::Recovered;
 use crate::mail::normalise_domain;
 use crate::mail::row::row_view;
@@ -54,6 +55,7 @@ pub fn requeue(
         );
         if waiting >= BATCH {
             waiting = 0;
+            pass(Point::RecoveryRequeue);
             let full = std::mem::replace(&mut split, Split::new(shards));
             stopping = admit(full).is_err();
         }
@@ -65,6 +67,7 @@ pub fn requeue(
         return Err(Stopping);
     }
     admit(split)?;
+    pass(Point::RecoveryRequeue);
     Ok(handed)
 }
 

@@ -1,16 +1,18 @@
 //! SMTP submission: which clients are served and how, by their `<source>`, and where their messages go.
 
 use super::intake::{Handed, Intake, Refused};
-use crate::io::clock;
-use crate::io::smtp_listener::{Arrival, Clients, Reception, Refusal, Submit, serve};
+use super::owners::Stopping;
+use crate::io::reactor::Reactor;
+use crate::io::smtp_listener::{Arrival, Caller, Clients, Reception, Refusal, Submit, hall, serve};
 use crate::smtp::server::{Relay, RelayDomains, ServerOptions};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use vmta_config::{SmtpListener, SourceSettings};
 
 use super::profiles::{Configured, local_addresses};
@@ -83,9 +85,15 @@ fn options(configured: &Arc<Configured>, settings: &SourceSettings) -> ServerOpt
     }
 }
 
-impl Submit for Door {
+/// The way from a listener's clients on one reactor's thread to the spool.
+struct Entrance {
+    door: Arc<Door>,
+    reactor: Rc<Reactor>,
+}
+
+impl Submit for Entrance {
     async fn submit(&self, arrival: Arrival) -> Result<String, Refusal> {
-        let client = self.client(arrival.peer);
+        let client = self.door.client(arrival.peer);
         let envelope = &arrival.envelope;
         let handed = Handed {
             sender: &envelope.sender,
@@ -94,13 +102,12 @@ impl Submit for Door {
             smtputf8: envelope.smtputf8,
             source_type: "smtp",
             client_name: &envelope.helo,
-            client_ip: arrival.peer.ip().to_string(),
-            local_ip: arrival.local.ip().to_string(),
+            client_ip: &arrival.peer_ip,
+            local_ip: &arrival.local_ip,
             ..Handed::default()
         };
-        let underway =
-            self.intake.take(&handed, &client.settings, clock::wall()).await.map_err(|e| refusal(&e))?;
-        self.intake.queue(underway).await.map_err(|e| refusal(&e))
+        let taken = self.door.intake.take(&self.reactor, &handed, &client.settings).await;
+        taken.map_err(|e| refusal(&e))
     }
 }
 
@@ -159,13 +166,14 @@ pub async fn bind_default() -> io::Result<Bound> {
     Ok(Bound { listeners: vec![listener], source: None })
 }
 
-/// Serves the bound addresses until `stop` is true; returns when every session has ended.
-pub fn start(
+/// Serves the bound addresses until `stop` is true, their clients spread over the reactors. The tasks end when every
+/// session has.
+pub async fn start(
     bound: Bound,
     intake: &Arc<Intake>,
     clients: &Arc<Clients>,
     stop: &watch::Receiver<bool>,
-) -> Vec<tokio::task::JoinHandle<()>> {
+) -> Result<Vec<tokio::task::JoinHandle<()>>, Stopping> {
     let door = Arc::new(Door {
         intake: intake.clone(),
         configured: intake.configured.clone(),
@@ -183,10 +191,31 @@ pub fn start(
             }
         })
     };
-    let serving = bound.listeners.into_iter().map(|listener| {
-        tokio::spawn(serve(listener, receive.clone(), clients.clone(), door.clone(), stop.clone()))
-    });
-    serving.collect()
+    let mut serving = Vec::new();
+    for listener in bound.listeners {
+        let halls = halls(&door, stop).await?;
+        serving.push(tokio::spawn(serve(listener, receive.clone(), clients.clone(), halls, stop.clone())));
+    }
+    Ok(serving)
+}
+
+/// A hall on each reactor's thread.
+async fn halls(
+    door: &Arc<Door>,
+    stop: &watch::Receiver<bool>,
+) -> Result<Vec<mpsc::UnboundedSender<Caller>>, Stopping> {
+    let mut halls = Vec::new();
+    let begin = || {
+        let (hall_of, called) = mpsc::unbounded_channel();
+        halls.push(hall_of);
+        let (door, stop) = (door.clone(), stop.clone());
+        move |reactor: &Rc<Reactor>| {
+            let (entrance, clock) = (Entrance { door, reactor: reactor.clone() }, *reactor.clock());
+            tokio::task::spawn_local(hall(called, entrance, clock, stop));
+        }
+    };
+    door.intake.owners.begin(begin).await?;
+    Ok(halls)
 }
 
 /// Room for sessions, over all listeners.

@@ -1,12 +1,15 @@
 //! Sockets, the reactor, storage back ends, the resolver and clocks: what carries out the decisions of the core.
 
 pub mod clock;
+pub mod commits;
 pub mod disk;
-pub mod disk_blocking;
-pub mod disk_uring;
+pub mod failpoint;
+mod failpoint_wire;
+pub mod outbox;
 pub mod reactor;
 pub mod resolver;
 pub mod smtp_listener;
+mod smtp_session;
 pub mod socket;
 pub mod storage;
 pub mod storage_commit;

@@ -2,19 +2,26 @@
 //! what happens and carries out what the shard asks for; it never touches a file and never waits for a lock.
 
 use super::clock::Clock;
+use super::commits::Commits;
+use super::failpoint::{Point, pass};
+use super::failpoint_wire::Piece;
+use super::outbox::{Outbox, Peers};
 use super::resolver::Resolver;
 use super::socket::{self, SocketCell};
 use super::storage::Storage;
 use crate::base::Time;
 use crate::shard::{Admit, ConnectionId, Input, Output, Shard, ShardReply, ShardRequest};
-use crate::spool::record::{Location, OutcomeBatch};
+use crate::spool::record::{Disposition, Location, OutcomeBatch};
 use hashbrown::HashMap;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -24,9 +31,14 @@ pub enum Message {
     Answer(crate::route::Answer),
     Content(Location, Option<Arc<[u8]>>),
     Request(ShardRequest, oneshot::Sender<ShardReply>),
+    /// Begin something that lives on this thread: clients to be served.
+    Begin(Beginning),
     /// Finish what is in flight, take nothing new; answered when no connection is left.
     Drain(oneshot::Sender<()>),
 }
+
+/// To be called on the reactor's thread.
+pub type Beginning = Box<dyn FnOnce(&Rc<Reactor>) + Send>;
 
 /// Messages taken from the channel in one turn.
 const TURN: usize = 64;
@@ -43,7 +55,15 @@ pub struct Services {
     pub resolver: Arc<Resolver>,
     /// The control runtime: resolving and cold reads run there and come back as messages.
     pub control: tokio::runtime::Handle,
-    pub inbox: mpsc::WeakSender<Message>,
+    /// The number of this reactor's shard, and the inboxes of all, its own included.
+    pub number: usize,
+    pub peers: Peers,
+}
+
+impl Services {
+    fn inbox(&self) -> mpsc::WeakSender<Message> {
+        self.peers[self.number].clone()
+    }
 }
 
 pub struct Reactor {
@@ -53,6 +73,8 @@ pub struct Reactor {
     /// Batches that storage had no room for, the oldest first; offered again before the next one.
     unsettled: RefCell<VecDeque<OutcomeBatch>>,
     buffer: RefCell<Box<[u8]>>,
+    commits: Commits,
+    outbox: Outbox,
     armed: Cell<Time>,
     rearm: Notify,
     drained: RefCell<Option<oneshot::Sender<()>>>,
@@ -63,6 +85,8 @@ impl Reactor {
         Rc::new(Reactor {
             shard: RefCell::new(shard),
             sockets: RefCell::default(),
+            commits: Commits::new(services.storage.clone()),
+            outbox: Outbox::new(services.peers.clone()),
             services,
             unsettled: RefCell::default(),
             buffer: RefCell::new(vec![0; READ_BUFFER].into_boxed_slice()),
@@ -72,21 +96,22 @@ impl Reactor {
         })
     }
 
-    /// Runs until every sender to `inbox` is gone. To be called inside a `LocalSet`.
+    /// Runs until every sender to `inbox` is gone. To be called inside a `LocalRuntime`.
     pub async fn run(self: Rc<Reactor>, mut inbox: mpsc::Receiver<Message>) {
+        let (submitting, telling, sending) = (self.clone(), self.clone(), self.clone());
+        tokio::task::spawn_local(async move { submitting.commits.hand_over().await });
+        tokio::task::spawn_local(async move { telling.commits.tell().await });
+        tokio::task::spawn_local(async move { sending.outbox.send().await });
         let mut messages = Vec::with_capacity(TURN);
+        let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
         loop {
             let mut wake = self.shard.borrow().next_wake().unwrap_or(Time::NEVER);
             if !self.unsettled.borrow().is_empty() {
                 wake = wake.min(self.services.clock.mono() + RETRY_SETTLE);
             }
-            self.armed.set(wake);
-            let sleep = async {
-                if wake == Time::NEVER {
-                    std::future::pending::<()>().await;
-                }
-                tokio::time::sleep_until(self.services.clock.instant(wake).into()).await;
-            };
+            if self.armed.replace(wake) != wake && wake != Time::NEVER {
+                sleep.as_mut().reset(self.services.clock.instant(wake).into());
+            }
             tokio::select! {
                 biased;
                 taken = inbox.recv_many(&mut messages, TURN) => {
@@ -97,7 +122,9 @@ impl Reactor {
                         self.take(message);
                     }
                 }
-                () = sleep => {
+                () = sleep.as_mut(), if wake != Time::NEVER => {
+                    // Done with: if the shard wants this very time again, it has to be armed again.
+                    self.armed.set(Time::NEVER);
                     self.offer_unsettled();
                     self.input(Input::Wake);
                 }
@@ -106,9 +133,31 @@ impl Reactor {
         }
     }
 
+    pub fn clock(&self) -> &Clock {
+        &self.services.clock
+    }
+
+    /// The commits that clients on this thread wait for.
+    pub fn commits(&self) -> &Commits {
+        &self.commits
+    }
+
+    /// Hands recipients to the owners of their queues, by shard: at once where that is this thread's.
+    pub async fn hand_over(self: &Rc<Reactor>, by_shard: Vec<Vec<Admit>>) {
+        for (shard, admits) in by_shard.into_iter().enumerate().filter(|(_, admits)| !admits.is_empty()) {
+            if shard == self.services.number {
+                admits.into_iter().for_each(|admit| self.input(Input::Admit(admit)));
+            } else {
+                self.outbox.put(shard, admits);
+            }
+        }
+        self.outbox.room().await;
+    }
+
     fn take(self: &Rc<Reactor>, message: Message) {
         match message {
             Message::Admit(batch) => batch.into_iter().for_each(|admit| self.input(Input::Admit(admit))),
+            Message::Begin(begin) => begin(self),
             Message::Answer(answered) => self.input(Input::Answered(answered)),
             Message::Content(at, bytes) => self.input(Input::Content { at, bytes }),
             Message::Request(request, reply) => {
@@ -152,23 +201,23 @@ impl Reactor {
     fn carry_out(self: &Rc<Reactor>, output: Output) {
         match output {
             Output::Connect { connection, from, to } => {
+                pass(Point::OutboundConnect);
                 let cell = Rc::new(SocketCell::default());
                 self.sockets.borrow_mut().insert(connection, cell.clone());
                 tokio::task::spawn_local(socket::run(self.clone(), connection, cell, from, to));
             }
             Output::Send { connection } => {
                 if let Some(cell) = self.sockets.borrow().get(&connection) {
-                    cell.kick.notify_one();
+                    cell.kick();
                 }
             }
             Output::Close { connection } => {
                 if let Some(cell) = self.sockets.borrow_mut().remove(&connection) {
-                    cell.closing.set(true);
-                    cell.kick.notify_one();
+                    cell.close();
                 }
             }
             Output::Resolve(query) => {
-                let (resolver, inbox) = (self.services.resolver.clone(), self.services.inbox.clone());
+                let (resolver, inbox) = (self.services.resolver.clone(), self.services.inbox());
                 self.services.control.spawn(async move {
                     let answered = resolver.resolve(query).await;
                     if let Some(inbox) = inbox.upgrade() {
@@ -177,7 +226,7 @@ impl Reactor {
                 });
             }
             Output::Load(at) => {
-                let (storage, inbox) = (self.services.storage.clone(), self.services.inbox.clone());
+                let (storage, inbox) = (self.services.storage.clone(), self.services.inbox());
                 self.services.control.spawn(async move {
                     let bytes = storage.read(at).await.inspect_err(|e| {
                         tracing::error!(segment = at.segment, offset = at.offset8, error = %e, "content unreadable");
@@ -192,6 +241,15 @@ impl Reactor {
     }
 
     fn settle(&self, batch: OutcomeBatch) {
+        for outcome in &batch.outcomes {
+            pass(match outcome.disposition {
+                Disposition::Delivered => Point::OutboundReplied,
+                Disposition::InDoubt => Point::OutboundInDoubt,
+                Disposition::Deferred => Point::OutboundRetry,
+                Disposition::Bounced | Disposition::Deleted { .. } => Point::OutboundBounced,
+                Disposition::Expired => Point::OutboundExpired,
+            });
+        }
         self.unsettled.borrow_mut().push_back(batch);
         self.offer_unsettled();
     }
@@ -213,11 +271,13 @@ impl Reactor {
         let mut shard = self.shard.borrow_mut();
         loop {
             let Some(bytes) = shard.outgoing(id).filter(|b| !b.is_empty()) else { return Ok(true) };
-            match stream.try_write(bytes) {
+            let piece = Piece::of(bytes);
+            match stream.try_write(&bytes[..piece.len]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
                     bytes.drain(..n);
                     shard.sent(self.services.clock.now(), id, n);
+                    piece.sent(n)?;
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(e) => return Err(e),
@@ -225,17 +285,22 @@ impl Reactor {
         }
     }
 
-    /// Reads what is there and gives it to the shard.
-    pub fn read(self: &Rc<Reactor>, id: ConnectionId, stream: &TcpStream) -> io::Result<()> {
+    /// Reads what is there, once there is something, and gives it to the shard.
+    pub fn poll_read(
+        self: &Rc<Reactor>,
+        cx: &mut Context<'_>,
+        id: ConnectionId,
+        stream: &mut TcpStream,
+    ) -> Poll<io::Result<()>> {
         let mut buffer = self.buffer.borrow_mut();
-        match stream.try_read(&mut buffer) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(n) => {
-                self.input(Input::Received { connection: id, bytes: &buffer[..n] });
-                Ok(())
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(e) => Err(e),
+        let mut read = ReadBuf::new(&mut buffer);
+        // Unlike a readiness and a `try_read`, this knows from a short read that nothing is left.
+        std::task::ready!(Pin::new(stream).poll_read(cx, &mut read))?;
+        let bytes = read.filled();
+        if bytes.is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
+        self.input(Input::Received { connection: id, bytes });
+        Poll::Ready(Ok(()))
     }
 }

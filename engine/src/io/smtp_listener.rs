@@ -1,24 +1,23 @@
-//! The shell around inbound SMTP sessions: sockets, timers and the count of clients. What is said is decided by
-//! [`crate::smtp::server`]; what becomes of a message by the [`Submit`] that the daemon plugs in.
+//! Inbound SMTP: clients are counted and accepted in one place, and served in halls, one on each reactor's thread (their
+//! sessions are in `smtp_session`). What becomes of a message is decided by the [`Submit`] that the daemon plugs in.
 
 use super::clock::Clock;
-use crate::smtp::server::{Envelope, ServerEvent, ServerOptions, Session};
+use super::smtp_session::Hall;
+use crate::smtp::server::{Envelope, ServerOptions};
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-/// Bytes read at a time.
-const READ: usize = 16 * 1024;
 /// How long a client may take none of our bytes, and a stopped listener waits for messages being stored.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// After `accept` failed for want of descriptors or memory (F35).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -29,7 +28,9 @@ pub struct Arrival {
     /// CR LF lines, as received.
     pub message: Vec<u8>,
     pub peer: SocketAddr,
-    pub local: SocketAddr,
+    /// The addresses of both sides in words, made once a session.
+    pub peer_ip: Rc<str>,
+    pub local_ip: Rc<str>,
 }
 
 /// Why a message is not taken.
@@ -41,9 +42,9 @@ pub struct Refusal {
     pub text: String,
 }
 
-/// Where messages go. The future ends when the message is durable, with the name to tell the client.
-pub trait Submit: Send + Sync + 'static {
-    fn submit(&self, arrival: Arrival) -> impl Future<Output = Result<String, Refusal>> + Send;
+/// Where the messages of one hall go. The future ends when the message is durable, with the name to tell the client.
+pub trait Submit: 'static {
+    fn submit(&self, arrival: Arrival) -> impl Future<Output = Result<String, Refusal>>;
 }
 
 /// How a client is received, by its `<source>`.
@@ -102,7 +103,7 @@ impl Clients {
 
 /// One admitted client; given back when dropped.
 #[derive(Debug)]
-struct Place {
+pub(super) struct Place {
     clients: Arc<Clients>,
     address: IpAddr,
 }
@@ -120,121 +121,93 @@ impl Drop for Place {
     }
 }
 
-/// Serves clients until `stop` becomes true or its sender is gone. Then sessions are ended with 421, those whose message
-/// is being stored after its reply, and the call returns.
-pub async fn serve<S: Submit>(
+/// A client that has been let in, on its way to the hall that serves it.
+pub struct Caller {
+    pub(super) socket: std::net::TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) reception: Reception,
+    /// `None`: there is no room for it.
+    pub(super) place: Option<Place>,
+}
+
+/// Accepts clients and hands them round to `halls`, until `stop` becomes true or its sender is gone; returns when the
+/// halls have ended, which they do upon the same sign.
+pub async fn serve(
     listener: TcpListener,
     receive: Receive,
     clients: Arc<Clients>,
-    submit: Arc<S>,
+    halls: Vec<mpsc::UnboundedSender<Caller>>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let clock = Clock::start();
-    let mut sessions = JoinSet::new();
+    let mut turn = 0;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
-            Some(_) = sessions.join_next() => continue,
         };
         let Ok((socket, peer)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let connection = Connection { socket, clock, stop: stop.clone() };
-        sessions.spawn(connection.run(peer, receive.clone(), clients.clone(), submit.clone()));
+        let place = clients.admit(peer.ip());
+        // Errors of a client's socket end its session; there is nobody else to tell.
+        if let Ok(caller) = Caller::new(socket, peer, &receive, place) {
+            turn += 1;
+            // A hall that is gone has ended because of the same stop.
+            let _ = halls[turn % halls.len()].send(caller);
+        }
     }
     drop(listener);
+    for hall in halls {
+        hall.closed().await;
+    }
+}
+
+impl Caller {
+    fn new(
+        socket: TcpStream,
+        peer: SocketAddr,
+        receive: &Receive,
+        place: Option<Place>,
+    ) -> io::Result<Caller> {
+        let reception = receive(peer, socket.local_addr()?);
+        socket.set_nodelay(true)?;
+        Ok(Caller { socket: socket.into_std()?, peer, reception, place })
+    }
+}
+
+/// A hall: serves the clients handed to it, on one thread, until `stop` becomes true or its sender is gone. Then their
+/// sessions are ended with 421, those whose message is being stored after its reply.
+pub async fn hall<S: Submit>(
+    mut callers: mpsc::UnboundedReceiver<Caller>,
+    submit: S,
+    clock: Clock,
+    mut stop: watch::Receiver<bool>,
+) {
+    let hall = Rc::new(Hall::new(submit, clock));
+    let mut sessions = JoinSet::new();
+    loop {
+        tokio::select! {
+            caller = callers.recv() => match caller {
+                Some(caller) => drop(sessions.spawn_local(hall.clone().receive(caller))),
+                None => break,
+            },
+            _ = stop.wait_for(|stop| *stop) => break,
+            Some(_) = sessions.join_next() => {}
+        }
+    }
+    hall.end();
     let ended = async { while sessions.join_next().await.is_some() {} };
     // What has not ended by then is dropped with the set: its messages have had no 250.
     let _ = tokio::time::timeout(PATIENCE, ended).await;
-}
-
-/// One client's socket.
-struct Connection {
-    socket: TcpStream,
-    clock: Clock,
-    stop: watch::Receiver<bool>,
-}
-
-impl Connection {
-    async fn run<S: Submit>(
-        mut self,
-        peer: SocketAddr,
-        receive: Receive,
-        clients: Arc<Clients>,
-        submit: Arc<S>,
-    ) {
-        // Errors of a client's socket end its session; there is nobody else to tell.
-        let _ = self.converse(peer, &receive, &clients, &*submit).await;
-    }
-
-    async fn converse<S: Submit>(
-        &mut self,
-        peer: SocketAddr,
-        receive: &Receive,
-        clients: &Arc<Clients>,
-        submit: &S,
-    ) -> io::Result<()> {
-        let local = self.socket.local_addr()?;
-        self.socket.set_nodelay(true)?;
-        let now = self.clock.now();
-        let place = clients.admit(peer.ip());
-        let mut session = match receive(peer, local) {
-            Reception::Refuse(options) => Session::refused(options, now),
-            Reception::Serve(options) if place.is_none() => Session::busy(options, now),
-            Reception::Serve(options) => Session::new(options, now),
-        };
-        let mut buffer = vec![0; READ];
-        loop {
-            while let Some(event) = session.poll_event() {
-                self.flush(&mut session).await?;
-                match event {
-                    ServerEvent::Closed => return self.socket.shutdown().await,
-                    ServerEvent::Message(envelope, message) => {
-                        let outcome = submit.submit(Arrival { envelope, message, peer, local }).await;
-                        let now = self.clock.now();
-                        match outcome {
-                            Ok(id) => session.accepted(now, id),
-                            Err(refusal) => session.rejected(now, refusal.code, &refusal.text),
-                        }
-                    }
-                }
-            }
-            self.flush(&mut session).await?;
-            self.listen(&mut session, &mut buffer).await?;
-        }
-    }
-
-    /// Waits for bytes, the session's patience or the end of service, and tells the session.
-    async fn listen(&mut self, session: &mut Session, buffer: &mut [u8]) -> io::Result<()> {
-        let wait = session.next_timeout().map_or(PATIENCE, |at| at.since(self.clock.now().mono));
-        tokio::select! {
-            read = self.socket.read(buffer) => match read? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                n => session.handle_bytes(self.clock.now(), &buffer[..n]),
-            },
-            () = tokio::time::sleep(wait) => session.handle_timeout(self.clock.now()),
-            _ = self.stop.wait_for(|stop| *stop) => session.stop(),
-        }
-        Ok(())
-    }
-
-    async fn flush(&mut self, session: &mut Session) -> io::Result<()> {
-        if session.output().is_empty() {
-            return Ok(());
-        }
-        let written = tokio::time::timeout(PATIENCE, self.socket.write_all(session.output())).await;
-        session.output().clear();
-        written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::smtp::server::Relay;
-    use tokio::sync::{Notify, mpsc};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
 
     /// Passes messages on, and answers when told to.
     struct Inbox {
@@ -273,10 +246,12 @@ mod tests {
         });
         let (sender, arrived) = mpsc::unbounded_channel();
         let stored = Arc::new(Notify::new());
-        let inbox = Arc::new(Inbox { arrived: sender, stored: stored.clone() });
+        let inbox = Inbox { arrived: sender, stored: stored.clone() };
         let clients = Clients::new(100, max_per_client);
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(serve(listener, receive, clients.clone(), inbox, stopped));
+        let (callers, called) = mpsc::unbounded_channel();
+        tokio::task::spawn_local(hall(called, inbox, Clock::start(), stopped.clone()));
+        let task = tokio::spawn(serve(listener, receive, clients.clone(), vec![callers], stopped));
         Service { address, arrived, stored, clients, stop, task }
     }
 
@@ -304,7 +279,8 @@ mod tests {
     }
 
     fn run(test: impl Future<Output = ()>) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().build_local(tokio::runtime::LocalOptions::default()).unwrap();
         runtime
             .block_on(async { tokio::time::timeout(Duration::from_secs(20), test).await })
             .expect("in time");
@@ -317,10 +293,7 @@ mod tests {
             let mut socket = ready(&service).await;
             socket.write_all(b"text\r\n.\r\n").await.unwrap();
             let arrival = service.arrived.recv().await.unwrap();
-            assert_eq!(
-                (arrival.message.as_slice(), arrival.local),
-                (b"text\r\n".as_slice(), service.address)
-            );
+            assert_eq!((&arrival.message[..], &*arrival.local_ip), (&b"text\r\n"[..], "127.0.0.1"));
             assert_eq!(arrival.envelope.recipients, ["b@b.test"]);
             // Not stored yet: nothing to read.
             let mut byte = [0];

@@ -1,23 +1,51 @@
 //! One outbound TCP connection: a task on the reactor's thread that connects from the source address the shard
 //! chose, carries bytes, and reports what happens. It decides nothing; deadlines are the shard's.
 
+use super::failpoint::{Point, pass};
 use super::reactor::Reactor;
 use crate::shard::{ConnectionId, Input};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use tokio::io::Interest;
+use std::task::{Context, Poll, Waker};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::Notify;
 
 /// How the reactor reaches a socket's task.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct SocketCell {
-    pub kick: Notify,
-    pub closing: Cell<bool>,
+    kicked: Cell<bool>,
+    closing: Cell<bool>,
+    /// Set while the task waits.
+    waker: Cell<Option<Waker>>,
+}
+
+impl SocketCell {
+    /// There are bytes to send.
+    pub fn kick(&self) {
+        self.kicked.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// The connection is to be closed, after what can be sent at once.
+    pub fn close(&self) {
+        self.closing.set(true);
+        self.kick();
+    }
+
+    /// Ready after a kick.
+    fn poll_kicked(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.kicked.take() {
+            return Poll::Ready(());
+        }
+        self.waker.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
 }
 
 /// Runs the connection to its end.
@@ -40,10 +68,11 @@ pub async fn run(
         stream = connecting => stream,
     };
     match stream {
-        Ok(stream) => {
+        Ok(mut stream) => {
+            pass(Point::OutboundConnected);
             let local = stream.local_addr().map(|a| a.ip()).unwrap_or(IpAddr::from([0, 0, 0, 0]));
             reactor.input(Input::Connected { connection: id, local });
-            if let Err(cause) = carry(&reactor, id, &cell, &stream).await {
+            if let Err(cause) = carry(&reactor, id, &cell, &mut stream).await {
                 reactor.input(Input::Closed { connection: id, cause });
             }
         }
@@ -53,7 +82,7 @@ pub async fn run(
 
 async fn closed(cell: &SocketCell) {
     while !cell.closing.get() {
-        cell.kick.notified().await;
+        poll_fn(|cx| cell.poll_kicked(cx)).await;
     }
 }
 
@@ -79,21 +108,25 @@ async fn carry(
     reactor: &Rc<Reactor>,
     id: ConnectionId,
     cell: &SocketCell,
-    stream: &TcpStream,
+    stream: &mut TcpStream,
 ) -> io::Result<()> {
     loop {
+        cell.kicked.set(false);
         let blocked = !reactor.write(id, stream)?;
         if cell.closing.get() {
             return Ok(());
         }
-        let interest = if blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        let ready = tokio::select! {
-            biased;
-            ready = stream.ready(interest) => ready?,
-            () = cell.kick.notified() => continue,
-        };
-        if ready.is_readable() {
-            reactor.read(id, stream)?;
-        }
+        poll_fn(|cx| {
+            // While it runs, a kick (by what was read) need not wake it.
+            cell.waker.set(None);
+            if let Poll::Ready(read) = reactor.poll_read(cx, id, stream) {
+                return Poll::Ready(read);
+            }
+            if blocked && let Poll::Ready(writable) = stream.poll_write_ready(cx) {
+                return Poll::Ready(writable);
+            }
+            cell.poll_kicked(cx).map(Ok)
+        })
+        .await?;
     }
 }

@@ -1,14 +1,14 @@
 //! The storage thread and the handle to it: opening (with recovery), submitting, settling, reading, stopping.
 
-use super::disk_blocking::BlockingDisk;
-use super::disk_uring::{self, UringDisk};
+use super::disk::RealDisk;
+use super::failpoint::{Point, pass};
 use super::storage_commit::{Committer, has_control};
 use super::storage_counters::{Counters, LATENCY_CLASSES};
 use super::storage_files::Directory;
-pub use super::storage_inbox::Pending;
-use super::storage_inbox::{Inbox, Receipt, Submit};
-use super::storage_prepare::{Prepared, Preparer, Supply, Wish};
-use super::storage_read::{READERS, Reads, Wanted, serve_blocking, serve_ring};
+pub use super::storage_inbox::{Answer, Desk, Pending, Submit, Ticket};
+use super::storage_inbox::{Inbox, Receipt};
+use super::storage_prepare::{Preparer, Supply, Wish};
+use super::storage_read::{Reads, Wanted};
 pub use super::storage_recovered::{LiveRows, Recovered};
 use crate::spool::SpoolError;
 use crate::spool::header::{BLOCK, SEGMENT_MAX, SEGMENT_MIN};
@@ -16,6 +16,7 @@ use crate::spool::log::Log;
 use crate::spool::record::{Group, Location, OutcomeBatch};
 use crate::spool::recover::{Damage, Recovery};
 use crate::spool::segments::{Segments, WINDOW};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +24,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How segment files are written.
+/// How content that is no longer in RAM is read. (Segment files are written by plain calls, see `disk`.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BackEnd {
     /// io_uring where the kernel allows it, else blocking.
@@ -133,6 +134,7 @@ impl Storage {
         let mut free = directory.free.clone();
         for &number in &recovery.free {
             directory.free(number)?;
+            pass(Point::RecoveryFreed);
             free.push(number);
         }
         let segments = Arc::new(Segments::new(dir, options.window));
@@ -143,7 +145,7 @@ impl Storage {
         }
         let counters = Arc::new(Counters::default());
         let (wishes, wishes_taken) = crossbeam_channel::unbounded();
-        let (ready_given, ready) = tokio::sync::mpsc::unbounded_channel();
+        let (ready_given, ready) = crossbeam_channel::unbounded();
         let preparer = Preparer {
             directory: Arc::new(directory),
             size: options.segment_size,
@@ -177,28 +179,21 @@ impl Storage {
         let _ = supply.wishes.send(Wish::Prepare);
         let inbox = Arc::new(Inbox::default());
         let log = Log::new(ledger, first.header);
-        let engine = Engine {
-            back_end: options.back_end,
+        let reads = Reads::start(options.back_end, &segments, &counters)?;
+        let mut committer = Committer::new(
+            RealDisk,
             log,
             first,
-            inbox: Arc::clone(&inbox),
-            segments: Arc::clone(&segments),
-            counters: Arc::clone(&counters),
+            Arc::clone(&inbox),
+            Arc::clone(&segments),
+            Arc::clone(&counters),
             supply,
-        };
+        );
+        // The first commit comes before anything else; should it fail, the threads end with their channels.
+        committer.begin()?;
         let prepare = spawn("spool-prepare", move || preparer.run())?;
-        let (started_given, started) = std::sync::mpsc::channel();
-        let storage = spawn("spool", move || engine.run(&started_given))?;
-        let begun = started
-            .recv()
-            .unwrap_or_else(|_| Err(SpoolError::Failed { why: "the storage thread died".into() }));
-        let reads = match begun {
-            Ok(reads) => reads,
-            Err(error) => {
-                let _ = (storage.join(), prepare.join());
-                return Err(error);
-            }
-        };
+        // The failure is in the status and in the log; whoever waits has been told.
+        let storage = spawn("spool", move || drop(committer.run()))?;
         let handle = Storage::over(inbox, segments, counters, reads, options.commit_deadline, number);
         handle.shared.threads.lock().unwrap_or_else(PoisonError::into_inner).extend([storage, prepare]);
         Ok((handle, recovered))
@@ -234,13 +229,29 @@ impl Storage {
     /// Hands over a group, waiting for room in the queue. Await the result for the commit.
     pub async fn submit_async(&self, group: Group) -> Pending {
         let (submit, pending) = self.envelope(group);
-        let mut submit = Some(submit);
-        std::future::poll_fn(|cx| self.shared.inbox.poll_submit(cx, &mut submit)).await;
+        self.submit_all(&mut VecDeque::from([submit])).await;
         pending
     }
 
+    /// How long a submitter waits for its commit (R10).
+    pub fn commit_deadline(&self) -> Duration {
+        self.shared.deadline
+    }
+
+    /// A group of a submitter who hears of the answer at a desk, under `number`; for [`Storage::submit_all`].
+    pub fn submission_at(&self, group: Group, desk: &Arc<Desk>, number: u32) -> (Submit, Ticket) {
+        let receipt = Arc::new(Receipt::new(Some((Arc::clone(desk), number))));
+        let submit = Submit { bound: Log::group_bound(&group), group, receipt: Arc::clone(&receipt) };
+        (submit, Ticket::new(receipt, self.shared.deadline))
+    }
+
+    /// Hands over many groups at once, waiting for room in the queue.
+    pub async fn submit_all(&self, submits: &mut VecDeque<Submit>) {
+        std::future::poll_fn(|cx| self.shared.inbox.poll_submit(cx, submits)).await;
+    }
+
     fn envelope(&self, group: Group) -> (Submit, Pending) {
-        let receipt = Arc::new(Receipt::default());
+        let receipt = Arc::new(Receipt::new(None));
         // Import progress cannot be taken back, and nobody at the other end of an import runs out of patience.
         let deadline = (!has_control(&group)).then_some(self.shared.deadline);
         let submit = Submit { bound: Log::group_bound(&group), group, receipt: Arc::clone(&receipt) };
@@ -302,84 +313,6 @@ impl Storage {
         for thread in threads {
             let _ = thread.join();
         }
-    }
-}
-
-/// What the storage thread is made of.
-struct Engine {
-    back_end: BackEnd,
-    log: Log,
-    first: Prepared,
-    inbox: Arc<Inbox>,
-    segments: Arc<Segments>,
-    counters: Arc<Counters>,
-    supply: Supply,
-}
-
-type Started = std::sync::mpsc::Sender<Result<Reads, SpoolError>>;
-
-impl Engine {
-    fn run(self, started: &Started) {
-        let uring = match self.back_end {
-            BackEnd::Blocking => None,
-            BackEnd::Uring | BackEnd::Auto => Some(disk_uring::runtime()),
-        };
-        match uring {
-            Some(Ok(runtime)) => {
-                tracing::info!("spool back end: io_uring");
-                self.counters.uring.store(true, Relaxed);
-                let (reads, wanted) = tokio::sync::mpsc::unbounded_channel();
-                let (segments, counters) = (Arc::clone(&self.segments), Arc::clone(&self.counters));
-                runtime.block_on(async move {
-                    tokio_uring::spawn(serve_ring(segments, counters, wanted));
-                    self.serve(UringDisk, Reads::Ring(reads), started).await;
-                });
-            }
-            Some(Err(error)) if self.back_end == BackEnd::Uring => {
-                let why = format!("the kernel refuses io_uring: {error}");
-                let _ = started.send(Err(SpoolError::Failed { why }));
-            }
-            refused => {
-                let why = refused.and_then(Result::err).map(|e| e.to_string());
-                tracing::info!(refusal = why.as_deref(), "spool back end: blocking");
-                self.blocking(started);
-            }
-        }
-    }
-
-    fn blocking(self, started: &Started) {
-        let (reads, wanted) = crossbeam_channel::unbounded();
-        for _ in 0..READERS {
-            let (segments, counters, wanted) =
-                (Arc::clone(&self.segments), Arc::clone(&self.counters), wanted.clone());
-            if let Err(error) = spawn("spool-read", move || serve_blocking(&segments, &counters, &wanted)) {
-                let _ = started.send(Err(error));
-                return;
-            }
-        }
-        match tokio::runtime::Builder::new_current_thread().enable_time().build() {
-            Ok(runtime) => runtime.block_on(self.serve(BlockingDisk, Reads::Threads(reads), started)),
-            Err(error) => {
-                let _ = started.send(Err(SpoolError::Failed { why: error.to_string() }));
-            }
-        }
-    }
-
-    async fn serve<D: super::disk::Disk<Opened = std::fs::File>>(
-        self,
-        disk: D,
-        reads: Reads,
-        started: &Started,
-    ) {
-        let mut committer =
-            Committer::new(disk, self.log, self.first, self.inbox, self.segments, self.counters, self.supply);
-        if let Err(error) = committer.begin().await {
-            let _ = started.send(Err(error));
-            return;
-        }
-        let _ = started.send(Ok(reads));
-        // The failure is in the status and in the log; whoever waits has been told.
-        let _ = committer.run().await;
     }
 }
 

@@ -4,15 +4,18 @@
 //! submission's commit carries them along. There is no other timer: the batch grows with the disk's latency.
 
 use super::disk::Disk;
+use super::failpoint::{Point, check, due, pass};
 use super::storage_counters::Counters;
-use super::storage_inbox::{Inbox, Receipt, Submit, Taken};
+use super::storage_inbox::{Desks, Inbox, Receipt, Submit, Taken};
 use super::storage_prepare::{Prepared, Supply, Wish};
 use crate::spool::SpoolError;
+use crate::spool::block::Blocks;
+use crate::spool::header::BLOCK;
 use crate::spool::log::{Log, Room};
 use crate::spool::record::{Committed, Control, Disposition, Draft, Group, Location, OutcomeBatch};
 use crate::spool::rows::RowsView;
 use crate::spool::segments::Segments;
-use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -34,9 +37,10 @@ pub struct Committer<D: Disk> {
     inbox: Arc<Inbox>,
     segments: Arc<Segments>,
     counters: Arc<Counters>,
-    supply: Supply<D::Opened>,
+    supply: Supply<D::File>,
     /// Acknowledged when the present commit is durable.
     waiting: Vec<(Arc<Receipt>, Committed)>,
+    desks: Desks,
     /// Durable, but their submitters were told otherwise meanwhile (R10).
     aborts: Vec<Committed>,
     /// Set while something written is not synced: when that was written.
@@ -45,47 +49,65 @@ pub struct Committer<D: Disk> {
     cursor: Location,
     reclaim_due: bool,
     retiring: bool,
+    /// When the last record came in.
+    idle_since: Instant,
 }
 
 impl<D: Disk> Committer<D> {
     pub fn new(
         disk: D,
         log: Log,
-        first: Prepared<D::Opened>,
+        first: Prepared<D::File>,
         inbox: Arc<Inbox>,
         segments: Arc<Segments>,
         counters: Arc<Counters>,
-        supply: Supply<D::Opened>,
+        supply: Supply<D::File>,
     ) -> Committer<D> {
-        let file = disk.adopt(first.file);
         segments.add(first.header, None);
         Committer {
             disk,
-            file,
+            file: first.file,
             log,
             inbox,
             segments,
             counters,
             supply,
             waiting: Vec::new(),
+            desks: Desks::default(),
             aborts: Vec::new(),
             dirty: None,
             cursor: Location::START,
             reclaim_due: false,
             retiring: false,
+            idle_since: Instant::now(),
         }
     }
 
     /// Makes the first commit (the list of segments) durable, which ends recovery.
-    pub async fn begin(&mut self) -> Result<(), SpoolError> {
-        self.flush(true).await
+    pub fn begin(&mut self) -> Result<(), SpoolError> {
+        check(Point::RecoveryBegun).map_err(|e| self.broken(self.log.segment(), "write", &e))?;
+        self.flush(true)
     }
 
     /// Runs until it is told to stop or the log fails.
-    pub async fn run(mut self) -> Result<(), SpoolError> {
-        let result = self.serve().await;
+    pub fn run(mut self) -> Result<(), SpoolError> {
+        self.idle_since = Instant::now();
+        let result = loop {
+            self.inbox.wait_for_attention(self.next_wake());
+            match self.turn() {
+                Ok(true) => break Ok(()),
+                Ok(false) => {}
+                Err(error) => break Err(error),
+            }
+        };
+        self.close(&result);
+        result
+    }
+
+    /// After the last [`Committer::turn`], which gave `result`: nothing is taken any more.
+    pub fn close(&mut self, result: &Result<(), SpoolError>) {
         let closed = result.as_ref().err().cloned().unwrap_or(SpoolError::Stopped);
-        if let Err(error) = &result {
+        if let Err(error) = result {
             self.log.fail(error.to_string());
             tracing::error!(%error, "the spool has failed; it must be recovered by a restart");
         }
@@ -95,91 +117,84 @@ impl<D: Disk> Committer<D> {
         self.inbox.close(&closed);
         // Whoever waits for the log to move must look again.
         self.segments.set_durable(self.log.durable());
-        result
     }
 
-    async fn serve(&mut self) -> Result<(), SpoolError> {
-        let mut idle_since = Instant::now();
-        loop {
-            self.sleep(idle_since).await;
-            let now = Instant::now();
-            let aged =
-                |since: Option<Instant>, age| since.is_some_and(|since| now.duration_since(since) >= age);
-            let (oldest, _) = self.inbox.outcomes();
-            let taken = self.inbox.take(BATCH, aged(oldest, OUTCOME_AGE));
-            let stop = taken.stop;
-            if !taken.submissions.is_empty() || !taken.outcomes.is_empty() {
-                idle_since = now;
-            }
-            if let Some(cursor) = taken.cursor {
-                (self.cursor, self.reclaim_due) = (self.cursor.max(cursor), true);
-            }
-            self.place(taken).await?;
-            let sync = !self.waiting.is_empty() || aged(self.dirty, SYNC_AGE);
-            self.flush(sync).await?;
-            self.abort().await?;
-            self.reclaim().await?;
-            if stop && self.drained().await? {
-                return Ok(());
-            }
-            if now.duration_since(idle_since) >= IDLE && self.log.vouch() {
-                self.flush(true).await?;
-            }
+    /// Takes what is queued, writes, syncs, acknowledges. True once it was told to stop and everything is done.
+    pub fn turn(&mut self) -> Result<bool, SpoolError> {
+        let now = Instant::now();
+        let aged = |since: Option<Instant>, age| since.is_some_and(|since| now.duration_since(since) >= age);
+        let (oldest, _) = self.inbox.outcomes();
+        let taken = self.inbox.take(BATCH, aged(oldest, OUTCOME_AGE));
+        let stop = taken.stop;
+        if !taken.submissions.is_empty() || !taken.outcomes.is_empty() {
+            self.idle_since = now;
         }
+        if let Some(cursor) = taken.cursor {
+            (self.cursor, self.reclaim_due) = (self.cursor.max(cursor), true);
+        }
+        self.place(taken)?;
+        let sync = !self.waiting.is_empty() || aged(self.dirty, SYNC_AGE);
+        self.flush(sync)?;
+        self.abort()?;
+        self.reclaim()?;
+        if stop && self.drained()? {
+            return Ok(true);
+        }
+        if now.duration_since(self.idle_since) >= IDLE && self.log.vouch() {
+            self.flush(true)?;
+        }
+        Ok(false)
     }
 
-    /// Waits for something to do.
-    async fn sleep(&self, idle_since: Instant) {
+    /// When there is something to do although nobody calls.
+    pub fn next_wake(&self) -> Option<Instant> {
         let (oldest, due) = self.inbox.outcomes();
         if due {
-            return;
+            return oldest;
         }
         let outcomes = oldest.map(|since| since + OUTCOME_AGE);
         let sync = self.dirty.map(|since| since + SYNC_AGE);
-        let vouch = self.log.wants_vouching().then(|| idle_since + IDLE);
+        let vouch = self.log.wants_vouching().then(|| self.idle_since + IDLE);
         let look = self.retiring.then(|| Instant::now() + RECYCLE_LOOK);
-        let attention = poll_fn(|cx| self.inbox.poll_attention(cx));
-        match [outcomes, sync, vouch, look].into_iter().flatten().min() {
-            None => attention.await,
-            Some(at) => drop(tokio::time::timeout_at(at, attention).await),
-        }
+        [outcomes, sync, vouch, look].into_iter().flatten().min()
     }
 
     /// Appends what was taken, moving to further segments as needed.
-    async fn place(&mut self, taken: Taken) -> Result<(), SpoolError> {
+    fn place(&mut self, taken: Taken) -> Result<(), SpoolError> {
         let outcomes: usize = taken.outcomes.iter().map(Log::outcomes_bound).sum();
         let submissions: usize = taken.submissions.iter().map(|submit| submit.bound).sum();
         if outcomes + submissions > 0 {
             self.log.expect(outcomes + submissions);
         }
         for batch in taken.outcomes {
-            self.place_outcomes(&batch).await?;
+            self.place_outcomes(&batch)?;
         }
         for submit in taken.submissions {
-            self.place_submission(submit).await?;
+            self.place_submission(submit)?;
         }
         Ok(())
     }
 
-    async fn place_outcomes(&mut self, batch: &OutcomeBatch) -> Result<(), SpoolError> {
+    fn place_outcomes(&mut self, batch: &OutcomeBatch) -> Result<(), SpoolError> {
         match self.log.room(Log::outcomes_bound(batch)) {
             Room::Here => {}
-            Room::AfterRoll => self.roll().await?,
+            Room::AfterRoll => self.roll()?,
             Room::Never => {
                 // Halves fit or are halved again; a single outcome always fits.
                 let (first, second) = halves(batch);
-                Box::pin(self.place_outcomes(&first)).await?;
-                return Box::pin(self.place_outcomes(&second)).await;
+                self.place_outcomes(&first)?;
+                return self.place_outcomes(&second);
             }
         }
         self.log.append_outcomes(batch)?;
+        pass(Point::StorageOutcomePlaced);
         let in_doubt = batch.outcomes.iter().filter(|o| o.disposition == Disposition::InDoubt).count();
         self.counters.add(|c| &c.outcomes, batch.outcomes.len() as u64);
         self.counters.add(|c| &c.in_doubt, in_doubt as u64);
         Ok(())
     }
 
-    async fn place_submission(&mut self, submit: Submit) -> Result<(), SpoolError> {
+    fn place_submission(&mut self, submit: Submit) -> Result<(), SpoolError> {
         if submit.receipt.is_abandoned() {
             return Ok(());
         }
@@ -192,7 +207,7 @@ impl<D: Disk> Committer<D> {
                 Some(SpoolError::TooBig { size: submit.bound as u64, limit: self.log.limit() as u64 })
             }
             Room::AfterRoll => {
-                self.roll().await?;
+                self.roll()?;
                 None
             }
             Room::Here => None,
@@ -214,11 +229,11 @@ impl<D: Disk> Committer<D> {
     }
 
     /// Writes what was appended; with `sync` makes everything durable and acknowledges.
-    async fn flush(&mut self, sync: bool) -> Result<(), SpoolError> {
+    fn flush(&mut self, sync: bool) -> Result<(), SpoolError> {
         let begun = Instant::now();
         if let Some(write) = self.log.take_write() {
             let blocks = Arc::new(write.blocks);
-            let written = self.disk.write(&self.file, write.offset, &blocks).await;
+            let written = self.write(write.offset, &blocks);
             written.map_err(|e| self.broken(write.segment, "write", &e))?;
             self.log.written(write.end);
             self.dirty.get_or_insert(begun);
@@ -230,7 +245,11 @@ impl<D: Disk> Committer<D> {
         if !sync || self.dirty.is_none() {
             return Ok(());
         }
-        let synced = self.disk.sync(&self.file).await;
+        if self.dirty.is_some_and(|since| since < begun) {
+            // Only outcomes are written and not synced at once.
+            pass(Point::StorageOutcomeWritten);
+        }
+        let synced = self.sync();
         synced.map_err(|e| self.broken(self.log.segment(), "sync", &e))?;
         self.log.synced();
         self.dirty = None;
@@ -239,46 +258,73 @@ impl<D: Disk> Committer<D> {
         self.counters.live_rows.store(self.log.ledger().live_rows(), Relaxed);
         self.counters.segments_used.store(self.log.ledger().segment_count() as u32, Relaxed);
         self.segments.set_durable(self.log.durable());
+        pass(Point::StorageSynced);
         self.acknowledge();
         Ok(())
+    }
+
+    fn write(&self, at: u64, blocks: &Arc<Blocks>) -> io::Result<()> {
+        check(Point::StorageBeforeWrite)?;
+        if blocks.len() > BLOCK
+            && let Some(due) = due(Point::StorageMidAppend)
+        {
+            let mut half = Blocks::with_capacity(blocks.len());
+            half.push(&blocks.as_slice()[..(blocks.len() / 2).next_multiple_of(BLOCK)]);
+            self.disk.write(&self.file, at, &Arc::new(half.finish()))?;
+            due.act()?;
+        }
+        self.disk.write(&self.file, at, blocks)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if !self.waiting.is_empty() {
+            check(Point::StorageBeforeSync)?;
+        }
+        if let Some(due) = due(Point::StorageDuringSync) {
+            std::thread::spawn(move || due.act());
+        }
+        self.disk.sync(&self.file)
     }
 
     fn acknowledge(&mut self) {
         self.counters.add(|c| &c.groups, self.waiting.len() as u64);
         for (receipt, committed) in self.waiting.drain(..) {
-            if let Err(Ok(committed)) = receipt.give(Ok(committed)) {
+            if let Err(Ok(committed)) = receipt.give(Ok(committed), &mut self.desks) {
                 self.aborts.push(committed);
             }
         }
+        self.desks.wake();
     }
 
-    fn broken(&self, segment: u32, operation: &'static str, error: &std::io::Error) -> SpoolError {
+    fn broken(&self, segment: u32, operation: &'static str, error: &io::Error) -> SpoolError {
         let why = format!("{operation} on segment {segment}: {error}");
         SpoolError::Failed { why }
     }
 
     /// Makes everything durable and goes on in the next segment.
-    async fn roll(&mut self) -> Result<(), SpoolError> {
-        self.flush(true).await?;
-        let fresh = match self.supply.ready.recv().await {
-            Some(fresh) => fresh?,
-            None => return Err(SpoolError::Failed { why: "the preparation of segments has ended".into() }),
+    fn roll(&mut self) -> Result<(), SpoolError> {
+        self.flush(true)?;
+        pass(Point::StorageSeal);
+        let fresh = match self.supply.ready.recv() {
+            Ok(fresh) => fresh?,
+            Err(_) => return Err(SpoolError::Failed { why: "the preparation of segments has ended".into() }),
         };
         // Nobody is left to take the wish only when the preparation has failed; the next roll says so.
         let _ = self.supply.wishes.send(Wish::Prepare);
         self.segments.seal(self.log.segment(), self.log.end().offset8);
         self.segments.add(fresh.header, None);
         self.log.roll(fresh.header);
-        self.file = self.disk.adopt(fresh.file);
+        self.file = fresh.file;
         self.reclaim_due = true;
+        pass(Point::StorageRolled);
         Ok(())
     }
 
     /// Records the groups whose submitters have given up while they were being committed.
-    async fn abort(&mut self) -> Result<(), SpoolError> {
+    fn abort(&mut self) -> Result<(), SpoolError> {
         for committed in std::mem::take(&mut self.aborts) {
             if self.log.room(4096 + committed.places.len() * 8) == Room::AfterRoll {
-                self.roll().await?;
+                self.roll()?;
             }
             let count = |at| match self.segments.record(at) {
                 Ok(record) if record.kind == crate::spool::frame::Kind::Rows => {
@@ -290,7 +336,7 @@ impl<D: Disk> Committer<D> {
             self.log.abort(&committed, &counts)?;
             self.counters.add(|c| &c.aborted, 1);
         }
-        self.flush(self.log.building() > 0 || self.dirty_is_old()).await
+        self.flush(self.log.building() > 0 || self.dirty_is_old())
     }
 
     fn dirty_is_old(&self) -> bool {
@@ -298,7 +344,7 @@ impl<D: Disk> Committer<D> {
     }
 
     /// Retires segments that nothing needs, and hands those that nobody reads any longer back for recycling.
-    async fn reclaim(&mut self) -> Result<(), SpoolError> {
+    fn reclaim(&mut self) -> Result<(), SpoolError> {
         while self.reclaim_due {
             let cursor = self.cursor.min(self.log.durable());
             let Some(reclaim) = self.log.ledger().reclaimable(cursor) else {
@@ -308,14 +354,17 @@ impl<D: Disk> Committer<D> {
             for control in reclaim.controls {
                 let group = Group { drafts: vec![Draft::Control(control)] };
                 if self.log.room(Log::group_bound(&group)) == Room::AfterRoll {
-                    self.roll().await?;
+                    self.roll()?;
                 }
                 self.log.append(group)?;
             }
-            self.flush(true).await?;
+            pass(Point::StorageReclaimAppended);
+            self.flush(true)?;
+            pass(Point::StorageReclaimDurable);
             self.log.retire(reclaim.segment);
             self.segments.retire(reclaim.segment);
             self.retiring = true;
+            pass(Point::StorageRetired);
             tracing::debug!(segment = reclaim.segment, "spool segment retired");
         }
         if self.retiring {
@@ -328,17 +377,18 @@ impl<D: Disk> Committer<D> {
     }
 
     /// The end of the log: true once everything is durable and vouched for.
-    async fn drained(&mut self) -> Result<bool, SpoolError> {
+    fn drained(&mut self) -> Result<bool, SpoolError> {
         let taken = self.inbox.take(BATCH, true);
         if !taken.submissions.is_empty() || !taken.outcomes.is_empty() {
-            self.place(taken).await?;
-            self.flush(true).await?;
+            self.place(taken)?;
+            self.flush(true)?;
             return Ok(false);
         }
-        self.flush(true).await?;
+        self.flush(true)?;
         if self.log.vouch() {
-            self.flush(true).await?;
+            self.flush(true)?;
         }
+        pass(Point::StorageDrained);
         Ok(true)
     }
 }

@@ -1,10 +1,10 @@
 //! The storage loop on a disk that fails or hangs.
 
 use super::*;
-use crate::io::disk_blocking::BlockingDisk;
+use crate::io::disk::RealDisk;
 use crate::io::storage::tests::{message, outcomes, spool};
 use crate::io::storage_files::Directory;
-use crate::io::storage_inbox::Pending;
+use crate::io::storage_inbox::{Desk, Pending, Ticket};
 use crate::io::storage_prepare::Preparer;
 use crate::spool::block::Blocks;
 use crate::spool::header::SEGMENT_MIN;
@@ -39,19 +39,14 @@ impl Faults {
 }
 
 impl Disk for Faults {
-    type Opened = std::fs::File;
     type File = std::fs::File;
 
-    fn adopt(&self, file: std::fs::File) -> std::fs::File {
-        file
-    }
-
-    async fn write(&self, file: &std::fs::File, at: u64, blocks: &Arc<Blocks>) -> io::Result<()> {
+    fn write(&self, file: &std::fs::File, at: u64, blocks: &Blocks) -> io::Result<()> {
         self.operation()?;
-        BlockingDisk.write(file, at, blocks).await
+        RealDisk.write(file, at, blocks)
     }
 
-    async fn sync(&self, file: &std::fs::File) -> io::Result<()> {
+    fn sync(&self, file: &std::fs::File) -> io::Result<()> {
         self.operation()?;
         drop(
             self.hung
@@ -59,7 +54,7 @@ impl Disk for Faults {
                 .wait_while(self.hung.0.lock().expect("not poisoned"), |hung| *hung)
                 .expect("not poisoned"),
         );
-        BlockingDisk.sync(file).await
+        RealDisk.sync(file)
     }
 }
 
@@ -93,7 +88,7 @@ impl Rig {
             segments.add(directory.headers[&end.segment], Some(end.end8));
         }
         let (wishes, wishes_taken) = crossbeam_channel::unbounded();
-        let (ready_given, ready) = tokio::sync::mpsc::unbounded_channel();
+        let (ready_given, ready) = crossbeam_channel::unbounded();
         let mut preparer = Preparer {
             directory: Arc::new(directory),
             size: SEGMENT_MIN,
@@ -113,29 +108,36 @@ impl Rig {
         let parts = (Arc::clone(&inbox), Arc::clone(&segments), Arc::clone(&counters));
         let preparer = std::thread::spawn(move || preparer.run());
         let thread = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-            runtime.block_on(async move {
-                let mut committer = Committer::new(disk, log, first, parts.0, parts.1, parts.2, supply);
-                // A failure at the very start is met again by the first who submits.
-                let begun = committer.begin().await;
-                match begun {
-                    Ok(()) => committer.run().await,
-                    Err(error) => {
-                        committer.inbox.close(&error);
-                        Err(error)
-                    }
+            let mut committer = Committer::new(disk, log, first, parts.0, parts.1, parts.2, supply);
+            // A failure at the very start is met again by the first who submits.
+            match committer.begin() {
+                Ok(()) => committer.run(),
+                Err(error) => {
+                    committer.inbox.close(&error);
+                    Err(error)
                 }
-            })
+            }
         });
         Rig { inbox, counters, segments, thread, preparer, waiting }
     }
 
     fn submit(&self, group: Group, deadline: Option<Duration>) -> Pending {
-        let receipt = Arc::new(Receipt::default());
+        let receipt = Arc::new(Receipt::new(None));
         let bound = Log::group_bound(&group);
         self.inbox.submit(Submit { group, bound, receipt: Arc::clone(&receipt) });
         Pending::new(receipt, deadline)
+    }
+
+    /// After a message has been taken in: how many writes there have been.
+    fn settled(&self) -> u64 {
+        assert!(self.submit(one(), None).wait().is_ok());
+        self.counters.writes.load(Relaxed)
+    }
+
+    fn wait_for_write(&self, written: u64) {
+        while self.counters.writes.load(Relaxed) <= written {
+            std::thread::yield_now();
+        }
     }
 
     fn end(self) -> Result<(), SpoolError> {
@@ -226,5 +228,74 @@ fn outcomes_alone_are_synced_without_a_submission() {
         assert!(moved > end, "the outcome was never synced");
         end = moved;
     }
+    rig.end().expect("stops well");
+}
+
+/// Counts how often it is woken, and tells.
+struct Woken(Mutex<std::sync::mpsc::Sender<()>>);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.lock().expect("not poisoned").send(());
+    }
+}
+
+fn at_desk(rig: &Rig, desk: &Arc<Desk>, numbers: std::ops::Range<u32>) -> Vec<Ticket> {
+    let receipts = numbers.map(|number| Arc::new(Receipt::new(Some((Arc::clone(desk), number)))));
+    let receipts: Vec<_> = receipts.collect();
+    let submit = |receipt: &Arc<Receipt>| Submit {
+        group: one(),
+        bound: Log::group_bound(&one()),
+        receipt: Arc::clone(receipt),
+    };
+    let mut submits = receipts.iter().map(submit).collect();
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(rig.inbox.poll_submit(&mut cx, &mut submits).is_ready());
+    receipts.into_iter().map(|receipt| Ticket::new(receipt, Duration::from_secs(60))).collect()
+}
+
+#[test]
+fn a_desk_is_woken_once_for_a_commit() {
+    let dir = spool();
+    let disk = Faults::default();
+    let rig = Rig::open(dir.path(), disk.clone());
+    let written = rig.settled();
+    disk.hang(true);
+    let first = rig.submit(one(), None);
+    // The storage thread is busy with the first when the others come.
+    rig.wait_for_write(written);
+    let (sender, woken) = std::sync::mpsc::channel();
+    let waker = Arc::new(Woken(Mutex::new(sender))).into();
+    let (desk, mut numbers) = (Arc::<Desk>::default(), Vec::new());
+    let mut cx = std::task::Context::from_waker(&waker);
+    assert!(desk.poll(&mut cx, &mut numbers).is_pending());
+    let tickets = at_desk(&rig, &desk, 0..5);
+    assert!(tickets.iter().all(|ticket| ticket.answer().is_none()));
+    disk.hang(false);
+    woken.recv_timeout(Duration::from_secs(20)).expect("woken");
+    assert!(desk.poll(&mut cx, &mut numbers).is_ready());
+    assert_eq!(numbers, [0, 1, 2, 3, 4]);
+    assert!(tickets.iter().all(|ticket| ticket.answer().is_some_and(|answer| answer.is_ok())));
+    assert!(first.wait().is_ok());
+    rig.end().expect("stops well");
+    assert!(woken.try_recv().is_err(), "woken more than once");
+}
+
+#[test]
+fn a_ticket_that_has_expired_is_not_delivered() {
+    let dir = spool();
+    let disk = Faults::default();
+    let rig = Rig::open(dir.path(), disk.clone());
+    let written = rig.settled();
+    disk.hang(true);
+    let desk = Arc::<Desk>::default();
+    let tickets = at_desk(&rig, &desk, 0..1);
+    rig.wait_for_write(written);
+    assert_eq!(tickets[0].expired(), Err(SpoolError::Deadline { seconds: 60 }));
+    disk.hang(false);
+    assert!(rig.submit(one(), None).wait().is_ok());
+    rig.end().expect("stops well");
+    let rig = Rig::open(dir.path(), Faults::default());
+    assert_eq!(rig.waiting, 2, "the one before and the one after are there");
     rig.end().expect("stops well");
 }

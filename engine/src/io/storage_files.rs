@@ -2,6 +2,7 @@
 //!
 //! `NNNNNNNNNN.seg` is a segment; `.free` a zeroed file waiting to become one; `.new` one being zeroed.
 
+use super::failpoint::{Point, check, pass};
 use crate::spool::SpoolError;
 use crate::spool::header::{DATA_START, HeaderError, SegmentHeader, VERSION};
 use crate::spool::recover::{Files, Recovery, recover};
@@ -48,6 +49,7 @@ impl Directory {
         let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits() as i32;
         let handle = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(io("open"))?;
         lock(path, &handle)?;
+        pass(Point::RecoveryLocked);
         let mut directory = Directory {
             path: path.to_path_buf(),
             handle,
@@ -71,6 +73,7 @@ impl Directory {
                 Named::Segment(number) => self.read_header(number, &path)?,
                 Named::Free(number) => self.free.push(number),
                 Named::New if repair => {
+                    pass(Point::RecoveryLeftOver);
                     fs::remove_file(&path).map_err(|e| SpoolError::io(&path, "remove", e))?;
                 }
                 Named::New => {}
@@ -89,6 +92,7 @@ impl Directory {
         let mut bytes = Vec::with_capacity(DATA_START);
         let flags = OFlags::NOFOLLOW.bits() as i32;
         let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
+        let file = check(Point::RecoveryHeader).and(file);
         let read = file.and_then(|file| file.take(DATA_START as u64).read_to_end(&mut bytes));
         // A device that refuses to read is damage to report, not a reason to leave the rest unserved.
         let header = read.map_err(|_| HeaderError::Unreadable).and_then(|_| SegmentHeader::decode(&bytes));
@@ -130,9 +134,10 @@ impl Directory {
             recovery.ledger.ends().iter().rev().take(2).filter(|end| self.headers.contains_key(&end.segment))
         {
             let path = self.path.join(file_name(end.segment));
-            let synced = File::open(&path).and_then(|file| file.sync_data());
+            let synced = check(Point::RecoverySettle).and_then(|()| File::open(&path)?.sync_data());
             synced.map_err(|e| SpoolError::io(&path, "sync", e))?;
         }
+        pass(Point::RecoverySettled);
         Ok(())
     }
 
@@ -239,6 +244,7 @@ impl Files for Reader<'_> {
             self.open = Some((segment, file));
         }
         let Some((_, file)) = &self.open else { return Err("not open".into()) };
+        check(Point::RecoveryRead).map_err(|e| e.to_string())?;
         let mut bytes = vec![0; len];
         let mut done = 0;
         while done < len {

@@ -22,9 +22,9 @@ pub(super) const OUTCOMES_DUE: usize = 512;
 
 /// A submission on its way.
 pub struct Submit {
-    pub group: Group,
-    pub bound: usize,
-    pub receipt: Arc<Receipt>,
+    pub(super) group: Group,
+    pub(super) bound: usize,
+    pub(super) receipt: Arc<Receipt>,
 }
 
 /// What the storage thread takes at once.
@@ -49,7 +49,12 @@ struct Waiting {
     closed: Option<SpoolError>,
     /// Something has happened that the storage thread has to look at.
     attention: bool,
-    storage: Option<Waker>,
+    /// Woken instead of the storage thread.
+    watcher: Option<Waker>,
+    /// It sleeps, and has to be woken.
+    asleep: bool,
+    /// Submitters that wait for room: threads, and tasks.
+    blocked: u32,
     submitters: Vec<Waker>,
 }
 
@@ -57,6 +62,7 @@ struct Waiting {
 pub struct Inbox {
     waiting: Mutex<Waiting>,
     room: Condvar,
+    attention: Condvar,
 }
 
 impl Inbox {
@@ -69,23 +75,31 @@ impl Inbox {
     pub fn submit(&self, submit: Submit) {
         let mut waiting = self.lock();
         while waiting.closed.is_none() && !waiting.has_room(submit.bound) {
+            waiting.blocked += 1;
             waiting = self.room.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting.blocked -= 1;
         }
         waiting.push(submit);
+        self.attend(waiting);
     }
 
-    /// Hands over a submission when there is room; else keeps `cx` to be woken and leaves `submit` where it is.
-    pub fn poll_submit(&self, cx: &mut Context<'_>, submit: &mut Option<Submit>) -> Poll<()> {
+    /// Hands over submissions as far as there is room; else keeps `cx` to be woken and leaves them where they are.
+    pub fn poll_submit(&self, cx: &mut Context<'_>, submits: &mut VecDeque<Submit>) -> Poll<()> {
         let mut waiting = self.lock();
-        let bound = submit.as_ref().map_or(0, |submit| submit.bound);
-        if waiting.closed.is_none() && !waiting.has_room(bound) {
-            waiting.submitters.push(cx.waker().clone());
-            return Poll::Pending;
-        }
-        if let Some(submit) = submit.take() {
+        let mut handed = false;
+        while let Some(submit) = submits.pop_front() {
+            if waiting.closed.is_none() && !waiting.has_room(submit.bound) {
+                submits.push_front(submit);
+                waiting.submitters.push(cx.waker().clone());
+                break;
+            }
             waiting.push(submit);
+            handed = true;
         }
-        Poll::Ready(())
+        if handed {
+            self.attend(waiting);
+        }
+        if submits.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Hands over outcomes, or gives them back when there is no room.
@@ -104,7 +118,7 @@ impl Inbox {
             waiting.outcomes_since = Some(Instant::now());
         }
         if first || waiting.outcome_count >= OUTCOMES_DUE {
-            waiting.wake();
+            self.attend(waiting);
         }
         Ok(())
     }
@@ -112,13 +126,13 @@ impl Inbox {
     pub fn set_cursor(&self, cursor: Location) {
         let mut waiting = self.lock();
         waiting.cursor = waiting.cursor.max(Some(cursor));
-        waiting.wake();
+        self.attend(waiting);
     }
 
     pub fn stop(&self) {
         let mut waiting = self.lock();
         waiting.stop = true;
-        waiting.wake();
+        self.attend(waiting);
     }
 
     /// Refuses everything from now on and tells those who wait why.
@@ -136,14 +150,44 @@ impl Inbox {
         self.lock().closed.clone()
     }
 
-    /// Ready when there is something to look at.
+    /// Waits until there is something to look at, at most until `until`.
+    pub fn wait_for_attention(&self, until: Option<Instant>) {
+        let mut waiting = self.lock();
+        while !waiting.attention {
+            let left = until.map(|at| at.saturating_duration_since(Instant::now()));
+            waiting.asleep = true;
+            waiting = match left {
+                None => self.attention.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => break,
+                Some(left) => {
+                    self.attention.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        (waiting.attention, waiting.asleep) = (false, false);
+    }
+
+    /// The same for a loop that is polled.
     pub fn poll_attention(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut waiting = self.lock();
         if std::mem::take(&mut waiting.attention) {
             return Poll::Ready(());
         }
-        waiting.storage = Some(cx.waker().clone());
+        waiting.watcher = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// Has the storage thread look, waking it when it sleeps; without the lock, which it takes first of all.
+    fn attend(&self, mut waiting: MutexGuard<'_, Waiting>) {
+        waiting.attention = true;
+        let (asleep, watcher) = (std::mem::take(&mut waiting.asleep), waiting.watcher.take());
+        drop(waiting);
+        if let Some(watcher) = watcher {
+            watcher.wake();
+        }
+        if asleep {
+            self.attention.notify_one();
+        }
     }
 
     /// When the oldest waiting outcome was handed over, and whether enough wait to be written at once.
@@ -178,9 +222,11 @@ impl Inbox {
 
     /// Wakes those who wait for room.
     fn release(&self, mut waiting: MutexGuard<'_, Waiting>) {
-        let submitters = std::mem::take(&mut waiting.submitters);
+        let (submitters, blocked) = (std::mem::take(&mut waiting.submitters), waiting.blocked > 0);
         drop(waiting);
-        self.room.notify_all();
+        if blocked {
+            self.room.notify_all();
+        }
         submitters.into_iter().for_each(Waker::wake);
     }
 }
@@ -197,19 +243,11 @@ impl Waiting {
         }
         self.submission_bytes += submit.bound;
         self.submissions.push_back(submit);
-        self.wake();
-    }
-
-    fn wake(&mut self) {
-        self.attention = true;
-        if let Some(waker) = self.storage.take() {
-            waker.wake();
-        }
     }
 }
 
 /// What became of a submission.
-type Answer = Result<Committed, SpoolError>;
+pub type Answer = Result<Committed, SpoolError>;
 
 #[derive(Default)]
 struct Slip {
@@ -219,19 +257,25 @@ struct Slip {
 }
 
 /// Shared between a submitter and the storage thread; one allocation per submission.
-#[derive(Default)]
 pub struct Receipt {
     slip: Mutex<Slip>,
     given: Condvar,
+    /// Where the submitter hears of the answer, and under which number; else it is woken itself.
+    desk: Option<(Arc<Desk>, u32)>,
 }
 
 impl Receipt {
+    pub fn new(desk: Option<(Arc<Desk>, u32)>) -> Receipt {
+        Receipt { slip: Mutex::default(), given: Condvar::new(), desk }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Slip> {
         self.slip.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the answer back when the submitter has stopped waiting: it was told that the group is not accepted.
-    pub fn give(&self, answer: Answer) -> Result<(), Answer> {
+    /// Gives the answer back when the submitter has stopped waiting: it was told that the group is not accepted. Else the
+    /// submitter is woken, or its desk is noted in `desks` to be woken when all answers are given.
+    pub fn give(&self, answer: Answer, desks: &mut Desks) -> Result<(), Answer> {
         let mut slip = self.lock();
         if slip.abandoned {
             return Err(answer);
@@ -239,20 +283,114 @@ impl Receipt {
         slip.answer = Some(answer);
         let waker = slip.waker.take();
         drop(slip);
-        self.given.notify_one();
-        if let Some(waker) = waker {
-            waker.wake();
+        match (&self.desk, waker) {
+            (Some((desk, number)), _) => desks.ring(desk, *number),
+            (None, Some(waker)) => waker.wake(),
+            (None, None) => self.given.notify_one(),
         }
         Ok(())
     }
 
     /// Tells the submitter, if it still waits, that the group is not accepted.
     pub fn refuse(&self, why: SpoolError) {
-        let _ = self.give(Err(why));
+        let mut desks = Desks::default();
+        let _ = self.give(Err(why), &mut desks);
+        desks.wake();
     }
 
     pub fn is_abandoned(&self) -> bool {
         self.lock().abandoned
+    }
+
+    /// The answer, once it is there.
+    fn take(&self) -> Option<Answer> {
+        self.lock().answer.take()
+    }
+
+    /// Stops waiting, unless the answer is there.
+    fn abandon(&self) -> Option<Answer> {
+        let mut slip = self.lock();
+        slip.abandoned = slip.answer.is_none();
+        slip.answer.take()
+    }
+}
+
+/// Where all the submitters of one thread hear of their answers: the thread is woken once for a commit, however many
+/// of them it concerns. (Waking a thread costs more than a message.)
+#[derive(Default)]
+pub struct Desk {
+    answered: Mutex<Answered>,
+}
+
+#[derive(Default)]
+struct Answered {
+    numbers: Vec<u32>,
+    waker: Option<Waker>,
+}
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, Answered> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ready with the numbers of those who have been answered, put into `numbers`, which is empty before.
+    pub fn poll(&self, cx: &mut Context<'_>, numbers: &mut Vec<u32>) -> Poll<()> {
+        let mut answered = self.lock();
+        if answered.numbers.is_empty() {
+            answered.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        std::mem::swap(&mut answered.numbers, numbers);
+        Poll::Ready(())
+    }
+}
+
+/// Desks to be woken.
+#[derive(Default)]
+pub struct Desks(Vec<Arc<Desk>>);
+
+impl Desks {
+    fn ring(&mut self, desk: &Arc<Desk>, number: u32) {
+        desk.lock().numbers.push(number);
+        if !self.0.iter().any(|rung| Arc::ptr_eq(rung, desk)) {
+            self.0.push(desk.clone());
+        }
+    }
+
+    pub fn wake(&mut self) {
+        for desk in self.0.drain(..) {
+            let waker = desk.lock().waker.take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// A submission whose answer is told at a [`Desk`].
+pub struct Ticket {
+    receipt: Arc<Receipt>,
+    deadline: (Instant, Duration),
+}
+
+impl Ticket {
+    pub(super) fn new(receipt: Arc<Receipt>, deadline: Duration) -> Ticket {
+        Ticket { receipt, deadline: (Instant::now() + deadline, deadline) }
+    }
+
+    /// When [`Ticket::expired`] is to be asked.
+    pub fn deadline(&self) -> Instant {
+        self.deadline.0
+    }
+
+    /// The answer, once the desk has named it.
+    pub fn answer(&self) -> Option<Answer> {
+        self.receipt.take()
+    }
+
+    /// The end of the wait (R10): the answer if it has just come, else the group is not accepted.
+    pub fn expired(&self) -> Answer {
+        self.receipt.abandon().unwrap_or(Err(SpoolError::Deadline { seconds: self.deadline.1.as_secs() }))
     }
 }
 

@@ -4,6 +4,7 @@
 //! A file is allocated (never sparse), zeroed once and synced as `.new`, becomes `.free`, gets its header and
 //! becomes `.seg`; each step is durable before the next (R1c, F06). A retired segment re-enters as `.free`.
 
+use super::failpoint::{Point, check, pass};
 use super::storage_counters::Counters;
 use super::storage_files::{Directory, free_name, new_name};
 use crate::spool::SpoolError;
@@ -19,7 +20,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::sync::mpsc::UnboundedSender;
 
 /// Free files kept besides the prepared segment, where the disk has room.
 const SPARE: usize = 3;
@@ -56,7 +56,7 @@ pub(super) struct Preparer {
     pub free: Vec<u32>,
     pub counters: Arc<Counters>,
     pub wishes: Receiver<Wish>,
-    pub ready: UnboundedSender<Result<Prepared, SpoolError>>,
+    pub ready: Sender<Result<Prepared, SpoolError>>,
 }
 
 impl Preparer {
@@ -137,13 +137,18 @@ impl Preparer {
         while self.free.len() > SPARE_MAX
             && let Some(number) = self.free.pop()
         {
+            pass(Point::SegmentUnlink);
             let _ = fs::remove_file(self.path(&free_name(number)));
         }
     }
 
     fn recycle(&mut self, number: u32) {
+        pass(Point::SegmentRecycle);
         match self.directory.free(number) {
-            Ok(()) => self.free.push(number),
+            Ok(()) => {
+                pass(Point::SegmentRecycled);
+                self.free.push(number);
+            }
             Err(error) => tracing::error!(%error, "a retired spool segment could not be recycled"),
         }
     }
@@ -156,6 +161,7 @@ impl Preparer {
                 return self.name(&path).map(Some);
             }
             // Of another size, from before a change of the configuration, or cut short.
+            pass(Point::SegmentUnlink);
             let _ = fs::remove_file(path);
         }
         match self.allocate() {
@@ -183,11 +189,14 @@ impl Preparer {
             file = self.open(path).map_err(failed)?;
             written = file.write_all_at(blocks.as_slice(), 0);
         }
-        written.and_then(|()| file.sync_all()).map_err(failed)?;
+        let synced = written.and_then(|()| check(Point::SegmentHeader)).and_then(|()| file.sync_all());
+        synced.and_then(|()| check(Point::SegmentHeaded)).map_err(failed)?;
         self.counters.direct.store(self.direct, Relaxed);
         let segment = self.path(&file_name(header.number));
-        fs::rename(path, &segment).map_err(|e| SpoolError::io(&segment, "rename to", e))?;
+        let named = fs::rename(path, &segment).and_then(|()| check(Point::SegmentNamed));
+        named.map_err(|e| SpoolError::io(&segment, "rename to", e))?;
         self.directory.sync()?;
+        pass(Point::SegmentReady);
         Ok(Prepared { header, file })
     }
 
@@ -205,7 +214,11 @@ impl Preparer {
     fn allocate(&mut self) -> Result<u32, SpoolError> {
         let number = self.take_number();
         let path = self.path(&new_name(number));
-        let made = self.zero(&path).and_then(|()| fs::rename(&path, self.path(&free_name(number))));
+        let made = self.zero(&path).and_then(|()| {
+            check(Point::SegmentSynced)?;
+            fs::rename(&path, self.path(&free_name(number)))?;
+            check(Point::SegmentStocked)
+        });
         if let Err(error) = made {
             let _ = fs::remove_file(&path);
             return Err(SpoolError::io(path, "allocate", error));
@@ -218,6 +231,7 @@ impl Preparer {
     fn zero(&mut self, path: &Path) -> io::Result<()> {
         let flags = OFlags::NOFOLLOW.bits() as i32;
         OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;
+        check(Point::SegmentCreate)?;
         let mut file = self.open(path)?;
         match fallocate(&file, FallocateFlags::empty(), 0, u64::from(self.size)) {
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
@@ -238,6 +252,7 @@ impl Preparer {
                 Err(error) => return Err(error),
             }
         }
+        check(Point::SegmentAllocated)?;
         file.sync_all()
     }
 
@@ -262,5 +277,5 @@ fn nonce() -> Result<[u8; 16], SpoolError> {
 /// The channel ends the storage thread keeps.
 pub struct Supply<F = File> {
     pub wishes: Sender<Wish>,
-    pub ready: tokio::sync::mpsc::UnboundedReceiver<Result<Prepared<F>, SpoolError>>,
+    pub ready: Receiver<Result<Prepared<F>, SpoolError>>,
 }

@@ -1,5 +1,7 @@
-//! Cold reads: content that is no longer in RAM, read by the back end so that no reactor waits in a page fault.
+//! Cold reads: content that is no longer in RAM, read by the back end so that no reactor waits in a page fault. One
+//! thread with a ring of 64 reads in flight, or a few threads that block; a commit under way delays neither.
 
+use super::storage::BackEnd;
 use super::storage_counters::Counters;
 use crate::spool::SpoolError;
 use crate::spool::record::Location;
@@ -12,11 +14,13 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Semaphore, oneshot};
 
 /// Threads that read for the blocking back end.
-pub(super) const READERS: usize = 4;
+const READERS: usize = 4;
 /// Reads in flight on io_uring.
 const DEPTH: usize = 64;
 /// Segment files kept open by each reader.
@@ -36,6 +40,38 @@ pub enum Reads {
 }
 
 impl Reads {
+    /// Starts the reading threads; they end with the last sender.
+    pub fn start(
+        back_end: BackEnd,
+        segments: &Arc<Segments>,
+        counters: &Arc<Counters>,
+    ) -> Result<Reads, SpoolError> {
+        let refusal = match back_end {
+            BackEnd::Blocking => None,
+            BackEnd::Uring | BackEnd::Auto => match ring(segments, counters) {
+                Ok(reads) => {
+                    tracing::info!("spool back end: io_uring");
+                    counters.uring.store(true, Relaxed);
+                    return Ok(reads);
+                }
+                Err(error) => Some(error),
+            },
+        };
+        if let (Some(error), BackEnd::Uring) = (&refusal, back_end) {
+            let why = format!("the kernel refuses io_uring: {error}");
+            return Err(SpoolError::Failed { why });
+        }
+        let refusal = refusal.map(|e| e.to_string());
+        tracing::info!(refusal = refusal.as_deref(), "spool back end: blocking");
+        let (reads, wanted) = crossbeam_channel::unbounded();
+        for _ in 0..READERS {
+            let (segments, counters, wanted) = (Arc::clone(segments), Arc::clone(counters), wanted.clone());
+            let run = move || serve_blocking(&segments, &counters, &wanted);
+            thread::Builder::new().name("spool-read".into()).spawn(run).map_err(|e| unstarted(&e))?;
+        }
+        Ok(Reads::Threads(reads))
+    }
+
     pub fn send(&self, wanted: Wanted) -> bool {
         match self {
             Reads::Threads(channel) => channel.send(wanted).is_ok(),
@@ -44,8 +80,31 @@ impl Reads {
     }
 }
 
+fn unstarted(error: &io::Error) -> SpoolError {
+    SpoolError::Failed { why: format!("thread spool-read could not be started: {error}") }
+}
+
+/// Starts the thread of the io_uring back end, or tells why the kernel refuses it (containers forbid io_uring by
+/// default). `tokio_uring::start` would panic instead.
+fn ring(segments: &Arc<Segments>, counters: &Arc<Counters>) -> io::Result<Reads> {
+    let (segments, counters) = (Arc::clone(segments), Arc::clone(counters));
+    let (reads, wanted) = tokio::sync::mpsc::unbounded_channel();
+    let (started_given, started) = std::sync::mpsc::channel();
+    thread::Builder::new().name("spool-read".into()).spawn(move || {
+        match tokio_uring::Runtime::new(&tokio_uring::builder()) {
+            Ok(runtime) => {
+                let _ = started_given.send(Ok(()));
+                runtime.block_on(serve_ring(segments, counters, wanted));
+            }
+            Err(error) => drop(started_given.send(Err(error))),
+        }
+    })?;
+    started.recv().unwrap_or_else(|_| Err(io::Error::other("the thread died")))?;
+    Ok(Reads::Ring(reads))
+}
+
 /// A reader thread of the blocking back end.
-pub(super) fn serve_blocking(segments: &Segments, counters: &Counters, wanted: &Receiver<Wanted>) {
+fn serve_blocking(segments: &Segments, counters: &Counters, wanted: &Receiver<Wanted>) {
     let mut files: HashMap<u32, File> = HashMap::new();
     for wanted in wanted {
         counters.add(|c| &c.reads, 1);
@@ -66,17 +125,15 @@ fn read_blocking(
         };
         let file = cached(files, &read, |file| file)?;
         let mut bytes = vec![0; len];
-        file.read_exact_at(&mut bytes, from).map_err(|e| read.failed(&e))?;
-        read.bytes(bytes);
+        match file.read_at(&mut bytes, from) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            result => got(&mut read, result, bytes)?,
+        }
     }
 }
 
 /// The reading task of the io_uring back end.
-pub(super) async fn serve_ring(
-    segments: Arc<Segments>,
-    counters: Arc<Counters>,
-    mut wanted: UnboundedReceiver<Wanted>,
-) {
+async fn serve_ring(segments: Arc<Segments>, counters: Arc<Counters>, mut wanted: UnboundedReceiver<Wanted>) {
     let depth = Arc::new(Semaphore::new(DEPTH));
     let mut files = HashMap::new();
     while let Some(wanted) = wanted.recv().await {
@@ -104,9 +161,21 @@ async fn read_ring(mut read: ColdRead, file: &tokio_uring::fs::File) -> Result<A
             Ok(payload) => return Ok(payload),
             Err(range) => range,
         };
-        let (result, bytes) = file.read_exact_at(vec![0; len], from).await;
-        result.map_err(|e| read.failed(&e))?;
-        read.bytes(bytes);
+        let (result, bytes) = file.read_at(vec![0; len], from).await;
+        got(&mut read, result, bytes)?;
+    }
+}
+
+/// Takes what a read has given, which may be less than was asked for: the file may have been cut short behind the record.
+fn got(read: &mut ColdRead, result: io::Result<usize>, mut bytes: Vec<u8>) -> Result<(), SpoolError> {
+    match result {
+        Ok(0) => Err(read.failed(&io::ErrorKind::UnexpectedEof.into())),
+        Ok(n) => {
+            bytes.truncate(n);
+            read.bytes(bytes);
+            Ok(())
+        }
+        Err(e) => Err(read.failed(&e)),
     }
 }
 

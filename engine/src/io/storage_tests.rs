@@ -384,6 +384,37 @@ fn a_missing_segment_is_named_and_strict_refuses() {
 }
 
 #[test]
+fn a_segment_cut_short_is_named_and_keeps_what_is_left() {
+    for (newest, back_end) in [(true, BackEnd::Blocking), (false, BackEnd::Blocking), (false, BackEnd::Auto)]
+    {
+        let dir = spool();
+        let (storage, _) = open(&dir, back_end).expect("opens");
+        let places: Vec<_> = (0..5)
+            .map(|n| {
+                let group = message(b"body", &[&format!("{n}@x.example")]);
+                storage.submit(group).wait().expect("committed").places[2].at
+            })
+            .collect();
+        storage.stop();
+        if !newest {
+            open(&dir, back_end).expect("opens").0.stop();
+        }
+        // Within the fourth commit, behind its records: the commits that say so are gone with the end.
+        let path = dir.path().join(crate::spool::segments::file_name(places[3].segment));
+        let file = fs::File::options().write(true).open(path).expect("the segment");
+        file.set_len(places[3].byte_offset() + 200).expect("cut");
+        let (storage, recovered) = open(&dir, back_end).expect("opens again");
+        let short = |d: &Damage| matches!(d, Damage::Short { segment, .. } if *segment == places[3].segment);
+        assert!(recovered.damage().iter().any(|d| short(d) && d.is_loss()), "{:?}", recovered.damage());
+        assert_eq!(waiting(&recovered), ["0@x.example 0", "1@x.example 0", "2@x.example 0", "3@x.example 0"]);
+        // The last one left is read although a whole piece of the file is not there any more.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        assert!(runtime.block_on(storage.read(places[3])).is_ok(), "{newest}");
+        storage.stop();
+    }
+}
+
+#[test]
 fn too_large_and_malformed_groups_are_refused_alone() {
     let dir = spool();
     let (storage, _) = open(&dir, BackEnd::Blocking).expect("opens");

@@ -3,7 +3,6 @@
 
 use super::compile;
 use super::fault::{ContentError, RenderError, TemplateError};
-use super::lines::survey;
 use super::program::Program;
 use super::stored;
 
@@ -88,7 +87,7 @@ impl Content {
 
     /// As [`Content::plain`], saying whether the message came in with SMTPUTF8.
     pub fn plain_utf8(raw: Vec<u8>, smtputf8: bool) -> Content {
-        let eight_bit = survey(&raw).eight_bit;
+        let eight_bit = !raw.is_ascii();
         Content { body: Body::Plain { raw, eight_bit, smtputf8 } }
     }
 

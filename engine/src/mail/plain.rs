@@ -1,7 +1,7 @@
 //! Finished messages on their way in: line ends made right, control headers taken out, trace headers put on top. Not
 //! another byte changes (R12).
 
-use super::header::{Header, InjectionError, forbidden, insert, remove};
+use super::header::{Header, InjectionError, forbidden, insert};
 use super::lines::{BareCr, MAX_LINE, survey, to_crlf};
 use crate::base::Wall;
 use thiserror::Error;
@@ -82,7 +82,7 @@ pub fn prepare_plain(raw: &[u8], options: &PlainOptions<'_>) -> Result<Vec<u8>, 
         // The message begins with its body; our headers must not swallow it.
         out.extend_from_slice(b"\r\n");
     }
-    remove(text, options.remove, &mut out);
+    header.copy_without(options.remove, &mut out);
     if !out.ends_with(b"\r\n") {
         out.extend_from_slice(b"\r\n");
     }
@@ -119,19 +119,18 @@ fn check(text: &[u8]) -> Result<(), PlainError> {
 impl Received<'_> {
     /// `from NAME (IP) by HOST id ID for <rcpt>; DATE (envelope-from <sender>)`, folded.
     fn write(&self, out: &mut Vec<u8>) -> Result<(), InjectionError> {
-        let recipient = self.recipient.map(|r| format!(" for <{r}>")).unwrap_or_default();
-        let lines = [
-            format!("Received: from {} ({})", self.from, self.ip),
-            format!("\tby {} id {}{recipient};", self.by, self.id),
-            format!("\t{} (envelope-from <{}>)", self.date, self.sender),
-        ];
-        for line in lines {
-            if let Some(what) = forbidden(&line) {
+        let Received { from, ip, by, id, recipient, date, sender } = *self;
+        for value in [from, ip, by, id, recipient.unwrap_or_default(), date, sender] {
+            if let Some(what) = forbidden(value) {
                 return Err(InjectionError::Value { field: "Received".into(), what });
             }
-            out.extend_from_slice(line.as_bytes());
-            out.extend_from_slice(b"\r\n");
         }
+        let mut put = |parts: &[&str]| parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+        put(&["Received: from ", from, " (", ip, ")\r\n\tby ", by, " id ", id]);
+        if let Some(recipient) = recipient {
+            put(&[" for <", recipient, ">"]);
+        }
+        put(&[";\r\n\t", date, " (envelope-from <", sender, ">)\r\n"]);
         Ok(())
     }
 }

@@ -120,6 +120,11 @@ impl Queue {
         self.ready.len() + self.retry.len()
     }
 
+    /// Those of [`Queue::waiting`] whose time has come; of those put off, only as far as was noticed.
+    pub fn ready(&self) -> u32 {
+        self.ready.len()
+    }
+
     /// Those of [`Queue::waiting`] that are put off.
     pub fn await_retry(&self) -> u32 {
         self.retry.len()

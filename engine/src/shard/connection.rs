@@ -65,6 +65,8 @@ pub struct Connection {
     pub messages: u32,
     /// Recipients refused over it (`max-errors-per-connection`).
     pub errors: u32,
+    /// Counts in its queue's [`super::entries::Entry::coming`].
+    pub coming: bool,
     /// Waits for something to send: it stands in its queue's list of idle connections.
     pub idle: bool,
     /// Closed at this time if nothing comes to send (`connection-idle-timeout`).
@@ -81,6 +83,11 @@ impl Connection {
     pub fn take_transaction(&mut self, token: u64) -> Option<Transaction> {
         let at = self.transactions.iter().position(|t| t.token == token)?;
         Some(self.transactions.remove(at))
+    }
+
+    /// Whether it will ask for a further message with the one it is about to send.
+    pub fn is_coming(&self) -> bool {
+        self.phase == Phase::Open && self.client.is_across() && self.transactions.iter().any(|t| t.size == 0)
     }
 
     pub fn in_hand(&self) -> usize {

@@ -95,7 +95,7 @@ impl Shard {
     }
 
     /// Whether the connection has carried or refused as much as it may.
-    fn is_used_up(&mut self, key: u32) -> bool {
+    pub(super) fn is_used_up(&mut self, key: u32) -> bool {
         let Some(connection) = self.connections.at(key) else { return false };
         let profile = &self.queues[connection.queue].profile;
         let most = profile.scheduling.max_msg_per_connection;
@@ -247,6 +247,7 @@ impl Shard {
 
     fn begin(&mut self, now: Now, key: u32, header: &Submission, started: Started) {
         let Some(connection) = self.connections.at(key) else { return };
+        self.queues[connection.queue].left_until = None;
         let Started { submission, content, recipients, addresses, body } = started;
         self.tokens += 1;
         let token = self.tokens;

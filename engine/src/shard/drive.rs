@@ -78,6 +78,7 @@ impl Shard {
             transactions: smallvec::SmallVec::new(),
             messages: 0,
             errors: 0,
+            coming: false,
             idle: false,
             idle_until: None,
             loading: false,
@@ -205,12 +206,23 @@ impl Shard {
 
     /// Has the shell send what the SMTP machine wrote, and sets the connection's timer.
     pub(super) fn flush(&mut self, key: u32) {
+        self.count_coming(key);
         let Some(connection) = self.connections.at(key) else { return };
         if !connection.client.output().is_empty() {
             let connection = connection.id;
             self.outputs.push_back(Output::Send { connection });
         }
         self.set_connection_timer(key);
+    }
+
+    fn count_coming(&mut self, key: u32) {
+        let used_up = self.is_used_up(key);
+        let Some(connection) = self.connections.at(key) else { return };
+        let coming = connection.is_coming() && !used_up;
+        if std::mem::replace(&mut connection.coming, coming) != coming {
+            let count = &mut self.queues[connection.queue].coming;
+            *count = if coming { *count + 1 } else { *count - 1 };
+        }
     }
 
     fn set_connection_timer(&mut self, key: u32) {
@@ -306,6 +318,7 @@ impl Shard {
         if matches!(connection.phase, Phase::Connecting(_) | Phase::Opening) {
             entry.connecting -= 1;
         }
+        entry.coming -= u32::from(connection.coming);
         for transaction in connection.transactions.iter().rev() {
             for recipient in transaction.recipients.iter().rev().filter(|r| !r.answered) {
                 entry.queue.hand_back(&mut self.slots, recipient.slot);

@@ -22,6 +22,10 @@ pub struct Entry {
     pub idle: VecDeque<u32>,
     /// Connections that have not come to their first message.
     pub connecting: u32,
+    /// Connections that will ask for a further message with the one they are about to send.
+    pub coming: u32,
+    /// Those who wait are left to these until then.
+    pub left_until: Option<Time>,
     /// No further connections before this, because one was refused while others work.
     pub hold_until: Option<Time>,
     pub destination: Destination,
@@ -58,6 +62,8 @@ impl Entry {
             next: None,
             idle: VecDeque::new(),
             connecting: 0,
+            coming: 0,
+            left_until: None,
             hold_until: None,
             resolving: false,
         }

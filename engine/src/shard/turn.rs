@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// A connection whose queue must wait no longer than this for its rate is kept; beyond it the peer would tire first.
 const WORTH_WAITING: Duration = Duration::from_secs(30);
+/// How long those who wait are left to a busy connection while others have nothing to do.
+const WORTH_LEAVING: Duration = Duration::from_millis(10);
 /// How often a queue asks whether `total-max-smtp-out` leaves it a connection.
 const SHORT: Duration = Duration::from_millis(500);
 /// Recipients looked at for expiry after each failure of a queue that cannot deliver.
@@ -21,7 +23,9 @@ impl Shard {
         if self.queues[queue].profile.delivery == Delivery::Discard {
             self.discard(now, queue);
         }
-        while let Some(key) = self.queues[queue].idle.pop_front() {
+        while !self.is_left_to_others(now, queue)
+            && let Some(key) = self.queues[queue].idle.pop_front()
+        {
             match self.feed(now, key) {
                 Fed::Started => self.pump(now, key),
                 Fed::Busy => {}
@@ -31,8 +35,22 @@ impl Shard {
                 }
             }
         }
-        self.open_connections(now, queue);
+        if !self.is_left_to_others(now, queue) {
+            self.open_connections(now, queue);
+        }
         self.arm(now, queue);
+    }
+
+    /// Whether those who wait are left to connections that are about to send something and will ask for more with it:
+    /// that costs one round trip a message, another connection two. Not for long: over a long way the next one to ask
+    /// may be far.
+    fn is_left_to_others(&mut self, now: Now, queue: u32) -> bool {
+        let entry = &mut self.queues[queue];
+        if entry.queue.ready() == 0 || entry.queue.ready() > entry.coming {
+            entry.left_until = None;
+            return false;
+        }
+        *entry.left_until.get_or_insert(now.mono + WORTH_LEAVING) > now.mono
     }
 
     /// Sets the queue's timer to when it may go on.
@@ -47,6 +65,9 @@ impl Shard {
         };
         if let Some(hold) = entry.hold_until.filter(|h| *h > now.mono && entry.queue.waiting() > 0) {
             wake = Some(wake.map_or(hold, |w| w.min(hold)));
+        }
+        if let Some(until) = entry.left_until.filter(|until| *until > now.mono) {
+            wake = Some(wake.map_or(until, |w| w.min(until)));
         }
         if self.short_of_connections.contains(&queue) {
             // A connection that another shard gives back is not heard of.

@@ -245,7 +245,7 @@ impl Client {
     }
 
     /// Whether the next transaction may follow the final dot.
-    pub(super) fn is_across(&self) -> bool {
+    pub fn is_across(&self) -> bool {
         self.clean
             && self.options.pipeline_across_data
             && self.extensions.pipelining

@@ -5,6 +5,9 @@ use super::undot::DotReader;
 use crate::base::Now;
 use memchr::memmem;
 
+/// Bytes that are made room for on a client's word alone.
+const BELIEVED: u64 = 64 * 1024;
+
 impl Session {
     pub(super) fn begin_data(&mut self, now: Now) {
         self.phase = Phase::Data;
@@ -17,6 +20,11 @@ impl Session {
 
     /// Takes a piece of the message; returns how many bytes belonged to it.
     pub(super) fn take_data(&mut self, bytes: &[u8]) -> usize {
+        if self.message.capacity() == 0 && !self.too_large {
+            // Most messages come in one piece, or say how long they are; what is said is believed up to a point.
+            let declared = self.envelope.as_ref().map_or(0, |envelope| envelope.declared_size);
+            self.message.reserve(bytes.len().max(declared.min(BELIEVED) as usize));
+        }
         let (used, end) = self.reader.read(bytes, &mut self.message);
         self.received += used as u64;
         if self.is_too_large() {

@@ -6,6 +6,9 @@ use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Of the page sizes of the processors there are.
+const LARGEST_PAGE: usize = 64 << 10;
+
 /// A mapped segment file, and which of its records have been verified since it was mapped.
 #[derive(Debug)]
 pub struct Mapping {
@@ -38,6 +41,15 @@ impl Mapping {
     pub fn sealed(&self) {
         // Advice only: a kernel that refuses it costs speed.
         let _ = self.map.advise(Advice::Normal);
+    }
+
+    /// Has the kernel read these bytes ahead, less what lies in a page with bytes behind them. All must be synced.
+    pub fn fetch(&self, from: usize, to: usize) {
+        let to = to.min(self.map.len()) / LARGEST_PAGE * LARGEST_PAGE;
+        if from < to {
+            // Advice only, as above.
+            let _ = self.map.advise_range(Advice::WillNeed, from, to - from);
+        }
     }
 
     pub fn bytes(&self) -> &[u8] {

@@ -16,12 +16,17 @@ pub struct LogReader {
     at: Location,
     /// The segment last read, to spare the look-up.
     current: Option<Arc<Segment>>,
+    /// What lies before this has been asked of the kernel.
+    fetched: Location,
 }
+
+/// Bytes asked of the kernel at a time.
+const AHEAD: usize = 1 << 20;
 
 impl LogReader {
     /// Starts at `at`; [`Location::START`] is the oldest record there is.
     pub fn new(segments: Arc<Segments>, at: Location) -> LogReader {
-        LogReader { segments, at, current: None }
+        LogReader { segments, at, current: None, fetched: Location::START }
     }
 
     /// Where the next record is looked for.
@@ -46,6 +51,7 @@ impl LogReader {
                 }
                 Err(error) => return Err(error),
             };
+            self.fetch(&record)?;
             let after = at.byte_offset() as usize + super::frame::FRAME + record.len().next_multiple_of(8);
             let commit = record.kind == Kind::Commit;
             let after = if commit { after.next_multiple_of(BLOCK) } else { after };
@@ -81,11 +87,29 @@ impl LogReader {
         }
     }
 
+    /// Once the reader has fallen behind what is kept in RAM, has the kernel read ahead of it: a page fault for each page
+    /// would keep it from ever catching up with a busy log.
+    fn fetch(&mut self, record: &RecordRef) -> Result<(), SpoolError> {
+        let (true, Some(segment)) = (record.is_mapped() && record.at >= self.fetched, &self.current) else {
+            return Ok(());
+        };
+        let from = record.at.byte_offset() as usize;
+        let to = (from + AHEAD).min(self.readable_end(segment) as usize * 8);
+        segment.mapping()?.fetch(from, to);
+        self.fetched = Location { segment: record.at.segment, offset8: (to / 8) as u32 };
+        Ok(())
+    }
+
+    /// Where what may be read of a segment ends, in units of 8 bytes.
+    fn readable_end(&self, segment: &Segment) -> u32 {
+        let durable = self.segments.durable_end();
+        if durable.segment == segment.header.number { durable.offset8 } else { segment.end8() }
+    }
+
     /// Passes over a damaged range to the next intact frame of the segment.
     fn skip(&mut self) -> Result<(), SpoolError> {
         let Some(segment) = self.current.clone() else { return Ok(()) };
-        let durable = self.segments.durable_end();
-        let end8 = if durable.segment == self.at.segment { durable.offset8 } else { segment.end8() };
+        let end8 = self.readable_end(&segment);
         let mapping = segment.mapping()?;
         let bytes = &mapping.bytes()[..mapping.bytes().len().min(end8 as usize * 8)];
         let next = next_frame(&segment.key, bytes, self.at.byte_offset() as usize + 8);

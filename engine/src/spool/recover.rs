@@ -20,6 +20,8 @@ pub enum Damage {
     Range { segment: u32, from: u64, to: u64 },
     /// A record that is intact but cannot be understood.
     Record { at: Location, why: String },
+    /// A segment in use whose file was cut short (F18): files have their full length from the start.
+    Short { segment: u32, length: u64, size: u64 },
     /// A segment in use whose file is gone (F18).
     Missing { segment: u32, end: u64 },
     /// A segment in use that cannot be read: both copies of the header are damaged, or the device refuses.
@@ -42,6 +44,12 @@ impl fmt::Display for Damage {
                 write!(f, "segment {segment}: bytes {from}..{to} are damaged; records there are lost")
             }
             Damage::Record { at, why } => write!(f, "record {at}: {why}"),
+            Damage::Short { segment, length, size } => {
+                write!(
+                    f,
+                    "segment {segment}: the file ends at byte {length} of {size}; records from there on are lost"
+                )
+            }
             Damage::Missing { segment, end } => {
                 write!(f, "segment {segment}: the file is missing; its records (bytes 0..{end}) are lost")
             }
@@ -202,7 +210,15 @@ impl Run<'_> {
         };
         let scan = scan(&Key::new(number, header.nonce), &bytes);
         let floor = sealed.or_else(|| self.claims.get(&number).copied()).unwrap_or(0) as usize * 8;
+        // No power cut shortens a file: what said that its last records are durable was cut off, so all of them count.
+        let short = bytes.len() < wanted;
+        let floor = if short { floor.max(scan.end()) } else { floor };
         let judged = scan.judge(floor, sealed.is_some());
+        if short {
+            let (length, size) = (bytes.len() as u64, u64::from(header.size));
+            self.recovery.damage.push(Damage::Short { segment: number, length, size });
+            self.recovery.ledger.hold(number);
+        }
         Some(Ok((bytes, judged)))
     }
 

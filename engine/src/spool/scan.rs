@@ -85,6 +85,11 @@ impl Scan {
         self.claims.get(&segment).copied()
     }
 
+    /// The end of the last commit of which something is there.
+    pub fn end(&self) -> usize {
+        self.units.last().map_or(DATA_START, |unit| unit.end)
+    }
+
     fn claim(&mut self, durable: Location) {
         let claim = self.claims.entry(durable.segment).or_default();
         *claim = (*claim).max(durable.offset8);

@@ -93,6 +93,13 @@ pub struct RecordRef {
     len: usize,
 }
 
+impl RecordRef {
+    /// It is not kept in RAM by us.
+    pub(super) fn is_mapped(&self) -> bool {
+        matches!(self.hold, Hold::Map(_))
+    }
+}
+
 impl Deref for RecordRef {
     type Target = [u8];
 
@@ -185,7 +192,8 @@ pub struct Segments {
     /// Segments no longer in use whose mappings may still be held.
     retiring: Mutex<Vec<Arc<Segment>>>,
     durable: AtomicU64,
-    waiting: Mutex<()>,
+    /// How many wait for it to move.
+    waiting: Mutex<u32>,
     moved: Condvar,
 }
 
@@ -210,9 +218,11 @@ impl Segments {
 
     /// Waits until something is durable beyond `seen`, at most `patience`; returns the durable end.
     pub fn wait_beyond(&self, seen: Location, patience: Duration) -> Location {
-        let guard = lock(&self.waiting);
-        let still = |_: &mut ()| self.durable_end() <= seen;
-        drop(self.moved.wait_timeout_while(guard, patience, still).unwrap_or_else(PoisonError::into_inner));
+        let mut waiting = lock(&self.waiting);
+        *waiting += 1;
+        let still = |_: &mut u32| self.durable_end() <= seen;
+        let waited = self.moved.wait_timeout_while(waiting, patience, still);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 -= 1;
         self.durable_end()
     }
 
@@ -349,8 +359,9 @@ impl Segments {
     /// Moves the durable end and wakes who waits for it.
     pub fn set_durable(&self, end: Location) {
         self.durable.store(end.to_u64(), Ordering::Release);
-        drop(lock(&self.waiting));
-        self.moved.notify_all();
+        if *lock(&self.waiting) > 0 {
+            self.moved.notify_all();
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {

@@ -2,7 +2,7 @@
 //! trace, that no `250` came before its sync.
 //!
 //! `cargo run -p tests --bin postfix_relay -- [MESSAGES [SESSIONS [auto|uring|blocking]]]`
-//! `cargo run -p tests --bin postfix_relay -- trace [MESSAGES [SESSIONS]]` (blocking, where each call can be seen)
+//! `cargo run -p tests --bin postfix_relay -- trace [MESSAGES [SESSIONS [auto|uring|blocking]]]`
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -42,7 +42,6 @@ fn plan() -> Plan {
         messages: number(0).unwrap_or(if trace { 200 } else { 10_000 }),
         sessions: number(1).and_then(|n| u32::try_from(n).ok()).unwrap_or(if trace { 1 } else { 20 }),
         runtime: match args.get(2).map(String::as_str) {
-            _ if trace => "blocking",
             Some("uring") => "uring",
             Some("blocking") => "blocking",
             _ => "auto",

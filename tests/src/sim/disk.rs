@@ -10,7 +10,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 const SECTOR: usize = 512;
@@ -88,8 +87,6 @@ struct State {
     free: Vec<SegmentFile>,
     /// Numbers given out, by name `.free` or `.seg`.
     last_number: u32,
-    /// A write under way: a crash leaves any part of it.
-    writing: Option<(u32, usize, Arc<Blocks>)>,
     rng: fastrand::Rng,
     /// Files that fit.
     room: usize,
@@ -106,15 +103,6 @@ struct State {
     counts: DiskCounts,
 }
 
-impl State {
-    fn end_operation(&mut self) {
-        if let Some(since) = self.busy_since.take() {
-            self.recent.push_front(since.elapsed());
-            self.recent.truncate(6);
-        }
-    }
-}
-
 /// The disk. Outlives the engine that writes to it.
 #[derive(Clone)]
 pub struct FakeDisk {
@@ -128,7 +116,6 @@ impl FakeDisk {
             files: BTreeMap::new(),
             free: Vec::new(),
             last_number: 0,
-            writing: None,
             rng,
             room: usize::MAX,
             operations: 0,
@@ -187,26 +174,15 @@ impl FakeDisk {
         self.state.borrow().counts
     }
 
-    /// The process is gone: what it has written is in the page cache, of the write under way any part.
+    /// The process is gone: what it has written is in the page cache.
     pub fn kill(&self) {
-        let mut state = self.state.borrow_mut();
-        state.busy_since = None;
-        let Some((number, at, blocks)) = state.writing.take() else { return };
-        let keep = state.rng.usize(..=blocks.len() / SECTOR) * SECTOR;
-        if let Some(file) = state.files.get_mut(&number) {
-            file.write(at, &blocks.as_slice()[..keep]);
-        }
+        self.state.borrow_mut().busy_since = None;
     }
 
     /// The machine is gone: what was not synced may be gone as well.
     pub fn power_cut(&self) {
         let state = &mut *self.state.borrow_mut();
         state.busy_since = None;
-        if let Some((number, at, blocks)) = state.writing.take()
-            && let Some(file) = state.files.get_mut(&number)
-        {
-            file.write(at, blocks.as_slice());
-        }
         for file in state.files.values_mut() {
             state.counts.torn += u64::from(file.lose(&mut state.rng));
         }
@@ -289,66 +265,70 @@ impl FakeDisk {
         Some(header)
     }
 
-    /// Counts an operation and says what is to become of it and how long it takes.
-    fn begin(&self) -> (Option<AtOperation>, Duration) {
+    /// The time that the next write and sync take.
+    pub fn begin_turn(&self) -> Duration {
         let mut state = self.state.borrow_mut();
-        state.operations += 1;
-        let (operation, most) = (state.operations, state.latency);
+        let most = 2 * state.latency;
         let latency = Duration::from_millis(state.rng.u64(..=most));
         state.busy_since.get_or_insert_with(tokio::time::Instant::now);
-        (state.planned.remove(&operation), latency)
+        state.hang.take().unwrap_or(latency)
     }
 
-    /// The process or the machine goes down in the middle of an operation, which never ends.
-    async fn crash(&self, how: AtOperation) -> ! {
-        self.post.crash(how == AtOperation::PowerCut);
-        loop {
-            std::future::pending::<()>().await;
+    pub fn end_turn(&self) {
+        let mut state = self.state.borrow_mut();
+        if let Some(since) = state.busy_since.take() {
+            state.recent.push_front(since.elapsed());
+            state.recent.truncate(6);
         }
+    }
+
+    /// Counts an operation and says what is to become of it.
+    fn operation(&self) -> Option<AtOperation> {
+        let mut state = self.state.borrow_mut();
+        state.operations += 1;
+        let operation = state.operations;
+        state.planned.remove(&operation)
+    }
+
+    /// The process or the machine goes down in the middle of an operation; nobody is left to see this error.
+    fn crash(&self, how: AtOperation) -> io::Error {
+        self.post.crash(how == AtOperation::PowerCut);
+        io::Error::from_raw_os_error(5)
     }
 }
 
 impl Disk for FakeDisk {
-    type Opened = u32;
     type File = u32;
 
-    fn adopt(&self, number: u32) -> u32 {
-        self.post.stir();
-        number
-    }
-
-    async fn write(&self, &number: &u32, at: u64, blocks: &Arc<Blocks>) -> io::Result<()> {
-        let (planned, latency) = self.begin();
-        self.state.borrow_mut().writing = Some((number, at as usize, Arc::clone(blocks)));
-        tokio::time::sleep(latency).await;
-        match planned {
-            None => {}
-            Some(AtOperation::Fail) => {
-                let mut state = self.state.borrow_mut();
-                (state.writing, state.busy_since) = (None, None);
-                state.counts.failed += 1;
-                return Err(io::Error::from_raw_os_error(5));
-            }
-            Some(how) => self.crash(how).await,
-        }
+    fn write(&self, &number: &u32, at: u64, blocks: &Blocks) -> io::Result<()> {
+        let planned = self.operation();
         let state = &mut *self.state.borrow_mut();
-        state.writing = None;
-        state.end_operation();
-        state.counts.writes += 1;
         let file = state.files.get_mut(&number).expect("a file being written is there");
-        file.write(at as usize, blocks.as_slice());
-        Ok(())
+        match planned {
+            None => {
+                state.counts.writes += 1;
+                file.write(at as usize, blocks.as_slice());
+                Ok(())
+            }
+            Some(AtOperation::Fail) => {
+                state.counts.failed += 1;
+                Err(io::Error::from_raw_os_error(5))
+            }
+            Some(how) => {
+                // Any part of it may be there already.
+                let part = state.rng.usize(..=blocks.len() / SECTOR) * SECTOR;
+                file.write(at as usize, &blocks.as_slice()[..part]);
+                Err(self.crash(how))
+            }
+        }
     }
 
-    async fn sync(&self, &number: &u32) -> io::Result<()> {
-        let (planned, latency) = self.begin();
-        let hang = self.state.borrow_mut().hang.take();
-        tokio::time::sleep(hang.unwrap_or(latency)).await;
+    fn sync(&self, &number: &u32) -> io::Result<()> {
+        let planned = self.operation();
         if let Some(how) = planned.filter(|how| *how != AtOperation::Fail) {
-            self.crash(how).await;
+            return Err(self.crash(how));
         }
         let state = &mut *self.state.borrow_mut();
-        state.end_operation();
         let file = state.files.get_mut(&number).expect("a file being synced is there");
         if planned.is_some() {
             // The kernel has dropped the pages: whoever asks again is told that all is well (R2).

@@ -14,12 +14,20 @@ use posthaste::ingest::prepare::{self, Prepared, TemplateBytes, prepare};
 use posthaste::ingest::progress::Progress;
 use posthaste::ingest::submission::{campaign_rows, campaign_start};
 use posthaste::ingest::table::{Format, Table};
+use posthaste::io::reactor::Message;
 use posthaste::mail::{Content, Fixed, plain};
 use posthaste::spool::codec::decode_submission;
 use posthaste::spool::ledger;
 use posthaste::spool::record::{Control, Draft, Group, Location};
 use std::rc::Rc;
 use std::sync::Arc;
+
+/// Recipients on their way to their shards.
+fn hand_over(split: Split, post: &Post) {
+    for (shard, batch) in split.into_shards().into_iter().enumerate().filter(|(_, batch)| !batch.is_empty()) {
+        post.send(News::Message(shard, Message::Admit(batch)));
+    }
+}
 
 /// The identity of a pickup file or campaign.
 pub fn identity(work: usize) -> String {
@@ -35,8 +43,8 @@ pub async fn submit(
     began: Option<ledger::Import>,
 ) {
     let answer = match work.door {
-        Door::Smtp | Door::Pickup => message(&intake, &work, wall).await,
-        Door::Campaign => campaign(&intake, &work, wall, began).await,
+        Door::Smtp | Door::Pickup => message(&intake, &post, &work, wall).await,
+        Door::Campaign => campaign(&intake, &post, &work, wall, began).await,
     };
     let taken = answer.is_ok();
     let answer = answer.map_err(|refused| Refusal {
@@ -59,7 +67,7 @@ fn log_ended(refused: &Refused) -> bool {
     matches!(refused, Refused::Spool(Failed { .. } | Stopped))
 }
 
-async fn message(intake: &Intake, work: &Work, wall: Wall) -> Result<(), Refused> {
+async fn message(intake: &Intake, post: &Post, work: &Work, wall: Wall) -> Result<(), Refused> {
     let by_file = work.door == Door::Pickup;
     let handed = Handed {
         sender: "bounce@sender.example",
@@ -69,15 +77,16 @@ async fn message(intake: &Intake, work: &Work, wall: Wall) -> Result<(), Refused
         virtual_mta: Some(&work.vmta),
         source_type: if by_file { "api" } else { "smtp" },
         client_name: "client.example",
-        client_ip: "127.0.0.9".to_owned(),
-        local_ip: "127.0.0.1".to_owned(),
+        client_ip: "127.0.0.9",
+        local_ip: "127.0.0.1",
         pickup_identity: if by_file { identity(work.id) } else { String::new() },
         ..Handed::default()
     };
     let configured = intake.configured.load_full();
     let source = configured.config.source_for([127, 0, 0, 9].into(), None);
-    let underway = intake.take(&handed, &source, wall).await?;
-    intake.queue(underway).await.map(|_| ())
+    let underway = intake.take_blocking(&handed, &source, wall)?;
+    hand_over(intake.durable(underway).await?, post);
+    Ok(())
 }
 
 /// The campaign as its directory would describe it.
@@ -94,6 +103,7 @@ fn description(work: &Work, start_at: i64) -> Campaign {
 
 async fn campaign(
     intake: &Intake,
+    post: &Post,
     work: &Work,
     wall: Wall,
     began: Option<ledger::Import>,
@@ -125,7 +135,7 @@ async fn campaign(
     }
     import.finish(&mut taken).expect("rows");
     let mut groups =
-        Groups { intake, content: Some(content), submission, at: began.map(|b| b.submission), members };
+        Groups { intake, post, content: Some(content), submission, at: began.map(|b| b.submission), members };
     let chunks = std::mem::take(&mut taken.chunks);
     let (count, mut domains) = (chunks.len(), Vec::new());
     for (n, chunk) in chunks.into_iter().enumerate() {
@@ -139,6 +149,7 @@ async fn campaign(
 /// The groups of one campaign, in order.
 struct Groups<'i> {
     intake: &'i Intake,
+    post: &'i Post,
     content: Option<Content>,
     submission: posthaste::spool::record::Submission,
     /// Where its header stands, once it does.
@@ -174,7 +185,8 @@ impl Groups<'_> {
         });
         let mut split = Split::new(self.intake.owners.shards());
         split.add(&accepted, committed.places[if first { 2 } else { 0 }], rows);
-        self.intake.owners.admit(split).await.map_err(|_| Refused::Stopping)
+        hand_over(split, self.post);
+        Ok(())
     }
 }
 

@@ -184,7 +184,8 @@ async fn open_storage(ground: &Ground, audit: &mut Auditor) -> Result<(Storage, 
     };
     let counters = Arc::new(Counters::default());
     let (wishes, wanted) = crossbeam_channel::unbounded();
-    let (given, ready) = mpsc::unbounded_channel();
+    let (given, ready) = crossbeam_channel::unbounded();
+    let available = ready.clone();
     // The queue is unbounded.
     let _ = wishes.send(Wish::Prepare);
     ground.post.spawn(prepare_segments(
@@ -207,19 +208,58 @@ async fn open_storage(ground: &Ground, audit: &mut Auditor) -> Result<(Storage, 
         Arc::clone(&counters),
         Supply { wishes, ready },
     );
-    committer.begin().await?;
-    let post = Rc::clone(&ground.post);
-    ground.post.spawn(async move {
-        post.send(match committer.run().await {
-            Ok(()) => News::Stopped,
-            Err(error) => News::LogFailed(error.to_string()),
-        });
-    });
+    committer.begin()?;
+    ground.post.spawn(commit(
+        committer,
+        Arc::clone(&inbox),
+        disk.clone(),
+        available,
+        Rc::clone(&ground.post),
+    ));
     let (reads, wanted) = mpsc::unbounded_channel();
     ground.post.spawn(serve_reads(Arc::clone(&segments), disk, wanted));
     let reads = Reads::Ring(reads);
     let storage = Storage::over(inbox, segments, counters, reads, ground.commit_deadline, header.number);
     Ok((storage, recovered))
+}
+
+/// The storage thread. A turn takes its time before it is made, and is made at once: what it takes in is as late as its
+/// answers are.
+async fn commit(
+    mut committer: Committer<FakeDisk>,
+    inbox: Arc<Inbox>,
+    disk: FakeDisk,
+    ready: crossbeam_channel::Receiver<Result<Prepared<u32>, SpoolError>>,
+    post: Rc<Post>,
+) {
+    loop {
+        let attention = std::future::poll_fn(|cx| inbox.poll_attention(cx));
+        match committer.next_wake() {
+            None => attention.await,
+            // Its end is no news: the turn looks at everything.
+            Some(at) => drop(tokio::time::timeout_at(at, attention).await),
+        }
+        tokio::time::sleep(disk.begin_turn()).await;
+        // A turn may move to the next segment, and would wait for it.
+        while ready.is_empty() {
+            post.stirred.notified().await;
+        }
+        let turn = committer.turn();
+        disk.end_turn();
+        let result = match turn {
+            Ok(false) => continue,
+            Ok(true) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if post.is_down() {
+            return;
+        }
+        committer.close(&result);
+        return post.send(match result {
+            Ok(()) => News::Stopped,
+            Err(error) => News::LogFailed(error.to_string()),
+        });
+    }
 }
 
 /// The thread that prepares segments.
@@ -228,7 +268,7 @@ async fn prepare_segments(
     size: u32,
     counters: Arc<Counters>,
     wishes: crossbeam_channel::Receiver<Wish>,
-    ready: mpsc::UnboundedSender<Result<Prepared<u32>, SpoolError>>,
+    ready: crossbeam_channel::Sender<Result<Prepared<u32>, SpoolError>>,
     post: Rc<Post>,
 ) {
     let (mut wanted, mut prepared) = (0u32, 0u32);
@@ -241,6 +281,7 @@ async fn prepare_segments(
             if ready.send(Ok(Prepared { header, file: header.number })).is_err() {
                 return;
             }
+            post.stir();
         }
         while disk.free_files() < SPARE && disk.has_room() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -170,7 +170,11 @@ async fn one_life(world: &mut World, directory: &Path) -> Option<AtEnd> {
             Ok(life) => Ok(life),
             Err(error) => {
                 world.counts.full_starts += u64::from(error.is_transient());
-                Err(End::LogFailed)
+                Err(match post.crashed() {
+                    Some(true) => End::PowerCut,
+                    Some(false) => End::Killed,
+                    None => End::LogFailed,
+                })
             }
         },
     };

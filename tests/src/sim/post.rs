@@ -63,6 +63,11 @@ impl Post {
         self.arrived.notify_one();
     }
 
+    /// Whether the process or the machine is going down right now.
+    pub fn is_down(&self) -> bool {
+        self.crash.get().is_some()
+    }
+
     pub fn crashed(&self) -> Option<bool> {
         self.crash.take()
     }

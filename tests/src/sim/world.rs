@@ -266,6 +266,8 @@ impl World {
                 self.drain_outputs(life, shard);
             }
             Message::Drain(_) => self.input(life, shard, Input::Drain),
+            // Sessions of clients: there are none here.
+            Message::Begin(_) => {}
         }
     }
 

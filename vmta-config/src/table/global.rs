@@ -43,7 +43,7 @@ pub(super) const GLOBAL: &[Directive] = {
         d("relay-domain", DomainPattern, "", ON, "Accept recipients here from anybody").repeats(),
         d("reports", File, "", ON, "Directory for campaign reports; unset, `reports` beside the pickup directory").ours(),
         d("run-as-root", Bool, "true", LATER, "Linux: keep root, or drop to account `pmta`. Restart needed"),
-        d("runtime", Keyword(&["auto", "uring", "blocking"]), "auto", ON, "How the spool is written: io_uring, or threads where it is refused").ours(),
+        d("runtime", Keyword(&["auto", "uring", "blocking"]), "auto", ON, "How what is no longer in RAM is read from the spool: io_uring, or threads where it is refused").ours(),
         d("segment-size", SizeWithin(1 << 20, 1 << 32), "32M", ON, "Size of a spool segment").ours(),
         d("smtp-await-slot", Bool, "false", LATER, "Wait for a free inbound slot instead of answering 421 and closing"),
         d("smtp-ip", Unchecked, "", instead("`smtp-listener ADDRESS:PORT`"), "Older way to set the listening address").repeats(),
