@@ -347,7 +347,12 @@ impl Files for FakeDisk {
     fn read(&mut self, segment: u32, from: u64, len: usize) -> Result<Vec<u8>, String> {
         let state = self.state.borrow();
         let data = &state.files.get(&segment).ok_or("no such file")?.data;
-        let from = (from as usize).min(data.len());
-        Ok(data[from..(from + len).min(data.len())].to_vec())
+        // A file has its whole size from the start; what was never written is zeros.
+        let size = SegmentHeader::decode(data).map_or(data.len(), |header| header.size as usize);
+        let from = (from as usize).min(size);
+        let end = (from + len).min(size);
+        let mut bytes = data[from.min(data.len())..end.min(data.len())].to_vec();
+        bytes.resize(end - from, 0);
+        Ok(bytes)
     }
 }
