@@ -24,8 +24,8 @@ use posthaste::limit::SharedConnections;
 use posthaste::route::RoutePolicy;
 use posthaste::shard::{Input, QueuePattern, Settings, Shard};
 use posthaste::spool::SpoolError;
-use posthaste::spool::header::DATA_START;
-use posthaste::spool::ledger::Import;
+use posthaste::spool::header::{DATA_START, SegmentHeader};
+use posthaste::spool::ledger::{Import, Ledger};
 use posthaste::spool::log::Log;
 use posthaste::spool::reader::LogReader;
 use posthaste::spool::record::{Location, OutcomeBatch};
@@ -150,6 +150,20 @@ impl Life {
     }
 }
 
+/// The segments in use, readable from RAM.
+fn segments_of(disk: &FakeDisk, headers: &BTreeMap<u32, SegmentHeader>, ledger: &Ledger) -> Arc<Segments> {
+    let segments = Arc::new(Segments::new(Path::new("/nowhere"), usize::MAX));
+    for end in ledger.ends() {
+        let Some(header) = headers.get(&end.segment) else { continue };
+        segments.add(*header, Some(end.end8));
+        if end.end8 as usize * 8 > DATA_START {
+            let at = Location { segment: end.segment, offset8: (DATA_START / 8) as u32 };
+            segments.push(at, Arc::new(disk.records(end.segment, end.end8 as usize * 8)));
+        }
+    }
+    segments
+}
+
 /// What opening a spool does, on the fake disk.
 async fn open_storage(ground: &Ground, audit: &mut Auditor) -> Result<(Storage, Recovered), SpoolError> {
     let mut disk = ground.disk.clone();
@@ -167,15 +181,7 @@ async fn open_storage(ground: &Ground, audit: &mut Auditor) -> Result<(Storage, 
     for &number in &recovery.free {
         disk.free(number);
     }
-    let segments = Arc::new(Segments::new(Path::new("/nowhere"), usize::MAX));
-    for end in recovery.ledger.ends() {
-        let Some(header) = headers.get(&end.segment) else { continue };
-        segments.add(*header, Some(end.end8));
-        if end.end8 as usize * 8 > DATA_START {
-            let at = Location { segment: end.segment, offset8: (DATA_START / 8) as u32 };
-            segments.push(at, Arc::new(disk.records(end.segment, end.end8 as usize * 8)));
-        }
-    }
+    let segments = segments_of(&disk, &headers, &recovery.ledger);
     if disk.free_files() == 0 && !disk.allocate() {
         return Err(SpoolError::Full { free_segments: 0 });
     }
