@@ -6,4 +6,5 @@ pub mod crash;
 pub mod failpoints;
 pub mod fuzz;
 pub mod peer;
+pub mod sim;
 pub mod trace;

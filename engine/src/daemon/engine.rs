@@ -128,7 +128,8 @@ impl Engine {
             verp,
         };
         let (owners, reactors) = start.reactors(control.handle(), shard_count(config))?;
-        let waiting = recovery::requeue(&recovered, &owners).map_err(|_| SpoolError::Stopped)?;
+        let waiting = recovery::requeue(&recovered, owners.shards(), |split| owners.admit_blocking(split))
+            .map_err(|_| SpoolError::Stopped)?;
         tracing::info!(recipients = waiting, "queues rebuilt");
         let configured = Arc::new(ArcSwap::new(configured));
         let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured.clone()));

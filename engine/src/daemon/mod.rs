@@ -6,7 +6,7 @@ mod accounting_cursor;
 pub mod accounting_file;
 pub mod accounting_log;
 pub mod accounting_spool;
-mod accounting_stream;
+pub mod accounting_stream;
 pub mod answer;
 pub mod campaign_directory;
 pub mod control;

@@ -39,6 +39,8 @@ impl Faults {
 }
 
 impl Disk for Faults {
+    type File = std::fs::File;
+
     fn write(&self, file: &std::fs::File, at: u64, blocks: &Blocks) -> io::Result<()> {
         self.operation()?;
         RealDisk.write(file, at, blocks)

@@ -43,10 +43,9 @@ use crate::spool::segments::Segments;
 use connection::Connections;
 use contents::Contents;
 use entries::{Entries, Entry};
-use hashbrown::HashSet;
 use outcomes::{HIGH_WATER, OutcomeBuffer};
 use sites::Sites;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use submissions::Submissions;
@@ -149,8 +148,8 @@ pub struct Shard {
     outcomes: OutcomeBuffer,
     /// Storage has no room for outcomes: nothing new is started.
     outcomes_held: bool,
-    /// Queues that had to wait for it.
-    backed_up: HashSet<u32>,
+    /// Queues that had to wait for it. In order, as all sets here whose order decides: one story has one course.
+    backed_up: BTreeSet<u32>,
     outputs: VecDeque<Output>,
     status: ShardStatus,
     draining: bool,
@@ -174,6 +173,18 @@ impl std::fmt::Debug for Shard {
     }
 }
 
+/// A stop that took too long ends with connections open: their grants come home all the same.
+impl Drop for Shard {
+    fn drop(&mut self) {
+        for key in self.connections.keys() {
+            if let Some(connection) = self.connections.remove(key) {
+                self.queues[connection.queue].queue.disconnected(connection.grant);
+                self.total.give_back();
+            }
+        }
+    }
+}
+
 impl Shard {
     pub fn new(now: Now, settings: Settings) -> Shard {
         Shard {
@@ -193,7 +204,7 @@ impl Shard {
             wheel: Wheel::new(),
             outcomes: OutcomeBuffer::default(),
             outcomes_held: false,
-            backed_up: HashSet::new(),
+            backed_up: BTreeSet::new(),
             outputs: VecDeque::new(),
             status: ShardStatus::default(),
             draining: false,
@@ -208,7 +219,7 @@ impl Shard {
 
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         // Before anything is found too old: a jump of the clock must not make it so (F32).
-        self.expiry.observe(now);
+        self.look_at_clock(now);
         match input {
             Input::Received { connection, bytes } => self.received(now, connection, bytes),
             Input::Admit(admit) => self.admit(now, admit),
@@ -236,6 +247,15 @@ impl Shard {
             for queue in std::mem::take(&mut self.backed_up) {
                 self.wheel.set(queue << 1, now.mono);
             }
+        }
+    }
+
+    /// A start date is a matter of the calendar, whatever it said when the mail came in.
+    fn look_at_clock(&mut self, now: Now) {
+        let Some(step) = self.expiry.observe(now) else { return };
+        for queue in 0..self.queues.len() as u32 {
+            self.queues[queue].queue.clock_set(&mut self.slots, now.mono, step);
+            self.turn(now, queue);
         }
     }
 
@@ -295,7 +315,8 @@ impl Shard {
             };
             let mut slot = Slot::new(place, submission);
             slot.attempts = row.attempts;
-            if start > 0 {
+            // Who was tried before a restart had begun already, whatever the calendar says now.
+            if start > 0 && row.attempts == 0 {
                 slot.set_due(now.mono + std::time::Duration::from_millis(start));
             }
             let slot = self.slots.insert(slot);

@@ -12,7 +12,7 @@ use crate::spool::record::{Disposition, Said};
 
 impl Shard {
     pub fn request(&mut self, now: Now, request: ShardRequest) -> ShardReply {
-        self.expiry.observe(now);
+        self.look_at_clock(now);
         match request {
             ShardRequest::Status => ShardReply::Status(self.status()),
             ShardRequest::Waiting => self.waiting(),
