@@ -64,7 +64,7 @@ fn recovery_can_be_killed() {
 
 #[test]
 fn damage_costs_what_it_hits() {
-    is_kept(What::Flip, &Options::short(12, 7));
+    is_kept(What::Flip, &Options::short(8, 7));
 }
 
 #[test]

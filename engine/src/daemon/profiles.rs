@@ -43,7 +43,7 @@ impl Configured {
         let mut vmtas = HashMap::new();
         let default = config.global().source_hosts.clone();
         let mut add = |name: &str, helo: Option<&str>, hosts: &[vmta_config::SourceHost], origin: String| {
-            let sources = source_hosts(hosts, helo, &host, &origin)?;
+            let sources = source_hosts(hosts, helo, &host, &origin)?.into();
             let tls = Some(Arc::new(TlsClientConfig::new(trusted_roots())?));
             vmtas.insert(name.to_owned(), Arc::new(VmtaProfile { name: name.into(), sources, tls }));
             Ok::<_, ProfileError>(())

@@ -96,7 +96,10 @@ fn compile(
         part.map_or("campaign.toml", String::as_str).to_owned()
     };
     match Content::compile(&template, fixed) {
-        Ok(content) => Some(content),
+        Ok(mut content) => {
+            content.take_recipient_for(&campaign.email_column);
+            Some(content)
+        }
         Err(found) => {
             errors
                 .extend(found.into_iter().map(|error| PrepareError::Template { file: file(&error), error }));

@@ -20,6 +20,7 @@ mod mailbox_list;
 mod parts;
 mod printable;
 mod program;
+mod recipient;
 mod stored;
 mod tags;
 

@@ -25,16 +25,16 @@ impl SourceHost {
     }
 }
 
-/// The source addresses of a VMTA, in turn.
+/// The source addresses of a VMTA, in turn. Each queue has its turn, and all share the list.
 #[derive(Clone, Debug)]
 pub struct Sources {
-    hosts: Vec<SourceHost>,
+    hosts: Arc<[SourceHost]>,
     turn: usize,
 }
 
 impl Sources {
     /// `hosts` is not empty.
-    pub fn new(hosts: Vec<SourceHost>) -> Sources {
+    pub fn new(hosts: Arc<[SourceHost]>) -> Sources {
         Sources { hosts, turn: 0 }
     }
 

@@ -24,7 +24,6 @@ const HOLD: Duration = Duration::from_secs(60);
 
 impl Shard {
     pub(super) fn open_connections(&mut self, now: Now, queue: u32) {
-        self.short_of_connections.remove(&queue);
         if self.draining || self.queues[queue].profile.delivery == Delivery::Discard {
             return;
         }
@@ -49,7 +48,7 @@ impl Shard {
     /// False: not now; whatever stands in the way gives the queue another turn.
     fn open_one(&mut self, now: Now, queue: u32) -> bool {
         if !self.total.try_take() {
-            self.short_of_connections.insert(queue);
+            self.short_of_connections(now, queue);
             return false;
         }
         let Some(target) = self.next_target(now, queue) else {
@@ -266,7 +265,7 @@ impl Shard {
         let queue = connection.queue;
         if retry_in_clear {
             self.sites.clear_only(connection.to, now.mono);
-            self.queues[queue].next = connection.next.take();
+            self.queues[queue].next = connection.next.take().map(Box::new);
             return;
         }
         let verdict = verdict::of_failure(stage, failure, &options);
@@ -301,7 +300,7 @@ impl Shard {
         // During its wait another connection of the same try has come to the end of the plan before.
         let waits = entry.queue.retry_wait(now.mono).is_some();
         match next {
-            Some(next) if !waits => entry.next = Some(next),
+            Some(next) if !waits => entry.next = Some(Box::new(next)),
             _ if others => entry.hold_until = Some(now.mono + HOLD),
             _ => return self.queue_failed(now, queue, attempt, said, text, false),
         }
@@ -327,8 +326,8 @@ impl Shard {
         entry.queue.disconnected(connection.grant);
         self.total.give_back();
         self.outputs.push_back(Output::Close { connection: connection.id });
-        if let Some(&waiting) = self.short_of_connections.iter().find(|&&waiting| waiting != queue) {
-            self.wheel.set(waiting << 1, now.mono);
+        if !self.short_of_connections.is_empty() {
+            self.ask_for_connections(now);
         }
     }
 

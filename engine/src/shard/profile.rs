@@ -55,7 +55,7 @@ pub struct QueueProfile {
 pub struct VmtaProfile {
     pub name: Arc<str>,
     /// Used in rotation, one per connection; never empty.
-    pub sources: Vec<SourceHost>,
+    pub sources: Arc<[SourceHost]>,
     /// TLS settings with the VMTA's own session cache: a session must not link two VMTAs.
     pub tls: Option<Arc<TlsClientConfig>>,
 }

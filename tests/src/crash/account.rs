@@ -17,6 +17,33 @@ pub fn key(recipient: &str, id: &str) -> String {
     format!("{recipient} {id}")
 }
 
+/// An engine's end, in microseconds of CLOCK_MONOTONIC.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// It came at this time or later.
+    pub after: u64,
+    /// And before this one.
+    pub before: u64,
+    /// So long the engine had been kept waiting for a processor in the second before.
+    pub starved_us: u64,
+}
+
+impl End {
+    /// At a time known exactly, of an engine that had what it needed.
+    pub fn at(at: u64) -> End {
+        End { after: at, before: at, starved_us: 0 }
+    }
+}
+
+/// What excuses a second copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Excuse {
+    /// The first came within the window before an end.
+    Ended,
+    /// The first came within it but for the time that the engine was kept waiting for a processor.
+    Starved,
+}
+
 /// What the sending side knows.
 #[derive(Debug, Default)]
 pub struct Sent {
@@ -26,15 +53,20 @@ pub struct Sent {
     pub possible: HashMap<String, u64>,
     /// What was sent whole, put off with a 4xx, and sent again.
     pub resent: HashSet<String>,
-    /// When the engine was ended, microseconds of CLOCK_MONOTONIC.
-    pub ends: Vec<u64>,
+    pub ends: Vec<End>,
     /// So long before an end an outcome may be lost with it.
     pub window_us: u64,
 }
 
 impl Sent {
-    fn ended_soon_after(&self, at: u64) -> bool {
-        self.ends.iter().any(|end| (end.saturating_sub(self.window_us)..end + DYING_US).contains(&at))
+    fn excuse(&self, at: u64) -> Option<Excuse> {
+        let within =
+            |end: &End, window: u64| (end.after.saturating_sub(window)..end.before + DYING_US).contains(&at);
+        if self.ends.iter().any(|end| within(end, self.window_us)) {
+            return Some(Excuse::Ended);
+        }
+        let starved = self.ends.iter().any(|end| within(end, self.window_us + end.starved_us));
+        starved.then_some(Excuse::Starved)
     }
 }
 
@@ -56,17 +88,24 @@ pub fn compare(sent: &Sent, ledger: &Ledger, verdict: &mut Verdict) {
         copies.sort_by_key(|d| d.at_us);
         let mut again = u64::from(sent.resent.contains(key));
         for earlier in &copies[..copies.len() - 1] {
-            if sent.ended_soon_after(earlier.at_us) {
-                verdict.duplicates += 1;
-            } else if again > 0 {
-                again -= 1;
-                verdict.resent += 1;
-            } else {
-                let ago = sent.ends.iter().filter(|end| **end > earlier.at_us).min();
-                let ago = ago.map_or("no end after it".into(), |end| {
-                    format!("{} ms before an end", (end - earlier.at_us) / 1000)
-                });
-                verdict.unexplained.add(format!("{key}: {} copies, first {ago}", copies.len()));
+            match sent.excuse(earlier.at_us) {
+                Some(Excuse::Ended) => verdict.duplicates += 1,
+                _ if again > 0 => {
+                    again -= 1;
+                    verdict.resent += 1;
+                }
+                Some(Excuse::Starved) => verdict.starved += 1,
+                None => {
+                    let next = sent
+                        .ends
+                        .iter()
+                        .filter(|end| end.before > earlier.at_us)
+                        .min_by_key(|end| end.before);
+                    let ago = next.map_or("no end after it".into(), |end| {
+                        format!("{} ms before an end", end.after.saturating_sub(earlier.at_us) / 1000)
+                    });
+                    verdict.unexplained.add(format!("{key}: {} copies, first {ago}", copies.len()));
+                }
             }
         }
     }
@@ -149,12 +188,20 @@ mod tests {
     #[test]
     fn every_kind_of_fault_is_found() {
         let sent = Sent {
-            owed: [("good", 1), ("lost", 2), ("altered", 3), ("twice", 4), ("killed", 5), ("again", 7)]
-                .map(|(id, hash)| (named(id), hash))
-                .into(),
+            owed: [
+                ("good", 1),
+                ("lost", 2),
+                ("altered", 3),
+                ("twice", 4),
+                ("killed", 5),
+                ("again", 7),
+                ("late", 8),
+            ]
+            .map(|(id, hash)| (named(id), hash))
+            .into(),
             possible: [(named("doubt"), 6)].into(),
             resent: [named("again")].into(),
-            ends: vec![10_000_000],
+            ends: vec![End { after: 10_000_000, before: 10_050_000, starved_us: 400_000 }],
             window_us: 250_000,
         };
         let deliveries = vec![
@@ -164,6 +211,8 @@ mod tests {
             delivery("twice", 4, 12_000_000),
             delivery("killed", 5, 9_800_000),
             delivery("killed", 5, 12_000_000),
+            delivery("late", 8, 9_400_000),
+            delivery("late", 8, 12_000_000),
             delivery("again", 7, 3),
             delivery("again", 7, 4),
             delivery("doubt", 6, 3),
@@ -176,7 +225,7 @@ mod tests {
         assert_eq!(verdict.unexplained.count, 1);
         assert!(verdict.unexplained.first[0].starts_with("twice@"));
         assert_eq!(verdict.phantom.first, [named("unknown")]);
-        assert_eq!((verdict.duplicates, verdict.resent), (1, 1));
+        assert_eq!((verdict.duplicates, verdict.resent, verdict.starved), (1, 1, 1));
         assert!(!verdict.is_good());
     }
 

@@ -118,10 +118,11 @@ impl Disk {
         gone.map(drop).map_err(|waited| io::Error::other(format!("still busy after {waited:?}")))
     }
 
-    /// The power goes: nothing that is not on the device comes back. When it went.
-    pub fn cut(&self) -> io::Result<u64> {
+    /// The power goes: nothing that is not on the device comes back. It went between these times.
+    pub fn cut(&self) -> io::Result<(u64, u64)> {
+        let after = now_us();
         able("xfs_io", &["-x".as_ref(), "-c".as_ref(), "shutdown".as_ref(), self.mount.as_ref()])?;
-        Ok(now_us())
+        Ok((after, now_us()))
     }
 
     /// Takes all space there is, or all that there is below where the disk is a thin one.

@@ -45,7 +45,7 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
         "blocking" => &[Run::call, Run::gone, Run::thin],
         _ => &[Run::gone, Run::thin],
     };
-    for cycle in 0..options.cycles {
+    for cycle in options.each_cycle() {
         ways[cycle as usize % ways.len()](&mut run, &mut traffic, options)?;
         run.verdict.cycles += 1;
         options.progress(&run.verdict, traffic.acked());
@@ -154,20 +154,23 @@ impl Run {
 /// Lets mail flow until the engine ends by itself or the time is over.
 fn wait(engine: &mut Engine, traffic: &mut Traffic, patience: Duration) -> io::Result<Option<ExitStatus>> {
     let begun = Instant::now();
+    let mut alive = now_us();
     loop {
         if let Some(status) = engine.ended()? {
-            traffic.ended(now_us());
+            traffic.ended((alive, now_us()));
             return Ok(Some(status));
         }
         if begun.elapsed() > patience {
             return Ok(None);
         }
+        alive = now_us();
         traffic.pass(LOOK)?;
     }
 }
 
 fn end(engine: Engine, traffic: &mut Traffic) -> io::Result<()> {
-    traffic.ended(engine.kill()?);
+    let at = engine.kill()?;
+    traffic.ended((at, at));
     Ok(())
 }
 

@@ -33,7 +33,7 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
     fill(&mut traffic, &mut verdict)?;
     let sound = Sound::keep(&traffic)?;
     let mut random = fastrand::Rng::with_seed(options.seed);
-    for _ in 0..options.cycles {
+    for _ in options.each_cycle() {
         sound.restore(&traffic.ground)?;
         let mut damage = Damage::at_random(&mut random, &sound.layout);
         damage.inflict(&traffic.ground.path("spool"))?;

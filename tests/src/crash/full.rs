@@ -26,7 +26,7 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
     let mut verdict = Verdict::new("full");
     let mut back = Times::default();
     let mut engine = traffic.engine()?;
-    for cycle in 0..options.cycles {
+    for cycle in options.each_cycle() {
         traffic.pass(options.moment(&mut random))?;
         let before = traffic.replies(452).0;
         if !options.control {

@@ -15,10 +15,11 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
     let mut traffic = Traffic::start(ground, &Plan { sessions: options.sessions, ..Plan::default() })?;
     let mut random = fastrand::Rng::with_seed(options.seed);
     let mut verdict = Verdict::new("kill");
-    for _ in 0..options.cycles {
+    for _ in options.each_cycle() {
         let engine = traffic.engine()?;
         traffic.pass(options.moment(&mut random))?;
-        traffic.ended(engine.kill()?);
+        let at = engine.kill()?;
+        traffic.ended((at, at));
         verdict.cycles += 1;
         options.progress(&verdict, traffic.acked());
     }

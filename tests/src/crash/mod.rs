@@ -15,11 +15,12 @@ mod kill;
 mod power;
 mod recovery;
 mod spool;
+mod starved;
 mod traffic;
 pub mod verdict;
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
@@ -67,6 +68,9 @@ pub struct Options {
     /// How often.
     #[arg(long, default_value_t = 25)]
     pub cycles: u32,
+    /// Fewer cycles, if they take longer than so many minutes.
+    #[arg(long)]
+    pub minutes: Option<u64>,
     /// Decides every moment and place.
     #[arg(long, default_value_t = 7)]
     pub seed: u64,
@@ -95,6 +99,7 @@ impl Options {
     pub fn short(cycles: u32, seed: u64) -> Options {
         Options {
             cycles,
+            minutes: None,
             seed,
             runtime: Runtime::Auto,
             fs: Fs::Ext4,
@@ -103,6 +108,14 @@ impl Options {
             sessions: 8,
             quiet: true,
         }
+    }
+
+    /// The cycles, as long as there is time.
+    fn each_cycle(&self) -> impl Iterator<Item = u32> + use<> {
+        let (begun, minutes) = (Instant::now(), self.minutes);
+        let in_time =
+            move |_: &u32| minutes.is_none_or(|most| begun.elapsed() < Duration::from_secs(60 * most));
+        (0..self.cycles).take_while(in_time)
     }
 
     /// How long the next engine may live.

@@ -28,7 +28,7 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
     traffic.commit_interval(COMMIT_INTERVAL);
     let mut random = fastrand::Rng::with_seed(options.seed);
     let mut verdict = Verdict::new(&format!("power, {:?}, {}", options.fs, traffic.ground.runtime));
-    for cycle in 0..options.cycles {
+    for cycle in options.each_cycle() {
         traffic.pick_up(cycle % 2 == 1);
         let engine = if options.control {
             let command = inject::launcher(&Tamper::LyingSync, &traffic.ground.path("trace"))?;

@@ -12,9 +12,10 @@ use super::verdict::Verdict;
 use bench::ground::Ground;
 use bench::wait::until;
 
-/// Messages that wait, and rows of the campaign whose import is interrupted.
+/// Messages that wait, and rows of the campaign whose import is interrupted; fewer where the cycles are few.
 const MESSAGES: u64 = 12_000;
 const ROWS: u64 = 20_000;
+const FULL_SIZE: u32 = 100;
 const EVERYTHING: &str = "*/*";
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -22,10 +23,13 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
     let mut ground = Ground::new()?;
     ground.runtime = options.runtime.name();
     ground.add("segment-size 8M");
-    let plan = Plan { sessions: options.sessions, limit: Some(MESSAGES), pickup: false, ..Plan::default() };
+    let share =
+        |all: u64| all * u64::from(options.cycles.clamp(FULL_SIZE / 5, FULL_SIZE)) / u64::from(FULL_SIZE);
+    let (messages, rows) = (share(MESSAGES), share(ROWS));
+    let plan = Plan { sessions: options.sessions, limit: Some(messages), pickup: false, ..Plan::default() };
     let mut traffic = Traffic::start(ground, &plan)?;
     let mut verdict = Verdict::new("recovery");
-    fill(&mut traffic, options)?;
+    fill(&mut traffic, rows, options)?;
     let spool = traffic.ground.path("spool");
     let before = spool::waiting(&spool)?;
     verdict.also("recipients waiting at the crash", before.len() as u64);
@@ -41,7 +45,7 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
     if options.control {
         after.pop();
     }
-    compare(&before, &after, &mut verdict);
+    compare(&before, &after, rows, &mut verdict);
     let files = std::fs::read_dir(&spool)?.count();
     verdict.also("files in the spool at the end", files as u64);
 
@@ -53,7 +57,7 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
 }
 
 /// Some mail is delivered, more waits, a campaign is being imported: then comes the first kill.
-fn fill(traffic: &mut Traffic, options: &Options) -> io::Result<()> {
+fn fill(traffic: &mut Traffic, rows: u64, options: &Options) -> io::Result<()> {
     let engine = traffic.engine()?;
     traffic.pass(Duration::from_millis(options.alive.min(500)))?;
     engine.pause(EVERYTHING)?;
@@ -62,7 +66,7 @@ fn fill(traffic: &mut Traffic, options: &Options) -> io::Result<()> {
     // Nothing is on its way out when the kills begin, so that no second copy has an excuse.
     until(PATIENCE, || engine.status().is_ok_and(|s| s.connections_out.active == 0).then_some(()))
         .map_err(|waited| io::Error::other(format!("still delivering after {waited:?}")))?;
-    traffic.drop_campaign(ROWS)?;
+    traffic.drop_campaign(rows)?;
     // Taken from the pickup directory, and far from done.
     until(PATIENCE, || (traffic.ground.waiting_files() == 0).then_some(()))
         .map_err(|waited| io::Error::other(format!("no import after {waited:?}")))?;
@@ -77,7 +81,7 @@ fn kill_recoveries(traffic: &mut Traffic, options: &Options, verdict: &mut Verdi
     traffic.engine()?.kill()?;
     let whole = begun.elapsed();
     let mut unready = 0;
-    for _ in 0..options.cycles {
+    for _ in options.each_cycle() {
         let engine = traffic.ground.spawn()?;
         let micros = u64::try_from(whole.as_micros()).unwrap_or(u64::MAX);
         std::thread::sleep(Duration::from_micros(random.u64(500..micros.max(1000))));
@@ -91,7 +95,7 @@ fn kill_recoveries(traffic: &mut Traffic, options: &Options, verdict: &mut Verdi
 }
 
 /// What waited at the crash waits at the end, tried as often, once each; what the import has added comes on top.
-fn compare(before: &[Row], after: &[Row], verdict: &mut Verdict) {
+fn compare(before: &[Row], after: &[Row], wanted: u64, verdict: &mut Verdict) {
     let sealed = |row: &&Row| !row.address.ends_with("@campaign.example");
     let state = |row: &Row| (row.address.clone(), row.virtual_mta.clone(), row.attempts, row.submission.id);
     let old: Vec<_> = before.iter().filter(sealed).map(state).collect();
@@ -109,9 +113,9 @@ fn compare(before: &[Row], after: &[Row], verdict: &mut Verdict) {
     let mut rows: Vec<_> = after.iter().filter(|row| !sealed(row)).map(|row| &row.address).collect();
     let all = rows.len();
     rows.dedup();
-    if rows.len() as u64 != ROWS || all as u64 != ROWS {
+    if rows.len() as u64 != wanted || all as u64 != wanted {
         verdict
             .broken
-            .add(format!("{all} rows of the campaign wait, {} different ones of {ROWS}", rows.len()));
+            .add(format!("{all} rows of the campaign wait, {} different ones of {wanted}", rows.len()));
     }
 }

@@ -9,7 +9,8 @@ use bench::site::ledger::hash_body;
 use bench::site::{DoorConfig, Ledger, LedgerMode, Persona, Site, SiteConfig, SiteHandle};
 use bench::source::{self, Load, SourceConfig, SourceHandle};
 
-use super::account::{self, Sent, key};
+use super::account::{self, End, Sent, key};
+use super::starved::Starved;
 use super::verdict::Verdict;
 use bench::campaign::Campaign;
 use bench::engine::Engine;
@@ -23,7 +24,7 @@ const WAITING: usize = 20;
 /// One in so many is a campaign.
 const CAMPAIGNS: u64 = 300;
 /// With so many messages taken and not delivered the sources are held back.
-const BACKLOG: u64 = 20_000;
+const BACKLOG: u64 = 4_000;
 const STEP: Duration = Duration::from_millis(4);
 const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -82,6 +83,7 @@ pub struct Traffic {
     imported: u64,
     held: bool,
     feeding: bool,
+    starved: Option<Starved>,
     pub recovery: super::verdict::Times,
 }
 
@@ -134,6 +136,7 @@ impl Traffic {
             imported: 0,
             held: false,
             feeding: true,
+            starved: None,
             recovery: super::verdict::Times::default(),
         })
     }
@@ -148,6 +151,7 @@ impl Traffic {
         let begun = Instant::now();
         let engine = self.ground.start()?;
         self.recovery.add(begun.elapsed());
+        self.starved = Some(Starved::new(engine.pid()));
         Ok(engine)
     }
 
@@ -156,6 +160,7 @@ impl Traffic {
         let until = Instant::now() + time;
         loop {
             self.govern();
+            self.starved.iter_mut().for_each(Starved::look);
             match self.feed() {
                 // Whoever writes pickup files meets the full disk as well, and the dead one.
                 Err(e) if e.raw_os_error().is_some_and(|code| DISK.contains(&code)) => {}
@@ -275,9 +280,10 @@ impl Traffic {
         self.feeding = on;
     }
 
-    /// The engine was ended at this time.
-    pub fn ended(&mut self, at_us: u64) {
-        self.sent.ends.push(at_us);
+    /// The engine was ended between these times.
+    pub fn ended(&mut self, (after, before): (u64, u64)) {
+        let starved_us = self.starved.as_ref().map_or(0, Starved::waited_us);
+        self.sent.ends.push(End { after, before, starved_us });
     }
 
     /// No further mail is sent.
@@ -327,7 +333,7 @@ impl Traffic {
         self.hush();
         let last = self.engine()?;
         self.settle(verdict);
-        if let Err(left) = last.until_empty(PATIENCE) {
+        if let Err(left) = self.drain(&last) {
             verdict.broken.add(format!("never delivered: {left} recipients"));
         }
         last.stop()?;
@@ -345,6 +351,17 @@ impl Traffic {
             eprintln!("what is left of it: {}", self.ground.keep().display());
         }
         Ok(())
+    }
+
+    /// Waits until nothing is queued, as long as something is still being received.
+    fn drain(&self, engine: &Engine) -> Result<(), u64> {
+        loop {
+            let before = self.site.stats().recipients();
+            match engine.until_empty(PATIENCE / 4) {
+                Err(_) if self.site.stats().recipients() > before => {}
+                done => return done,
+            }
+        }
     }
 
     /// The site's account; for the positive control with one delivery struck out, which has to be found.

@@ -72,6 +72,8 @@ pub struct Verdict {
     pub phantom: Found,
     /// Received twice, the first copy shortly before the engine was ended.
     pub duplicates: u64,
+    /// The same, but for the time that the engine was kept waiting for a processor.
+    pub starved: u64,
     /// Received twice because the sender was told to send again, and did.
     pub resent: u64,
     /// Received twice without an excuse.
@@ -131,6 +133,7 @@ impl Verdict {
             ("in doubt", self.in_doubt),
             ("delivered", self.delivered),
             ("duplicates explained", self.duplicates),
+            ("duplicates of a starved engine", self.starved),
             ("sent again on 4xx, twice", self.resent),
             ("recovery median, ms", self.recovery.median()),
             ("recovery max, ms", self.recovery.max()),

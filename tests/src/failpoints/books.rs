@@ -12,7 +12,7 @@ use bench::source::{Load, SourceReport};
 
 use crate::accounting::{self, Line, per_recipient};
 use crate::crash::Verdict;
-use crate::crash::account::{Sent, compare, key};
+use crate::crash::account::{End, Sent, compare, key};
 
 /// So long before its death an engine may have delivered what it could not note.
 const WINDOW_US: u64 = 250_000;
@@ -58,7 +58,11 @@ impl Books<'_> {
     }
 
     fn sent(&self, reports: &[(Load, SourceReport)], campaigns: &[Campaign]) -> Sent {
-        let mut sent = Sent { ends: self.kills.clone(), window_us: WINDOW_US, ..Sent::default() };
+        let mut sent = Sent {
+            ends: self.kills.iter().map(|at| End::at(*at)).collect(),
+            window_us: WINDOW_US,
+            ..Sent::default()
+        };
         let message =
             |load: &Load, id| (key(&load.recipient(id, 0), &load.ledger_id(id)), load.body_hash(id));
         let (picks, picked) = &self.picks;
