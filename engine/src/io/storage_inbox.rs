@@ -39,7 +39,7 @@ pub struct Taken {
 }
 
 /// What was read to empty a segment: nothing when it could not be read.
-pub(super) struct Gathered {
+pub struct Gathered {
     pub segment: u32,
     pub forward: Option<Forward>,
 }

@@ -17,13 +17,15 @@ use posthaste::io::reactor::Message;
 use posthaste::io::storage::{Recovered, Storage};
 use posthaste::io::storage_commit::Committer;
 use posthaste::io::storage_counters::Counters;
-use posthaste::io::storage_inbox::Inbox;
+use posthaste::io::storage_inbox::{Gathered, Inbox};
 use posthaste::io::storage_prepare::{Prepared, Supply, Wish};
 use posthaste::io::storage_read::{Reads, Wanted};
 use posthaste::limit::SharedConnections;
+use posthaste::mail::verp::VerpKeys;
 use posthaste::route::RoutePolicy;
 use posthaste::shard::{Input, QueuePattern, Settings, Shard};
 use posthaste::spool::SpoolError;
+use posthaste::spool::forward::gather;
 use posthaste::spool::header::{DATA_START, SegmentHeader};
 use posthaste::spool::ledger::{Import, Ledger};
 use posthaste::spool::log::Log;
@@ -88,6 +90,7 @@ impl Life {
         let paused: Vec<QueuePattern> = recovered.paused().map(QueuePattern::parse).collect();
         let epoch = ground.clock.now().saturating_sub(Duration::from_secs(1));
         let now = ground.clock.engine_now(epoch);
+        let verp = Arc::new(VerpKeys::parse(&VerpKeys::file(&[7; 32])).expect("a key file of its own making"));
         let mut made: Vec<Shard> = Vec::new();
         let mut inboxes = Vec::new();
         for number in 0..shards {
@@ -97,6 +100,7 @@ impl Life {
                 routes: policy.clone(),
                 total: total.clone(),
                 paused: paused.clone(),
+                verp: verp.clone(),
             };
             made.push(Shard::new(now, settings));
             let (inbox, messages) = mpsc::channel::<Message>(64);
@@ -189,6 +193,7 @@ async fn open_storage(ground: &Ground, audit: &mut Auditor) -> Result<(Storage, 
         return Err(SpoolError::Full { free_segments: 0 });
     };
     let counters = Arc::new(Counters::default());
+    let inbox = Arc::new(Inbox::default());
     let (wishes, wanted) = crossbeam_channel::unbounded();
     let (given, ready) = crossbeam_channel::unbounded();
     let available = ready.clone();
@@ -198,13 +203,12 @@ async fn open_storage(ground: &Ground, audit: &mut Auditor) -> Result<(Storage, 
         disk.clone(),
         ground.segment_size,
         Arc::clone(&counters),
-        wanted,
-        given,
+        (wanted, given),
+        (Arc::clone(&inbox), Arc::clone(&segments)),
         Rc::clone(&ground.post),
     ));
     let ledger = std::mem::take(&mut recovery.ledger);
     let recovered = Recovered::new(recovery, ledger.clone(), Arc::clone(&segments));
-    let inbox = Arc::new(Inbox::default());
     let mut committer = Committer::new(
         disk.clone(),
         Log::new(ledger, header),
@@ -273,8 +277,11 @@ async fn prepare_segments(
     disk: FakeDisk,
     size: u32,
     counters: Arc<Counters>,
-    wishes: crossbeam_channel::Receiver<Wish>,
-    ready: crossbeam_channel::Sender<Result<Prepared<u32>, SpoolError>>,
+    (wishes, ready): (
+        crossbeam_channel::Receiver<Wish>,
+        crossbeam_channel::Sender<Result<Prepared<u32>, SpoolError>>,
+    ),
+    (inbox, segments): (Arc<Inbox>, Arc<Segments>),
     post: Rc<Post>,
 ) {
     let (mut wanted, mut prepared) = (0u32, 0u32);
@@ -298,6 +305,10 @@ async fn prepare_segments(
         match wishes.try_recv() {
             Ok(Wish::Prepare) => (wanted, prepared) = (wanted + 1, 0),
             Ok(Wish::Recycle(number)) => disk.free(number),
+            Ok(Wish::Gather(plan)) => {
+                let segment = plan.segment;
+                inbox.gathered(Gathered { segment, forward: gather(plan, &segments).ok() });
+            }
             Err(crossbeam_channel::TryRecvError::Disconnected) => return,
             Err(crossbeam_channel::TryRecvError::Empty) => {
                 let look = async {
