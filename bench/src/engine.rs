@@ -181,11 +181,6 @@ impl Engine {
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
 
-    /// All that it, and those before it on the same ground, have written to standard output and error.
-    pub fn output(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.dir.join("output")).unwrap_or_default()).into_owned()
-    }
-
     /// The last lines of what it has written, on its standard output and to its log.
     pub fn log_tail(&self) -> String {
         let mut told = String::new();

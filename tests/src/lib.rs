@@ -7,4 +7,6 @@ pub mod failpoints;
 pub mod fuzz;
 pub mod peer;
 pub mod sim;
+pub mod strace;
 pub mod trace;
+pub mod trace_names;

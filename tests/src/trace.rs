@@ -45,13 +45,56 @@ struct Connection {
     message: Option<(Vec<u8>, Stage)>,
 }
 
+/// What a line of a trace tells: that a call begins, or with what it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    Began { thread: String, call: String, arguments: String },
+    Ended { thread: String, call: String, arguments: String },
+}
+
+/// Puts the calls together that a trace tells of in two lines.
+#[derive(Debug, Default)]
+pub struct Calls {
+    /// Calls that have begun and not ended, by thread.
+    open: HashMap<String, (String, String)>,
+}
+
+impl Calls {
+    /// The next line of the trace; what is neither begin nor end of a call is passed over.
+    pub fn line(&mut self, line: &str) -> Vec<Call> {
+        let Some((thread, rest)) = line.trim_start().split_once(' ') else { return Vec::new() };
+        let (thread, rest) = (thread.to_string(), rest.trim_start());
+        if let Some(resumed) = rest.strip_prefix("<... ") {
+            let Some((call, begun)) = self.open.remove(&thread) else { return Vec::new() };
+            let tail = resumed.split_once("resumed>").map_or("", |r| r.1);
+            return vec![Call::Ended { thread, call, arguments: format!("{begun}{tail}") }];
+        }
+        let Some((call, arguments)) = rest.split_once('(') else { return Vec::new() };
+        let began = |arguments: &str| Call::Began {
+            thread: thread.clone(),
+            call: call.into(),
+            arguments: arguments.into(),
+        };
+        match arguments.strip_suffix("<unfinished ...>") {
+            Some(begun) => {
+                self.open.insert(thread.clone(), (call.into(), begun.into()));
+                vec![began(begun)]
+            }
+            None => {
+                let ended =
+                    Call::Ended { thread: thread.clone(), call: call.into(), arguments: arguments.into() };
+                vec![began(arguments), ended]
+            }
+        }
+    }
+}
+
 /// Reads a trace line by line.
 #[derive(Debug)]
 pub struct Checker {
     /// The intake's address as it stands in descriptors, `TCP:[ADDRESS:PORT->`.
     intake: String,
-    /// Calls that have begun and not ended, by thread.
-    open: HashMap<String, (String, String)>,
+    calls: Calls,
     connections: HashMap<String, Connection>,
     proof: Proof,
     line: u64,
@@ -61,32 +104,20 @@ impl Checker {
     pub fn new(intake: SocketAddr) -> Checker {
         Checker {
             intake: format!("TCP:[{intake}->"),
-            open: HashMap::new(),
+            calls: Calls::default(),
             connections: HashMap::new(),
             proof: Proof::default(),
             line: 0,
         }
     }
 
-    /// The next line of the trace; what is neither begin nor end of a call is passed over.
+    /// The next line of the trace.
     pub fn line(&mut self, line: &str) {
         self.line += 1;
-        let Some((thread, rest)) = line.trim_start().split_once(' ') else { return };
-        let rest = rest.trim_start();
-        if let Some(resumed) = rest.strip_prefix("<... ") {
-            let Some((call, begun)) = self.open.remove(thread) else { return };
-            let tail = resumed.split_once("resumed>").map_or("", |r| r.1);
-            self.ended(thread, &call, &format!("{begun}{tail}"));
-        } else if let Some((call, arguments)) = rest.split_once('(') {
-            match arguments.strip_suffix("<unfinished ...>") {
-                Some(begun) => {
-                    self.begun(thread, call, begun);
-                    self.open.insert(thread.to_string(), (call.to_string(), begun.to_string()));
-                }
-                None => {
-                    self.begun(thread, call, arguments);
-                    self.ended(thread, call, arguments);
-                }
+        for call in self.calls.line(line) {
+            match call {
+                Call::Began { thread, call, arguments } => self.begun(&thread, &call, &arguments),
+                Call::Ended { thread, call, arguments } => self.ended(&thread, &call, &arguments),
             }
         }
     }
@@ -183,14 +214,14 @@ impl Checker {
 }
 
 /// `12<TCP:[a->b]>, ...` has `TCP:[a->b]`. An arrow inside is no end: what ends it is followed by a comma or bracket.
-fn descriptor(arguments: &str) -> &str {
+pub(crate) fn descriptor(arguments: &str) -> &str {
     let Some((_, rest)) = arguments.split_once('<') else { return "" };
     let end = [">,", ">)", "> "].iter().filter_map(|e| rest.find(e)).min();
     &rest[..end.unwrap_or(rest.len().saturating_sub(1))]
 }
 
 /// A file's path, which `-xx` writes as `\xHH` too.
-fn path(descriptor: &str) -> String {
+pub(crate) fn path(descriptor: &str) -> String {
     if descriptor.starts_with('/') {
         descriptor.into()
     } else {
@@ -204,7 +235,7 @@ fn bytes(arguments: &str) -> Vec<u8> {
 }
 
 /// What is written as `\xHH`.
-fn unhex(text: &str) -> Vec<u8> {
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
     text.split("\\x").skip(1).filter_map(|h| u8::from_str_radix(h.get(..2)?, 16).ok()).collect()
 }
 

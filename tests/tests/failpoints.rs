@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use posthaste::io::failpoint::Point;
+use tests::failpoints::End::{Aborted, Exits, GoesOn};
 use tests::failpoints::Need::{Campaign, Resize, Rotation, Stop};
-use tests::failpoints::{Case, case, needs, walk};
+use tests::failpoints::{Case, case, does, needs, walk};
 
 const INTAKE: [Case; 21] = [
     case("smtp.accepted", 3),
@@ -102,6 +103,34 @@ const PAPERS: [Case; 20] = [
     needs(Rotation, "accounting.rotated", 1),
     needs(Rotation, "accounting.move", 1),
 ];
+
+/// What is not a death: a failed write or sync of the log ends the engine with 74 (R2), a failure at its start with 1; a
+/// failing accounting file is tried again (F24), and what cannot be read at one start is there at the next. A panic ends the
+/// process, unless it is that of one session (F29).
+const OTHERS: [Case; 17] = [
+    does("error", "storage.before-write", 30, Exits(74)),
+    does("error", "storage.mid-append", 5, Exits(74)),
+    does("error", "storage.appended-before-sync", 30, Exits(74)),
+    does("error", "segment.header-before-sync", 1, Exits(1)),
+    does("error", "recovery.sync", 1, Exits(1)),
+    does("error", "recovery.first-commit", 1, Exits(1)),
+    does("error", "recovery.read", 2, GoesOn),
+    does("error", "accounting.mid-line", 3, GoesOn),
+    does("error", "accounting.written-before-sync", 1, GoesOn),
+    does("error", "accounting.cursor-before-sync", 1, GoesOn),
+    does("delay:300", "storage.during-sync", 9, GoesOn),
+    does("panic", "storage.before-write", 30, Aborted),
+    does("panic", "segment.created", 1, Aborted),
+    does("panic", "outbound.connect", 2, Aborted),
+    does("panic", "accounting.before-line", 9, Aborted),
+    does("panic", "pickup.read", 3, Aborted),
+    does("panic", "smtp.after-final-dot", 20, GoesOn),
+];
+
+#[test]
+fn what_fails_and_what_panics() {
+    walk(&OTHERS, "auto");
+}
 
 #[test]
 fn a_death_on_the_way_in() {

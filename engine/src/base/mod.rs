@@ -1,5 +1,6 @@
 //! What everything else stands on: time as a value, timers, and slots for millions of small things.
 
+pub mod planted;
 pub mod slab;
 pub mod time;
 pub mod wheel;

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::daemon::control::Request;
 use crate::daemon::engine::{BootError, Engine, Overrides};
+use crate::io::panics;
 use crate::spool::error::EXIT_LOG_FAILED;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, IsTerminal};
@@ -93,6 +94,7 @@ fn run(cli: &Cli) -> ExitCode {
         complain(cli.json, &why);
         return ExitCode::from(1);
     }
+    panics::end_the_process();
     let usual_socket = Some(PathBuf::from(CONTROL_SOCKET));
     // Absolute, so that a reload reads the same file wherever the process has gone since.
     let path = std::path::absolute(&cli.config).unwrap_or_else(|_| cli.config.clone());

@@ -6,6 +6,7 @@ pub mod disk;
 pub mod failpoint;
 mod failpoint_wire;
 pub mod outbox;
+pub mod panics;
 pub mod reactor;
 pub mod resolver;
 pub mod smtp_listener;

@@ -2,6 +2,7 @@
 //! sessions are in `smtp_session`). What becomes of a message is decided by the [`Submit`] that the daemon plugs in.
 
 use super::clock::Clock;
+use super::panics::contained;
 use super::smtp_session::Hall;
 use crate::smtp::server::{Envelope, ServerOptions};
 use std::collections::HashMap;
@@ -189,7 +190,7 @@ pub async fn hall<S: Submit>(
     loop {
         tokio::select! {
             caller = callers.recv() => match caller {
-                Some(caller) => drop(sessions.spawn_local(hall.clone().receive(caller))),
+                Some(caller) => drop(sessions.spawn_local(contained(hall.clone().receive(caller)))),
                 None => break,
             },
             _ = stop.wait_for(|stop| *stop) => break,

@@ -8,6 +8,7 @@ use super::failpoint::{Point, check, due, pass};
 use super::storage_counters::Counters;
 use super::storage_inbox::{Desks, Gathered, Inbox, Receipt, Submit, Taken};
 use super::storage_prepare::{Prepared, Supply, Wish};
+use crate::base::planted::{Bug, planted};
 use crate::spool::SpoolError;
 use crate::spool::block::Blocks;
 use crate::spool::header::BLOCK;
@@ -185,6 +186,9 @@ impl<D: Disk> Committer<D> {
     }
 
     fn place_outcomes(&mut self, batch: &OutcomeBatch) -> Result<(), SpoolError> {
+        if planted(Bug::LoseOutcomeOnFullDisk) && self.is_full() {
+            return Ok(());
+        }
         match self.log.room(Log::outcomes_bound(batch)) {
             Room::Here => {}
             Room::AfterRoll => self.roll()?,
@@ -250,6 +254,9 @@ impl<D: Disk> Committer<D> {
             self.counters.add(|c| &c.bytes_written, blocks.len() as u64);
             let at = Location { segment: write.segment, offset8: (write.offset / 8) as u32 };
             self.segments.push(at, blocks);
+            if planted(Bug::CsvBeforeOutcome) {
+                self.segments.set_durable(self.log.end());
+            }
         }
         if !sync || self.dirty.is_none() {
             return Ok(());
@@ -258,7 +265,13 @@ impl<D: Disk> Committer<D> {
             // Only outcomes are written and not synced at once.
             pass(Point::StorageOutcomeWritten);
         }
-        let synced = self.sync();
+        if planted(Bug::AckBeforeSync) {
+            self.acknowledge();
+        }
+        let synced = match self.sync() {
+            Err(_) if planted(Bug::BelieveSecondSync) => self.sync(),
+            synced => synced,
+        };
         synced.map_err(|e| self.broken(self.log.segment(), "sync", &e))?;
         self.log.synced();
         self.dirty = None;

@@ -8,6 +8,7 @@ use super::failpoint::{Point, check, pass};
 use super::storage_counters::Counters;
 use super::storage_files::{Directory, free_name, new_name};
 use super::storage_inbox::{Gathered, Inbox};
+use crate::base::planted::{Bug, planted};
 use crate::spool::SpoolError;
 use crate::spool::block::Blocks;
 use crate::spool::forward::{Plan, gather};
@@ -284,6 +285,9 @@ impl Preparer {
 
 fn nonce() -> Result<[u8; 16], SpoolError> {
     let mut nonce = [0; 16];
+    if planted(Bug::ReuseNonce) {
+        return Ok(nonce);
+    }
     let filled = rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut nonce);
     filled.map_err(|_| SpoolError::Failed { why: "the system gives no random numbers".into() })?;
     Ok(nonce)

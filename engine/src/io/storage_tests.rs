@@ -461,3 +461,23 @@ fn low_space_refuses_submissions_and_takes_outcomes() {
     assert_eq!(recovered.live_rows(), accepted);
     storage.stop();
 }
+
+/// R4: a nonce that came again would let what stood in a recycled file, or in a message that somebody has read, pass for
+/// records.
+#[test]
+fn no_two_segments_share_a_nonce() {
+    let dir = spool();
+    let mut nonces = std::collections::BTreeSet::new();
+    let mut segments = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let (storage, _) = open(&dir, BackEnd::Blocking).expect("opens");
+        for _ in 0..8 {
+            storage.submit(message(&vec![b'x'; 1_000_000], &["a@x.example"])).wait().expect("committed");
+        }
+        storage.stop();
+        let directory = Directory::open(dir.path(), &[], false).expect("opens");
+        nonces.extend(directory.headers.values().map(|header| header.nonce));
+        segments.extend(directory.headers.keys().copied());
+    }
+    assert!(segments.len() > 6 && nonces.len() == segments.len(), "{} of {}", nonces.len(), segments.len());
+}

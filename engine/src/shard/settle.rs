@@ -6,6 +6,7 @@ use super::connection::Transaction;
 use super::outcomes::{AttemptKey, Settled};
 use super::said;
 use crate::base::Now;
+use crate::base::planted::{Bug, planted};
 use crate::smtp::client::{End, RecipientFate};
 use crate::smtp::verdict::{self, Class, Scope, Verdict, VerdictOptions};
 use crate::spool::record::{Attempt, Disposition, Said};
@@ -69,7 +70,9 @@ impl Shard {
         }
         let Some(verdict) = verdict::of_end(end, &options) else { return };
         let disposition = match end {
-            End::InDoubt(_) if verdict.class != Class::Accepted => Disposition::InDoubt,
+            End::InDoubt(_) if verdict.class != Class::Accepted && !planted(Bug::RetryWithoutInDoubt) => {
+                Disposition::InDoubt
+            }
             _ => disposition(verdict),
         };
         connection.proven |= verdict.scope <= Scope::Message;

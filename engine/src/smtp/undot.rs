@@ -5,6 +5,7 @@
 //! message smuggle in another. What is not a proper line end is a *violation*: remembered, and the message is read on
 //! to its true end.
 
+use crate::base::planted::{Bug, planted};
 use memchr::memchr3;
 
 /// What is done about bare CR and bare LF.
@@ -71,6 +72,10 @@ impl DotReader {
                     self.at = At::LineStart;
                     return (i + 1, true);
                 }
+                (At::Dot, b'\n') if planted(Bug::BareLfEndsData) => {
+                    self.at = At::LineStart;
+                    return (i + 1, true);
+                }
                 (At::DotCr, _) => self.bare_cr(out),
                 (At::Cr, b'\n') => {
                     self.keep(b"\r\n", out);
@@ -103,6 +108,10 @@ impl DotReader {
         self.keep(&input[..n], out);
         match input[n] {
             b'\r' => self.at = At::Cr,
+            b'\n' if planted(Bug::BareLfEndsData) => {
+                self.keep(b"\r\n", out);
+                self.at = At::LineStart;
+            }
             b'\n' => {
                 self.stray(Violation::BareLf);
                 self.keep(b"\r\n", out);

@@ -6,6 +6,7 @@
 
 use super::block::Blocks;
 use super::record::Location;
+use crate::base::planted::{Bug, planted};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
 
@@ -106,7 +107,9 @@ impl Key {
     pub fn verify(&self, bytes: &[u8], at: usize, header: &FrameHeader) -> bool {
         let payload = at + FRAME;
         match bytes.get(at..payload + header.len as usize) {
-            Some(frame) => frame[16..FRAME] == self.checksum(&frame[..16], &frame[FRAME..]),
+            Some(frame) => {
+                planted(Bug::NoChecksum) || frame[16..FRAME] == self.checksum(&frame[..16], &frame[FRAME..])
+            }
             None => false,
         }
     }

@@ -8,16 +8,15 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bench::cpu::{self, CpuTime};
-use bench::engine::Engine;
 use bench::ground::Ground;
-use bench::smtp_tools::{self, Running, Sent};
-use bench::wait::until;
+use bench::smtp_tools::{self, Sent};
 use tests::accounting::{self, per_recipient};
+use tests::strace::Strace;
 use tests::trace::{self, Checker};
 
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -50,24 +49,6 @@ fn plan() -> Plan {
     }
 }
 
-/// Attaches to every thread of `engine` and waits until it has.
-fn attach(engine: &Engine, to: &Path) -> io::Result<Running> {
-    let told = to.with_extension("told");
-    let child = Command::new("strace")
-        .args(["-f", "-yy", "-xx", "-s", &trace::BUFFER.to_string(), "-e", trace::CALLS, "-o"])
-        .arg(to)
-        .args(["-p", &engine.pid().to_string()])
-        .stdin(Stdio::null())
-        .stderr(File::create(&told)?)
-        .spawn()
-        .map_err(|e| io::Error::new(e.kind(), format!("strace: {e}")))?;
-    let attached = || fs::read_to_string(&told).ok()?.contains("attached").then_some(());
-    match until(Duration::from_secs(20), attached) {
-        Ok(()) => Ok(Running::new(child)),
-        Err(_) => Err(io::Error::other(fs::read_to_string(&told)?)),
-    }
-}
-
 fn check(file: &PathBuf, intake: SocketAddr) -> io::Result<trace::Proof> {
     let mut checker = Checker::new(intake);
     for line in BufReader::new(File::open(file)?).lines() {
@@ -83,7 +64,8 @@ fn run(plan: &Plan) -> io::Result<bool> {
     ground.route("sink.example", sink_addr, "  max-smtp-out 20");
     let engine = ground.start()?;
     let file = ground.path("trace");
-    let tracer = if plan.trace { Some(attach(&engine, &file)?) } else { None };
+    let tracer =
+        if plan.trace { Some(Strace::attach(&engine, trace::CALLS, trace::BUFFER, &file)?) } else { None };
 
     let sent = Sent { messages: plan.messages, sessions: plan.sessions, size: SIZE };
     let before = engine.cpu()?;

@@ -74,6 +74,9 @@ impl Books<'_> {
                 sent.owed.extend(report.acked.iter().map(|acked| message(load, acked.id)));
             }
             sent.possible.extend(report.in_doubt.iter().map(|id| message(load, *id)));
+            // Put off with a 4xx, and sent again.
+            sent.possible.extend(report.put_off.iter().map(|id| message(load, *id)));
+            sent.resent.extend(report.put_off.iter().map(|id| message(load, *id).0));
         }
         for campaign in campaigns {
             for number in 0..campaign.rows {

@@ -12,6 +12,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bench::clock::now_us;
 use bench::people::People;
 use rustix::process::Signal;
 use serde_json::json;
@@ -25,6 +26,8 @@ use traffic::{Traffic, drop_files};
 
 /// How long a point may take to be reached.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// An engine that fails or panics may deliver until it is gone; an end stands for so much time around it.
+const STEP_US: usize = 100_000;
 /// Rows of a campaign: several groups.
 const ROWS: u64 = 2500;
 
@@ -41,20 +44,42 @@ pub enum Need {
     Resize,
 }
 
-/// A point, and at which time of reaching it the engine dies there.
+/// What an engine does when it has reached its point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Dies as by SIGKILL.
+    Killed,
+    /// Aborts, after a panic.
+    Aborted,
+    /// Ends by itself with this exit status.
+    Exits(i32),
+    /// Goes on; then it is killed.
+    GoesOn,
+}
+
+/// A point, at which time of reaching it something is done there, and what comes of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
     pub point: &'static str,
     pub at: u32,
     pub need: Need,
+    pub action: &'static str,
+    pub end: End,
 }
 
+/// The engine dies there.
 pub const fn case(point: &'static str, at: u32) -> Case {
-    Case { point, at, need: Need::Mail }
+    Case { point, at, need: Need::Mail, action: "abort", end: End::Killed }
 }
 
+/// The same, if something else happens.
 pub const fn needs(need: Need, point: &'static str, at: u32) -> Case {
-    Case { point, at, need }
+    Case { need, ..case(point, at) }
+}
+
+/// Something else is done there.
+pub const fn does(action: &'static str, point: &'static str, at: u32, end: End) -> Case {
+    Case { action, end, ..case(point, at) }
 }
 
 /// Lets an engine die at each point in turn.
@@ -78,12 +103,12 @@ pub fn walk(cases: &[Case], runtime: &'static str) {
             }
             die_at(case, &ground)
         });
-        let deaths: Result<Vec<u64>, String> = deaths.collect();
+        let deaths: Result<Vec<Vec<u64>>, String> = deaths.collect();
         over.store(true, Ordering::Relaxed);
         traffic.stop();
         deaths
     });
-    let kills = kills.unwrap_or_else(|why| panic!("{why}"));
+    let kills = kills.unwrap_or_else(|why| panic!("{why}")).concat();
     let last = ground.start().expect("an engine that is not armed starts");
     let picks = (traffic.picks.clone(), dropped.into_inner());
     let reports = traffic.join();
@@ -108,14 +133,16 @@ fn importing(ground: &Ground) -> usize {
     fs::read_dir(ground.path("pickup").join(".importing")).map_or(0, Iterator::count)
 }
 
-/// Starts an engine that is to die at a point, and waits until it has: when that was, in microseconds.
-fn die_at(case: &Case, ground: &Ground) -> Result<u64, String> {
+/// Starts an engine that is to die at a point, and waits until it has: when that was, in microseconds; several moments, if
+/// it took its time.
+fn die_at(case: &Case, ground: &Ground) -> Result<Vec<u64>, String> {
     let told = |e: io::Error| format!("{case:?}: {e}");
     let mut text = ground.text();
     if case.need == Need::Resize {
         text = text.replace("segment-size 4M", "segment-size 8M");
     }
-    let armed = format!("{}=abort@{}", case.point, case.at);
+    let armed = format!("{}={}@{}", case.point, case.action, case.at);
+    let said = output(ground).len();
     let mut engine = ground.spawn_with(&text, "POSTHASTE_FAIL", &armed).map_err(told)?;
     if case.need == Need::Stop {
         engine.ready(ground.listen).map_err(told)?;
@@ -126,24 +153,45 @@ fn die_at(case: &Case, ground: &Ground) -> Result<u64, String> {
             // Not every engine is there to be asked, or lives to answer.
             let _ = engine.ask(&json!({"request": "rotate-acct"}));
         }
-        engine.ended().transpose()
+        match engine.ended() {
+            Ok(None) if case.end == End::GoesOn && death(ground, case, said).is_some() => Some(Ok(None)),
+            ended => ended.transpose().map(|status| status.map(Some)),
+        }
     });
-    match ended {
-        Err(_) => {
-            Err(format!("{case:?} is not reached: {:?}\n{}", engine.status().is_ok(), engine.log_tail()))
+    let bad = |why: &str, engine: &Engine| Err(format!("{case:?}: {why}\n{}", engine.log_tail()));
+    let status = match ended {
+        Err(_) => return bad("not reached", &engine),
+        Ok(status) => status.map_err(told)?,
+    };
+    let end = match status {
+        None => {
+            let answers = until(PATIENCE, || engine.status().ok());
+            if answers.is_err() {
+                return bad("it does not answer any longer", &engine);
+            }
+            return engine.kill().map(|at| vec![at]).map_err(told);
         }
-        Ok(Err(e)) => Err(told(e)),
-        Ok(Ok(status)) if status.signal() != Some(Signal::KILL.as_raw()) => {
-            Err(format!("{case:?}: {status}\n{}", engine.log_tail()))
-        }
-        Ok(Ok(_)) => death(&engine, case).ok_or_else(|| format!("{case:?}: killed by somebody else")),
+        Some(status) if status.signal() == Some(Signal::KILL.as_raw()) => End::Killed,
+        Some(status) if status.signal() == Some(Signal::ABORT.as_raw()) => End::Aborted,
+        Some(status) => End::Exits(status.code().unwrap_or(-1)),
+    };
+    match death(ground, case, said) {
+        _ if end != case.end => bad(&format!("{end:?}"), &engine),
+        None => bad("it ended for another reason", &engine),
+        Some(at) if end == End::Killed => Ok(vec![at]),
+        Some(at) => Ok((at..now_us()).step_by(STEP_US).collect()),
     }
 }
 
-/// What a dying engine says last: `failpoint NAME Abort MICROSECONDS`.
-fn death(engine: &Engine, case: &Case) -> Option<u64> {
-    let said = engine.output();
-    let last = said.lines().rfind(|line| line.starts_with("failpoint "))?;
+/// What all engines on this ground have written to standard output and error.
+fn output(ground: &Ground) -> String {
+    String::from_utf8_lossy(&fs::read(ground.path("output")).unwrap_or_default()).into_owned()
+}
+
+/// When the point was reached, which the engine says (`failpoint NAME ACTION MICROSECONDS`).
+fn death(ground: &Ground, case: &Case, from: usize) -> Option<u64> {
+    let output = output(ground);
+    let last = output.get(from..)?.lines().rfind(|line| line.starts_with("failpoint "))?;
     let mut words = last.split(' ').skip(1);
     (words.next()? == case.point).then(|| words.last()?.parse().ok())?
 }
