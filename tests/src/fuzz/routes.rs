@@ -171,7 +171,7 @@ fn attempts(route: &Route, turn: u8) {
     let helo: Arc<str> = "us.example".into();
     let source = |address: IpAddr| SourceHost { address: Some(address), helo: Arc::clone(&helo) };
     let hosts = vec![source([192, 0, 2, 1].into()), source([192, 0, 2, 2].into())];
-    let mut sources = Sources::new(hosts);
+    let mut sources = Sources::new(hosts.into());
     let Ok(mut attempts) = Attempts::new(route, 25, 5, &sources, turn.into(), |_| false) else {
         assert!(route.hosts.iter().flat_map(|host| &host.addresses).all(IpAddr::is_ipv6));
         return;
