@@ -23,3 +23,4 @@ pub mod profiles;
 pub mod recovery;
 pub mod reload;
 pub mod submission;
+pub mod verp_keys;

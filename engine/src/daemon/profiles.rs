@@ -233,6 +233,7 @@ fn queue_profile(settings: &DomainSettings) -> QueueProfile {
         },
         hosts: settings.smtp_hosts.as_ref().map(|route| Arc::new(host_list(route))),
         port: settings.default_smtp_port,
+        attempts: settings.mx_connection_attempts as usize,
         connect_timeout: settings.connect_timeout,
         timeouts,
         starttls: match (settings.require_starttls, settings.use_starttls) {
@@ -249,6 +250,7 @@ fn queue_profile(settings: &DomainSettings) -> QueueProfile {
         verdict: VerdictOptions {
             mx_unavailable_on_421: settings.smtp_421_means_mx_unavailable,
             bounce_upon_5xx_greeting: settings.bounce_upon_5xx_greeting,
+            mailbox_valid_on_553: !settings.smtp_553_means_invalid_mailbox,
             ..VerdictOptions::default()
         },
         max_errors_per_connection: settings.max_errors_per_connection,

@@ -133,6 +133,7 @@ pub fn submission(campaign: &Campaign, id: u64, accepted_at: i64, identity: &str
         sender: campaign.envelope_sender.as_str().to_owned(),
         job: campaign.job.clone(),
         virtual_mta: campaign.virtual_mta.clone(),
+        verp: campaign.verp,
         source_type: "api".to_owned(),
         accepted_at,
         start_at: campaign.start_at,

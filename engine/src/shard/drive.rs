@@ -81,6 +81,8 @@ impl Shard {
             idle: false,
             idle_until: None,
             loading: false,
+            proven: false,
+            eight_bit: false,
         });
         self.wheel.set(key(id) << 1 | 1, deadline);
         self.outputs.push_back(Output::Connect { connection: id, from, to });
@@ -90,6 +92,7 @@ impl Shard {
     pub(super) fn connected(&mut self, now: Now, id: ConnectionId, local: IpAddr) {
         let Some(connection) = self.connections.get(id) else { return };
         connection.phase = Phase::Opening;
+        self.sites.answers(connection.to);
         connection.client = Client::new(connection.options.clone(), now);
         connection.attempt.update(|attempt| attempt.source_ip = local.to_string());
         self.set_connection_timer(key(id));
@@ -133,6 +136,7 @@ impl Shard {
     fn not_connected(&mut self, now: Now, key: u32, text: &str) {
         let Some(connection) = self.connections.at(key) else { return };
         let queue = connection.queue;
+        self.sites.dead(connection.to, now.mono);
         let said = Said { status: "4.4.1 (no answer from host)".to_owned(), diagnostic: String::new() };
         self.target_failed(now, key, said, text);
         self.remove_connection(now, key);
@@ -146,6 +150,7 @@ impl Shard {
                 Event::Ready { extensions, tls } => {
                     let Some(connection) = self.connections.at(key) else { return };
                     connection.phase = Phase::Open;
+                    connection.eight_bit = extensions.eight_bit_mime;
                     connection.attempt.update(|attempt| {
                         attempt.esmtp = extensions.list;
                         if let Some(tls) = tls {
@@ -258,6 +263,8 @@ impl Shard {
         // connection that waited for mail is no news.
         // One that is closed while its first message comes from storage has shown nothing yet.
         let untried = connection.loading && connection.messages == 0;
+        // One that ends at its first MAIL has shown that it takes none, and so would the next.
+        let untried = untried || (stage == Stage::Mail && !connection.proven);
         let open = connection.phase == Phase::Closing || (connection.phase == Phase::Open && !untried);
         if open || *failure == Failure::Aborted {
             return;
@@ -269,7 +276,7 @@ impl Shard {
             return;
         }
         let verdict = verdict::of_failure(stage, failure, &options);
-        let said = said::of_failure(failure, verdict);
+        let said = said::of_failure(failure, verdict, &options);
         if verdict.class == Class::Permanent && self.queues[queue].queue.connections() <= 1 {
             self.bounce_queue(now, queue, &said);
             return;

@@ -34,6 +34,7 @@ pub use request::{
 use crate::base::{Now, Time, Wheel};
 use crate::limit::SharedConnections;
 use crate::mail::content::Content;
+use crate::mail::verp::VerpKeys;
 use crate::queue::{Expiry, Queue, QueueName, Slot, Slots, Taken};
 use crate::route;
 use crate::spool::record::RowRef;
@@ -124,6 +125,8 @@ pub struct Settings {
     pub total: Arc<SharedConnections>,
     /// Queues the operator has paused.
     pub paused: Vec<QueuePattern>,
+    /// For signed return paths.
+    pub verp: Arc<VerpKeys>,
 }
 
 /// See the module's text.
@@ -133,6 +136,7 @@ pub struct Shard {
     routes: route::table::Table,
     total: Arc<SharedConnections>,
     paused: Vec<QueuePattern>,
+    verp: Arc<VerpKeys>,
     slots: Slots,
     queues: Entries,
     submissions: Submissions,
@@ -178,6 +182,7 @@ impl Shard {
             routes: route::table::Table::new(settings.routes, MOST_LOOKUPS),
             total: settings.total,
             paused: settings.paused,
+            verp: settings.verp,
             slots: Slots::new(),
             queues: Entries::default(),
             submissions: Submissions::default(),
@@ -320,7 +325,7 @@ impl Shard {
             Some(Ok(content)) => {
                 self.contents.insert(at, content, bytes.map_or(0, <[u8]>::len), now.mono);
             }
-            Some(Err(_)) | None => self.contents.set_unreadable(at),
+            Some(Err(_)) | None => self.contents.set_unreadable(at, now.mono),
         }
         let waiting = self.contents.arrived(at);
         self.content_loaded(now, waiting);

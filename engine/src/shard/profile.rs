@@ -37,6 +37,8 @@ pub struct QueueProfile {
     pub hosts: Option<Arc<HostList>>,
     /// `default-smtp-port`.
     pub port: u16,
+    /// Addresses that one try goes through, at most (`mx-connection-attempts`).
+    pub attempts: usize,
     pub connect_timeout: Duration,
     pub timeouts: Timeouts,
     pub starttls: StartTls,

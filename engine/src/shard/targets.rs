@@ -61,7 +61,9 @@ impl Shard {
         let route = self.route_of(now, queue)?;
         let entry = &mut self.queues[queue];
         entry.turn = entry.turn.wrapping_add(1);
-        let plan = Attempts::new(&route, entry.profile.port, &entry.sources, entry.turn);
+        let (profile, sites) = (&entry.profile, &self.sites);
+        let dead = |at| sites.is_dead(at, now.mono);
+        let plan = Attempts::new(&route, profile.port, profile.attempts, &entry.sources, entry.turn, dead);
         let planned =
             plan.map(|mut rest| rest.next(&mut entry.sources).map(|endpoint| Next { endpoint, rest }));
         match planned {
