@@ -90,7 +90,8 @@ impl Life {
         let paused: Vec<QueuePattern> = recovered.paused().map(QueuePattern::parse).collect();
         let epoch = ground.clock.now().saturating_sub(Duration::from_secs(1));
         let now = ground.clock.engine_now(epoch);
-        let verp = Arc::new(VerpKeys::parse(&VerpKeys::file(&[7; 32])).expect("a key file of its own making"));
+        let verp =
+            Arc::new(VerpKeys::parse(&VerpKeys::file(&[7; 32])).expect("a key file of its own making"));
         let mut made: Vec<Shard> = Vec::new();
         let mut inboxes = Vec::new();
         for number in 0..shards {
