@@ -44,6 +44,8 @@ impl Log for SpoolLog {
                     Err(e) => tracing::error!("accounting: outcomes without lines: {e}"),
                 },
                 Kind::Rows if rows => match RowsView::new(&record) {
+                    // Their receipts were told of when they were accepted.
+                    Some(view) if view.carried => {}
                     Some(view) => {
                         let entry = Entry::Rows {
                             at: record.at,

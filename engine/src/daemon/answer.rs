@@ -85,6 +85,20 @@ impl Answerer {
         Ok(sum)
     }
 
+    /// Domains that have mail, and the bytes of all that waits.
+    async fn waiting(&self) -> Result<(u64, u64), Stopping> {
+        let (mut all, mut sum) = (Vec::new(), 0);
+        for reply in self.intake.owners.ask(&ShardRequest::Waiting).await? {
+            if let ShardReply::Waiting { bytes, domains } = reply {
+                sum += bytes;
+                all.extend(domains);
+            }
+        }
+        all.sort_unstable();
+        all.dedup();
+        Ok((all.len() as u64, sum))
+    }
+
     /// Samples the traffic; to be called once a second.
     pub async fn sample(&self) -> Result<(), Stopping> {
         let (inbound, outbound) = (self.inbound(), outbound(&self.counts().await?));
@@ -111,11 +125,7 @@ impl Answerer {
     async fn status(&self) -> Result<Status, Stopping> {
         let counts = self.counts().await?;
         let (inbound, outbound) = self.flows(&counts);
-        let states = self.states(&QueuePattern::all()).await?;
-        let mut domains: Vec<&str> =
-            states.iter().filter(|s| s.waiting > 0).map(|s| &*s.name.domain).collect();
-        domains.sort_unstable();
-        domains.dedup();
+        let (domains, bytes) = self.waiting().await?;
         let storage = self.intake.storage.status();
         let (inward, outward) = (self.clients.total() as u64, u64::from(self.total.open()));
         let top = |cell: &AtomicU64, now| cell.fetch_max(now, Ordering::Relaxed).max(now);
@@ -143,11 +153,7 @@ impl Answerer {
                 top: top(&self.top_out, outward),
                 maximum: u64::from(self.total.limit()),
             },
-            smtp_queues: Waiting {
-                rcpts: counts.waiting,
-                domains: domains.len() as u64,
-                bytes: states.iter().map(|s| s.bytes).sum(),
-            },
+            smtp_queues: Waiting { rcpts: counts.waiting, domains, bytes },
             spool: SpoolStatus {
                 back_end: storage.back_end.to_owned(),
                 bytes_written: storage.bytes_written,

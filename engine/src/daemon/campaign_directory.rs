@@ -43,11 +43,6 @@ impl CampaignDirectory {
         let text = read_file(dir, DESCRIPTION, MAX_CAMPAIGN as u64)?;
         let campaign = Campaign::parse(&text)
             .map_err(|errors| errors.iter().fold(String::new(), |all, e| all + &format!("{e}\n")))?;
-        if campaign.verp {
-            return Err(format!(
-                "{DESCRIPTION}: verp = true: signed return paths per recipient are not available yet; write verp = false\n"
-            ));
-        }
         let file = &campaign.recipients;
         let named = |e: &dyn std::fmt::Display| format!("{}: {e}\n", file.name);
         let (recipients, stat) = dir.open_file(OsStr::new(&file.name)).map_err(|e| named(&e))?;

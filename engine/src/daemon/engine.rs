@@ -9,6 +9,7 @@ use super::intake::Intake;
 use super::owners::{Owners, Stopping};
 use super::pickup::{Pickup, PickupError};
 use super::profiles::{ConfigProfiles, Configured, ProfileError};
+use super::verp_keys::{self, VerpKeysError};
 use super::{recovery, submission};
 use crate::io::clock::Clock;
 use crate::io::failpoint::{Point, pass};
@@ -16,6 +17,7 @@ use crate::io::reactor::{Message, Reactor, Services};
 use crate::io::resolver::{Resolver, ResolverError};
 use crate::io::storage::{BackEnd, Storage, StorageOptions};
 use crate::limit::SharedConnections;
+use crate::mail::verp::VerpKeys;
 use crate::shard::{QueuePattern, Settings, Shard};
 use crate::spool::SpoolError;
 use arc_swap::ArcSwap;
@@ -55,6 +57,8 @@ pub enum BootError {
     Pickup(#[from] PickupError),
     #[error(transparent)]
     Control(#[from] ControlError),
+    #[error(transparent)]
+    Verp(#[from] VerpKeysError),
     #[error("{0}")]
     Listen(io::Error),
     #[error(transparent)]
@@ -103,6 +107,7 @@ impl Engine {
             tracing::warn!("{note}");
         }
         let (storage, recovered) = Storage::open(&spool, &storage_options(config))?;
+        let verp = Arc::new(verp_keys::open(&spool)?);
         let accounting = Arc::new(Accounting::start(accounting, SpoolLog::new(storage.clone()))?);
         let control = tokio::runtime::Builder::new_multi_thread()
             .worker_threads((cores() / 2).max(1))
@@ -117,6 +122,7 @@ impl Engine {
             storage: storage.clone(),
             total: total.clone(),
             paused,
+            verp,
         };
         let (owners, reactors) = start.reactors(control.handle(), shard_count(config))?;
         let waiting = recovery::requeue(&recovered, &owners).map_err(|_| SpoolError::Stopped)?;
@@ -267,6 +273,7 @@ struct Start {
     storage: Storage,
     total: Arc<SharedConnections>,
     paused: Vec<QueuePattern>,
+    verp: Arc<VerpKeys>,
 }
 
 impl Start {
@@ -300,6 +307,7 @@ impl Start {
                 routes: policy.clone(),
                 total: self.total.clone(),
                 paused: self.paused.clone(),
+                verp: self.verp.clone(),
             };
             let run = move || {
                 // A reactor without its runtime can do nothing at all.

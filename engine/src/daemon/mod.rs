@@ -22,3 +22,4 @@ pub mod pickup;
 pub mod profiles;
 pub mod recovery;
 pub mod submission;
+pub mod verp_keys;

@@ -43,7 +43,7 @@ impl Configured {
         let mut vmtas = HashMap::new();
         let default = config.global().source_hosts.clone();
         let mut add = |name: &str, helo: Option<&str>, hosts: &[vmta_config::SourceHost], origin: String| {
-            let sources = source_hosts(hosts, helo, &host, &origin)?;
+            let sources = source_hosts(hosts, helo, &host, &origin)?.into();
             let tls = Some(Arc::new(TlsClientConfig::new(trusted_roots())?));
             vmtas.insert(name.to_owned(), Arc::new(VmtaProfile { name: name.into(), sources, tls }));
             Ok::<_, ProfileError>(())
@@ -193,6 +193,7 @@ fn queue_profile(settings: &DomainSettings) -> QueueProfile {
         },
         hosts: settings.smtp_hosts.as_ref().map(|route| Arc::new(host_list(route))),
         port: settings.default_smtp_port,
+        attempts: settings.mx_connection_attempts as usize,
         connect_timeout: settings.connect_timeout,
         timeouts,
         starttls: match (settings.require_starttls, settings.use_starttls) {
@@ -209,6 +210,7 @@ fn queue_profile(settings: &DomainSettings) -> QueueProfile {
         verdict: VerdictOptions {
             mx_unavailable_on_421: settings.smtp_421_means_mx_unavailable,
             bounce_upon_5xx_greeting: settings.bounce_upon_5xx_greeting,
+            mailbox_valid_on_553: !settings.smtp_553_means_invalid_mailbox,
             ..VerdictOptions::default()
         },
         max_errors_per_connection: settings.max_errors_per_connection,

@@ -37,21 +37,21 @@ pub fn open_compressed<'a>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::io::Write;
 
-    fn gzip(text: &[u8]) -> Vec<u8> {
+    pub fn gzip(text: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(text).unwrap();
         encoder.finish().unwrap()
     }
 
-    fn zst(text: &[u8]) -> Vec<u8> {
+    pub fn zst(text: &[u8]) -> Vec<u8> {
         zstd::stream::encode_all(text, 1).unwrap()
     }
 
-    fn text() -> Vec<u8> {
+    pub fn text() -> Vec<u8> {
         (0..20_000).flat_map(|n| format!("r{n}@site.example,{}\n", n * 7919 % 104_729).into_bytes()).collect()
     }
 

@@ -96,7 +96,10 @@ fn compile(
         part.map_or("campaign.toml", String::as_str).to_owned()
     };
     match Content::compile(&template, fixed) {
-        Ok(content) => Some(content),
+        Ok(mut content) => {
+            content.take_recipient_for(&campaign.email_column);
+            Some(content)
+        }
         Err(found) => {
             errors
                 .extend(found.into_iter().map(|error| PrepareError::Template { file: file(&error), error }));
@@ -130,6 +133,7 @@ pub fn submission(campaign: &Campaign, id: u64, accepted_at: i64, identity: &str
         sender: campaign.envelope_sender.as_str().to_owned(),
         job: campaign.job.clone(),
         virtual_mta: campaign.virtual_mta.clone(),
+        verp: campaign.verp,
         source_type: "api".to_owned(),
         accepted_at,
         start_at: campaign.start_at,

@@ -1,20 +1,10 @@
 //! Files that must not be imported at all, whole or packed, and that nothing else is refused.
 
 use super::super::batch::Batch;
+use super::super::compressed::tests::{gzip, text, zst};
 use super::super::table::Table;
 use super::*;
 use proptest::prelude::*;
-use std::io::Write;
-
-fn gzip(text: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(text).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn zst(text: &[u8]) -> Vec<u8> {
-    zstd::stream::encode_all(text, 1).unwrap()
-}
 
 /// The same answer plain and packed.
 fn check(format: Format, text: &[u8]) -> Result<u64, String> {
@@ -25,10 +15,6 @@ fn check(format: Format, text: &[u8]) -> Result<u64, String> {
     assert_eq!(check(&gzip(text), Compression::Gzip), plain);
     assert_eq!(check(&zst(text), Compression::Zstd), plain);
     plain
-}
-
-fn text() -> Vec<u8> {
-    (0..20_000).flat_map(|n| format!("r{n}@site.example,{}\n", n * 7919 % 104_729).into_bytes()).collect()
 }
 
 #[test]

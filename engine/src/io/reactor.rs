@@ -41,7 +41,7 @@ pub enum Message {
 pub type Beginning = Box<dyn FnOnce(&Rc<Reactor>) + Send>;
 
 /// Messages taken from the channel in one turn.
-const TURN: usize = 64;
+const TURN: usize = 8;
 /// Enough for the replies to a whole pipeline; shared by all sockets of the thread.
 const READ_BUFFER: usize = 16 << 10;
 /// When a batch of outcomes that storage had no room for is offered again.
@@ -130,6 +130,8 @@ impl Reactor {
                 }
                 () = self.rearm.notified() => {}
             }
+            // The sockets get their turn however much there is to take.
+            tokio::task::yield_now().await;
         }
     }
 

@@ -64,7 +64,7 @@ impl Default for StorageOptions {
             window: WINDOW,
             direct: true,
             strict: false,
-            known_files: ["accounting", "acct", "cursor"].map(String::from).to_vec(),
+            known_files: ["accounting", "acct", "cursor", "verp.keys"].map(String::from).to_vec(),
         }
     }
 }
@@ -143,7 +143,7 @@ impl Storage {
                 segments.add(*header, Some(end.end8));
             }
         }
-        let counters = Arc::new(Counters::default());
+        let (inbox, counters) = (Arc::new(Inbox::default()), Arc::new(Counters::default()));
         let (wishes, wishes_taken) = crossbeam_channel::unbounded();
         let (ready_given, ready) = crossbeam_channel::unbounded();
         let preparer = Preparer {
@@ -156,6 +156,8 @@ impl Storage {
             counters: Arc::clone(&counters),
             wishes: wishes_taken,
             ready: ready_given,
+            segments: Arc::clone(&segments),
+            inbox,
         };
         Storage::start(options, recovery, segments, counters, preparer, Supply { wishes, ready })
     }
@@ -178,7 +180,7 @@ impl Storage {
         let next_id = AtomicU64::new(u64::from(first.header.number) << 32);
         // Not enough to keep a wish waiting: the queue is unbounded.
         let _ = supply.wishes.send(Wish::Prepare);
-        let inbox = Arc::new(Inbox::default());
+        let inbox = Arc::clone(&preparer.inbox);
         let log = Log::new(ledger, first.header);
         let reads = Reads::start(options.back_end, &segments, &counters)?;
         let mut committer = Committer::new(
@@ -346,3 +348,7 @@ mod measure;
 #[cfg(test)]
 #[path = "storage_kill_tests.rs"]
 mod kill;
+
+#[cfg(test)]
+#[path = "storage_forward_tests.rs"]
+mod forward;

@@ -6,7 +6,7 @@
 use super::disk::Disk;
 use super::failpoint::{Point, check, due, pass};
 use super::storage_counters::Counters;
-use super::storage_inbox::{Desks, Inbox, Receipt, Submit, Taken};
+use super::storage_inbox::{Desks, Gathered, Inbox, Receipt, Submit, Taken};
 use super::storage_prepare::{Prepared, Supply, Wish};
 use crate::spool::SpoolError;
 use crate::spool::block::Blocks;
@@ -27,6 +27,8 @@ const OUTCOME_AGE: Duration = Duration::from_millis(10);
 const SYNC_AGE: Duration = Duration::from_millis(50);
 /// Idle this long, the log vouches for its last commit.
 const IDLE: Duration = Duration::from_secs(1);
+/// A segment that cannot be emptied now is looked at again when this many more were filled.
+const TRY_AGAIN: u32 = 8;
 /// How often mappings of retired segments are looked at while there are any.
 const RECYCLE_LOOK: Duration = Duration::from_millis(250);
 
@@ -48,6 +50,8 @@ pub(super) struct Committer<D: Disk> {
     /// What accounting has read.
     cursor: Location,
     reclaim_due: bool,
+    /// A segment's last rows are being read.
+    gathering: bool,
     retiring: bool,
 }
 
@@ -76,6 +80,7 @@ impl<D: Disk> Committer<D> {
             dirty: None,
             cursor: Location::START,
             reclaim_due: false,
+            gathering: false,
             retiring: false,
         }
     }
@@ -111,13 +116,16 @@ impl<D: Disk> Committer<D> {
             let aged =
                 |since: Option<Instant>, age| since.is_some_and(|since| now.duration_since(since) >= age);
             let (oldest, _) = self.inbox.outcomes();
-            let taken = self.inbox.take(BATCH, aged(oldest, OUTCOME_AGE));
+            let mut taken = self.inbox.take(BATCH, aged(oldest, OUTCOME_AGE));
             let stop = taken.stop;
             if !taken.submissions.is_empty() || !taken.outcomes.is_empty() {
                 idle_since = now;
             }
             if let Some(cursor) = taken.cursor {
                 (self.cursor, self.reclaim_due) = (self.cursor.max(cursor), true);
+            }
+            if let Some(gathered) = taken.gathered.take() {
+                self.forward(gathered)?;
             }
             self.place(taken)?;
             let sync = !self.waiting.is_empty() || aged(self.dirty, SYNC_AGE);
@@ -153,7 +161,8 @@ impl<D: Disk> Committer<D> {
         if outcomes + submissions > 0 {
             self.log.expect(outcomes + submissions);
         }
-        for batch in taken.outcomes {
+        for mut batch in taken.outcomes {
+            self.segments.translate(&mut batch);
             self.place_outcomes(&batch)?;
         }
         for submit in taken.submissions {
@@ -336,6 +345,7 @@ impl<D: Disk> Committer<D> {
             let cursor = self.cursor.min(self.log.durable());
             let Some(reclaim) = self.log.ledger().reclaimable(cursor) else {
                 self.reclaim_due = false;
+                self.gather(cursor);
                 break;
             };
             for control in reclaim.controls {
@@ -361,6 +371,47 @@ impl<D: Disk> Committer<D> {
             self.retiring = self.segments.is_retiring();
         }
         Ok(())
+    }
+
+    /// Has the last rows of a segment read, when too many segments are in use for what they hold.
+    fn gather(&mut self, cursor: Location) {
+        let ledger = self.log.ledger();
+        let rows = self.counters.space_low.load(Relaxed) || ledger.is_sparse();
+        if !self.gathering
+            && let Some(plan) = ledger.forwardable(cursor, self.log.segment(), rows)
+        {
+            self.gathering = self.supply.wishes.send(Wish::Gather(plan)).is_ok();
+        }
+    }
+
+    /// Writes once more what a segment still holds, so that it can be retired.
+    fn forward(&mut self, gathered: Gathered) -> Result<(), SpoolError> {
+        (self.gathering, self.reclaim_due) = (false, true);
+        let Some(forward) = gathered.forward else {
+            self.log.leave(gathered.segment, TRY_AGAIN);
+            return Ok(());
+        };
+        let ledger = self.log.ledger();
+        if !ledger.is_current(&forward.plan) {
+            self.log.leave(gathered.segment, 1);
+            return Ok(());
+        }
+        let group = forward.group(|row| ledger.is_live(row.record.segment, row.ordinal));
+        let bound = Log::group_bound(&group);
+        let room = self.log.room(bound);
+        if bound > self.log.forward_limit() || (room == Room::AfterRoll && self.is_full()) {
+            self.log.leave(gathered.segment, TRY_AGAIN);
+            return Ok(());
+        }
+        if room == Room::AfterRoll {
+            self.roll()?;
+        }
+        match self.log.append(group) {
+            Ok(committed) => self.segments.carry(forward.moved(&committed.places)),
+            Err(SpoolError::Draft { .. }) => self.log.leave(gathered.segment, 1),
+            Err(error) => return Err(error),
+        }
+        self.flush(true)
     }
 
     /// The end of the log: true once everything is durable and vouched for.

@@ -97,6 +97,8 @@ impl Rig {
             counters: Arc::clone(&counters),
             wishes: wishes_taken,
             ready: ready_given,
+            segments: Arc::clone(&segments),
+            inbox: Arc::clone(&inbox),
         };
         let first = preparer.first().expect("a segment");
         wishes.send(Wish::Prepare).expect("sent");

@@ -4,6 +4,7 @@
 //! One short lock per hand-over; the storage thread is woken only when it sleeps.
 
 use crate::spool::SpoolError;
+use crate::spool::forward::Forward;
 use crate::spool::record::{Committed, Group, Location, OutcomeBatch};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -33,7 +34,14 @@ pub(super) struct Taken {
     pub submissions: Vec<Submit>,
     pub outcomes: Vec<OutcomeBatch>,
     pub cursor: Option<Location>,
+    pub gathered: Option<Gathered>,
     pub stop: bool,
+}
+
+/// What was read to empty a segment: nothing when it could not be read.
+pub(super) struct Gathered {
+    pub segment: u32,
+    pub forward: Option<Forward>,
 }
 
 #[derive(Default)]
@@ -45,6 +53,7 @@ struct Waiting {
     outcome_count: usize,
     outcomes_since: Option<Instant>,
     cursor: Option<Location>,
+    gathered: Option<Gathered>,
     stop: bool,
     closed: Option<SpoolError>,
     /// Something has happened that the storage thread has to look at.
@@ -127,6 +136,12 @@ impl Inbox {
         self.attend(waiting);
     }
 
+    pub fn gathered(&self, gathered: Gathered) {
+        let mut waiting = self.lock();
+        waiting.gathered = Some(gathered);
+        self.attend(waiting);
+    }
+
     pub fn stop(&self) {
         let mut waiting = self.lock();
         waiting.stop = true;
@@ -185,7 +200,8 @@ impl Inbox {
     /// says so.
     pub fn take(&self, bytes: usize, outcomes: bool) -> Taken {
         let mut waiting = self.lock();
-        let mut taken = Taken { cursor: waiting.cursor.take(), stop: waiting.stop, ..Taken::default() };
+        let (cursor, gathered) = (waiting.cursor.take(), waiting.gathered.take());
+        let mut taken = Taken { cursor, gathered, stop: waiting.stop, ..Taken::default() };
         let mut size = 0;
         while size < bytes
             && let Some(submit) = waiting.submissions.pop_front()

@@ -7,10 +7,12 @@
 use super::failpoint::{Point, check, pass};
 use super::storage_counters::Counters;
 use super::storage_files::{Directory, free_name, new_name};
+use super::storage_inbox::{Gathered, Inbox};
 use crate::spool::SpoolError;
 use crate::spool::block::Blocks;
+use crate::spool::forward::{Plan, gather};
 use crate::spool::header::SegmentHeader;
-use crate::spool::segments::file_name;
+use crate::spool::segments::{Segments, file_name};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use std::fs::{self, File, OpenOptions};
@@ -38,6 +40,8 @@ pub(super) enum Wish {
     Prepare,
     /// The segment is retired and nobody reads it: its file may be used again.
     Recycle(u32),
+    /// Read what a segment still holds.
+    Gather(Plan),
 }
 
 /// A segment ready to be written.
@@ -57,6 +61,8 @@ pub(super) struct Preparer {
     pub counters: Arc<Counters>,
     pub wishes: Receiver<Wish>,
     pub ready: Sender<Result<Prepared, SpoolError>>,
+    pub segments: Arc<Segments>,
+    pub inbox: Arc<Inbox>,
 }
 
 impl Preparer {
@@ -87,6 +93,7 @@ impl Preparer {
             match self.wishes.recv_timeout(LOOK) {
                 Ok(Wish::Prepare) => (wanted, prepared) = (wanted + 1, 0),
                 Ok(Wish::Recycle(number)) => self.recycle(number),
+                Ok(Wish::Gather(plan)) => self.gather(plan),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -151,6 +158,14 @@ impl Preparer {
             }
             Err(error) => tracing::error!(%error, "a retired spool segment could not be recycled"),
         }
+    }
+
+    /// The storage thread has better things to do than to read old records.
+    fn gather(&self, plan: Plan) {
+        let segment = plan.segment;
+        let forward = gather(plan, &self.segments)
+            .inspect_err(|error| tracing::warn!(segment, %error, "a spool segment cannot be emptied"));
+        self.inbox.gathered(Gathered { segment, forward: forward.ok() });
     }
 
     /// `None` when there is no space for a segment.

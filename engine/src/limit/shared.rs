@@ -34,6 +34,11 @@ impl SharedConnections {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
+    /// How many more may be opened.
+    pub fn room(&self) -> u32 {
+        self.limit.load(Ordering::Relaxed).saturating_sub(self.open())
+    }
+
     pub fn open(&self) -> u32 {
         self.open.load(Ordering::Relaxed)
     }

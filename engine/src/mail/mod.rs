@@ -10,6 +10,8 @@ pub mod header;
 pub mod lines;
 pub mod plain;
 pub mod row;
+pub mod seven_bit;
+pub mod verp;
 
 mod compile;
 mod escape;
@@ -19,6 +21,7 @@ mod jinja;
 mod mailbox_list;
 mod parts;
 mod program;
+mod recipient;
 mod stored;
 mod tags;
 

@@ -41,12 +41,6 @@ impl Slot {
         RowRef { record, ordinal: self.ordinal, index: self.index }
     }
 
-    /// Where the recipient stands now, after reclaim has rewritten its record.
-    pub fn set_row(&mut self, row: RowRef) {
-        let RowRef { record: Location { segment, offset8 }, ordinal, index } = row;
-        *self = Slot { segment, offset8, ordinal, index, ..*self };
-    }
-
     /// Not to be tried before this time (never earlier than what was set, up to 100 ms later).
     pub fn due(&self) -> Time {
         Slot::time_of(self.due)
@@ -83,9 +77,6 @@ mod tests {
         assert_eq!((slot.row(), slot.submission, slot.due()), (row, 42, Time::ZERO));
         slot.put_off(Time(1), Duration::from_secs(600));
         assert_eq!((slot.row(), slot.attempts), (row, 1));
-        let moved = RowRef { record: Location { segment: 8, offset8: 1 }, ordinal: 0, index: 3 };
-        slot.set_row(moved);
-        assert_eq!((slot.row(), slot.submission, slot.attempts), (moved, 42, 1));
     }
 
     #[test]

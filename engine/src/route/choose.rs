@@ -7,8 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Addresses one try goes through, at most, and sessions that may fail in it (D08: Postfix's numbers).
-const ADDRESSES: usize = 5;
+/// Sessions that may fail in one try (D08: Postfix's number).
 const SESSIONS: u8 = 2;
 
 /// `smtp-source-host`: an address of a VMTA and the name it says HELO with.
@@ -25,16 +24,16 @@ impl SourceHost {
     }
 }
 
-/// The source addresses of a VMTA, in turn.
+/// The source addresses of a VMTA, in turn. Each queue has its turn, and all share the list.
 #[derive(Clone, Debug)]
 pub struct Sources {
-    hosts: Vec<SourceHost>,
+    hosts: Arc<[SourceHost]>,
     turn: usize,
 }
 
 impl Sources {
     /// `hosts` is not empty.
-    pub fn new(hosts: Vec<SourceHost>) -> Sources {
+    pub fn new(hosts: Arc<[SourceHost]>) -> Sources {
         Sources { hosts, turn: 0 }
     }
 
@@ -74,21 +73,25 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// A plan for a new connection. `turn` counts the queue's connections: among hosts of equal preference each
-    /// connection begins with the next address. Fails when the VMTA has no address of a family that any host has.
+    /// A plan for a new connection, of at most `most` addresses. `turn` counts the queue's connections: among hosts of
+    /// equal preference each connection begins with the next address. Those that are `dead` come last, whatever their
+    /// preference. Fails when the VMTA has no address of a family that any host has.
     pub fn new(
         route: &Route,
         default_port: u16,
+        most: usize,
         sources: &Sources,
         turn: u32,
+        dead: impl Fn(SocketAddr) -> bool,
     ) -> Result<Attempts, RouteError> {
-        let mut targets = Vec::with_capacity(ADDRESSES);
+        let mut targets: Vec<(Arc<str>, SocketAddr)> = Vec::new();
         let mut rest = &route.hosts[..];
         while let Some(first) = rest.first() {
             let end = rest.iter().position(|host| host.preference != first.preference).unwrap_or(rest.len());
             let (group, worse) = rest.split_at(end);
             // One place is kept for the next preference.
-            let room = ADDRESSES.saturating_sub(targets.len() + usize::from(!worse.is_empty()));
+            let kept = usize::from(!worse.is_empty() && most > 1);
+            let room = most.saturating_sub(targets.len() + kept);
             let group = group_targets(group, default_port, sources);
             let begin = if group.is_empty() { 0 } else { turn as usize % group.len() };
             targets.extend(group.iter().cycle().skip(begin).take(group.len().min(room)).cloned());
@@ -97,6 +100,7 @@ impl Attempts {
         if targets.is_empty() {
             return Err(no_family(route));
         }
+        targets.sort_by_key(|(_, address)| dead(*address));
         targets.reverse();
         Ok(Attempts { targets, sessions: 0 })
     }
@@ -169,7 +173,7 @@ mod tests {
     }
 
     fn plan(route: &Route, sources: &mut Sources, turn: u32) -> Vec<String> {
-        let mut attempts = Attempts::new(route, 25, sources, turn).expect("a plan");
+        let mut attempts = Attempts::new(route, 25, 5, sources, turn, |_| false).expect("a plan");
         std::iter::from_fn(|| attempts.next(sources))
             .map(|to| format!("{} {}", to.host, to.address))
             .collect()
@@ -198,10 +202,29 @@ mod tests {
     }
 
     #[test]
+    fn dead_hosts_come_last_and_one_attempt_takes_the_best() {
+        let route = route(&["a 10 8.0.0.1", "b 20 8.0.0.2 8.0.0.3", "c 30 8.0.0.4"]);
+        let mut sources = sources(&["any"]);
+        let first = |most, dead: &[&str], sources: &mut Sources| {
+            let is_dead = |at: SocketAddr| dead.contains(&at.ip().to_string().as_str());
+            let mut attempts = Attempts::new(&route, 25, most, sources, 0, is_dead).expect("a plan");
+            std::iter::from_fn(|| attempts.next(sources))
+                .map(|to| to.address.ip().to_string())
+                .collect::<Vec<_>>()
+        };
+        let all = ["8.0.0.1", "8.0.0.2", "8.0.0.3", "8.0.0.4"];
+        assert_eq!(first(10, &[], &mut sources), all);
+        let turned = ["8.0.0.3", "8.0.0.4", "8.0.0.1", "8.0.0.2"];
+        assert_eq!(first(10, &["8.0.0.1", "8.0.0.2"], &mut sources), turned);
+        assert_eq!(first(10, &all, &mut sources), all, "when all are dead they are tried as ever");
+        assert_eq!(first(1, &[], &mut sources), ["8.0.0.1"]);
+    }
+
+    #[test]
     fn two_failed_sessions_end_the_try() {
         let route = route(&["a 10 8.0.0.1", "b 20 8.0.0.2", "c 30 8.0.0.3"]);
         let mut sources = sources(&["any"]);
-        let mut attempts = Attempts::new(&route, 25, &sources, 0).expect("a plan");
+        let mut attempts = Attempts::new(&route, 25, 5, &sources, 0, |_| false).expect("a plan");
         for _ in 0..2 {
             assert!(attempts.next(&mut sources).is_some());
             attempts.session_failed();
@@ -224,7 +247,8 @@ mod tests {
     #[test]
     fn no_family_in_common_waits() {
         let route = route(&["a 10 2a00::1"]);
-        let error = Attempts::new(&route, 25, &sources(&["192.0.2.1"]), 0).expect_err("no plan");
+        let error =
+            Attempts::new(&route, 25, 5, &sources(&["192.0.2.1"]), 0, |_| false).expect_err("no plan");
         assert!(!error.permanent);
         assert!(error.text.contains("IPv6"), "{error}");
     }
@@ -234,8 +258,8 @@ mod tests {
         let mut route = route(&["a 0 127.0.0.1"]);
         route.hosts[0].port = Some(2525);
         let mut sources = sources(&["any"]);
-        let to =
-            Attempts::new(&route, 25, &sources, 0).expect("a plan").next(&mut sources).expect("a target");
+        let mut attempts = Attempts::new(&route, 25, 5, &sources, 0, |_| false).expect("a plan");
+        let to = attempts.next(&mut sources).expect("a target");
         assert_eq!(to.address, SocketAddr::from((Ipv4Addr::LOCALHOST, 2525)));
         assert_eq!(to.source.address, None);
     }

@@ -16,6 +16,13 @@ pub fn owner(domain: &str, vmta: &str, shards: usize) -> usize {
     (hasher.finish() % shards as u64) as usize
 }
 
+/// A number for a domain, the same on every shard.
+pub(super) fn domain_hash(domain: &str) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(0x706f_7374, 0x646f_6d61);
+    hasher.write(domain.as_bytes());
+    hasher.finish()
+}
+
 /// One recipient of an [`Admit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdmitRow {

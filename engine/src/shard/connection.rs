@@ -40,7 +40,7 @@ pub struct Transaction {
     pub submission: SubmissionKey,
     pub content: Rc<Content>,
     pub recipients: SmallVec<[InHand; 1]>,
-    /// The rendered message, until the SMTP machine asks for it; empty for a plain content.
+    /// The message, until the SMTP machine asks for it; empty for a plain content that goes as it is.
     pub body: Vec<u8>,
     /// Bytes of the message; known once it was asked for.
     pub size: u32,
@@ -73,6 +73,10 @@ pub struct Connection {
     pub idle_until: Option<Time>,
     /// Waits for a content to come from storage.
     pub loading: bool,
+    /// The host has answered for a message or recipient, whatever it said.
+    pub proven: bool,
+    /// The host takes 8-bit bodies.
+    pub eight_bit: bool,
 }
 
 impl Connection {

@@ -4,11 +4,16 @@
 use crate::base::Time;
 use crate::mail::content::Content;
 use crate::spool::record::Location;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// Bytes of content kept per shard.
 pub const BUDGET: usize = 64 << 20;
+
+/// A content that could not be read is not asked for again before this: a disk may recover, and must be left in peace
+/// meanwhile (F15).
+const AGAIN: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 struct Cached {
@@ -22,8 +27,8 @@ pub struct Contents {
     cached: HashMap<Location, Cached>,
     /// Asked from storage and not yet here; the connections waiting for each.
     loading: HashMap<Location, Vec<u32>>,
-    /// Could not be read; not asked for again.
-    unreadable: HashSet<Location>,
+    /// Could not be read, and when they are asked for again.
+    unreadable: HashMap<Location, Time>,
     bytes: usize,
 }
 
@@ -47,12 +52,12 @@ impl Contents {
         self.loading.remove(&at).unwrap_or_default()
     }
 
-    pub fn set_unreadable(&mut self, at: Location) {
-        self.unreadable.insert(at);
+    pub fn set_unreadable(&mut self, at: Location, now: Time) {
+        self.unreadable.insert(at, now + AGAIN);
     }
 
-    pub fn is_unreadable(&self, at: Location) -> bool {
-        self.unreadable.contains(&at)
+    pub fn is_unreadable(&self, at: Location, now: Time) -> bool {
+        self.unreadable.get(&at).is_some_and(|until| *until > now)
     }
 
     pub fn insert(&mut self, at: Location, content: Content, bytes: usize, now: Time) {
@@ -113,6 +118,15 @@ mod tests {
         assert!(contents.get(at(1), Time(11)).is_none());
         assert!(contents.get(at(2), Time(11)).is_none());
         assert!(contents.get(at(3), Time(11)).is_some());
+    }
+
+    #[test]
+    fn an_unreadable_content_is_asked_for_again_after_a_while() {
+        let mut contents = Contents::default();
+        contents.set_unreadable(at(1), Time::ZERO);
+        assert!(contents.is_unreadable(at(1), Time::from_millis(599_999)));
+        assert!(!contents.is_unreadable(at(1), Time::from_millis(600_000)));
+        assert!(!contents.is_unreadable(at(2), Time::ZERO));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use super::{Output, Shard};
 use crate::base::Now;
 use crate::mail::content::{Content, Row};
 use crate::mail::row::row_view;
+use crate::mail::seven_bit::to_seven_bit;
+use crate::mail::verp::Returned;
 use crate::smtp::client;
 use crate::spool::codec;
 use crate::spool::record::{Disposition, Said, Submission};
@@ -122,7 +124,7 @@ impl Shard {
         if let Some(content) = self.contents.get(header.content, now.mono) {
             return Ok(Some((header, content)));
         }
-        if self.contents.is_unreadable(header.content) {
+        if self.contents.is_unreadable(header.content, now.mono) {
             return Err("message content is damaged");
         }
         if self.contents.wait(header.content, key) {
@@ -169,7 +171,8 @@ impl Shard {
         content: &Rc<Content>,
     ) -> bool {
         let Some(queue) = self.connections.at(key).map(|c| c.queue) else { return false };
-        let most = if content.is_plain() { self.queues[queue].queue.batch() } else { 1 };
+        let together = content.is_plain() && !header.verp;
+        let most = if together { self.queues[queue].queue.batch() } else { 1 };
         let batch = self.take(now, queue, most);
         let Some(&first) = batch.first() else { return false };
         if self.slots[first].submission != submission {
@@ -181,9 +184,15 @@ impl Shard {
         let mut recipients: SmallVec<[InHand; 1]> = SmallVec::with_capacity(batch.len());
         let mut body = self.bodies.pop().unwrap_or_default();
         body.clear();
+        let mut sender = header.sender.clone();
         for &slot in &batch {
             match self.read_row(content, slot, &mut body) {
-                Ok(address) => {
+                Ok((address, row)) => {
+                    if header.verp {
+                        let returned = Returned { submission: header.id, row };
+                        let start = header.accepted_at.max(header.start_at);
+                        sender = self.verp.return_path(&header.sender, returned, start);
+                    }
                     addresses.push(address);
                     recipients.push(InHand { slot, answered: false });
                 }
@@ -201,7 +210,7 @@ impl Shard {
             now,
             key,
             header,
-            Started { submission, content: content.clone(), recipients, addresses, body },
+            Started { submission, content: content.clone(), recipients, sender, addresses, body },
         );
         true
     }
@@ -214,9 +223,9 @@ impl Shard {
         }
     }
 
-    /// The address of a recipient, and its message rendered to `body` where every recipient has his own. Rendering comes
+    /// The address and number of a recipient, and its message rendered to `body` where every recipient has his own. Rendering comes
     /// before the transaction, so that a value that does not fit its place costs its recipient and not a connection.
-    fn read_row(&self, content: &Content, slot: u32, body: &mut Vec<u8>) -> Result<String, Fate> {
+    fn read_row(&self, content: &Content, slot: u32, body: &mut Vec<u8>) -> Result<(String, u64), Fate> {
         let unreadable = || Fate {
             disposition: Disposition::Deferred,
             said: Said {
@@ -232,8 +241,8 @@ impl Shard {
             for value in view.values() {
                 values.push(value.map_err(|_| unreadable())?);
             }
-            let row = Row { to: view.address, number: row.number, values: &values };
-            content.render(&row, body).map_err(|e| Fate {
+            let merged = Row { to: view.address, number: row.number, values: &values };
+            content.render(&merged, body).map_err(|e| Fate {
                 disposition: Disposition::Bounced,
                 said: Said {
                     status: "5.6.0 (message cannot be rendered)".to_owned(),
@@ -242,13 +251,21 @@ impl Shard {
                 size: 0,
             })?;
         }
-        Ok(view.address.to_owned())
+        Ok((view.address.to_owned(), row.number))
     }
 
     fn begin(&mut self, now: Now, key: u32, header: &Submission, started: Started) {
         let Some(connection) = self.connections.at(key) else { return };
         self.queues[connection.queue].left_until = None;
-        let Started { submission, content, recipients, addresses, body } = started;
+        let Started { submission, content, recipients, sender, addresses, mut body } = started;
+        let mut eight_bit = content.needs_8bit();
+        if eight_bit && !connection.eight_bit {
+            let message = content.as_plain().unwrap_or(&body);
+            // What cannot be encoded is refused by the SMTP machine (S17).
+            if let Some(encoded) = to_seven_bit(message) {
+                (body, eight_bit) = (encoded, false);
+            }
+        }
         self.tokens += 1;
         let token = self.tokens;
         let smtputf8 = header.smtputf8
@@ -256,10 +273,10 @@ impl Shard {
             || !addresses.iter().all(|address| address.is_ascii());
         let transaction = client::Transaction {
             token,
-            sender: header.sender.clone(),
+            sender,
             recipients: addresses,
             size: if body.is_empty() { header.size } else { body.len() as u32 },
-            eight_bit: content.needs_8bit(),
+            eight_bit,
             smtputf8,
             dsn: None,
         };
@@ -290,7 +307,7 @@ impl Shard {
         let Some(transaction) = connection.transaction(token) else { return };
         let content = transaction.content.clone();
         let body = std::mem::take(&mut transaction.body);
-        let message = content.as_plain().unwrap_or(&body);
+        let message = content.as_plain().filter(|_| body.is_empty()).unwrap_or(&body);
         transaction.size = message.len() as u32;
         connection.client.body(now, message);
         if body.capacity() <= KEPT_BODY && self.bodies.len() < KEPT_BODIES {
@@ -308,6 +325,7 @@ struct Started {
     submission: SubmissionKey,
     content: Rc<Content>,
     recipients: SmallVec<[InHand; 1]>,
+    sender: String,
     addresses: SmallVec<[String; 1]>,
     body: Vec<u8>,
 }

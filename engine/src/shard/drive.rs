@@ -24,7 +24,6 @@ const HOLD: Duration = Duration::from_secs(60);
 
 impl Shard {
     pub(super) fn open_connections(&mut self, now: Now, queue: u32) {
-        self.short_of_connections.remove(&queue);
         if self.draining || self.queues[queue].profile.delivery == Delivery::Discard {
             return;
         }
@@ -49,7 +48,7 @@ impl Shard {
     /// False: not now; whatever stands in the way gives the queue another turn.
     fn open_one(&mut self, now: Now, queue: u32) -> bool {
         if !self.total.try_take() {
-            self.short_of_connections.insert(queue);
+            self.short_of_connections(now, queue);
             return false;
         }
         let Some(target) = self.next_target(now, queue) else {
@@ -82,6 +81,8 @@ impl Shard {
             idle: false,
             idle_until: None,
             loading: false,
+            proven: false,
+            eight_bit: false,
         });
         self.wheel.set(key(id) << 1 | 1, deadline);
         self.outputs.push_back(Output::Connect { connection: id, from, to });
@@ -91,6 +92,7 @@ impl Shard {
     pub(super) fn connected(&mut self, now: Now, id: ConnectionId, local: IpAddr) {
         let Some(connection) = self.connections.get(id) else { return };
         connection.phase = Phase::Opening;
+        self.sites.answers(connection.to);
         connection.client = Client::new(connection.options.clone(), now);
         connection.attempt.update(|attempt| attempt.source_ip = local.to_string());
         self.set_connection_timer(key(id));
@@ -134,6 +136,7 @@ impl Shard {
     fn not_connected(&mut self, now: Now, key: u32, text: &str) {
         let Some(connection) = self.connections.at(key) else { return };
         let queue = connection.queue;
+        self.sites.dead(connection.to, now.mono);
         let said = Said { status: "4.4.1 (no answer from host)".to_owned(), diagnostic: String::new() };
         self.target_failed(now, key, said, text);
         self.remove_connection(now, key);
@@ -147,6 +150,7 @@ impl Shard {
                 Event::Ready { extensions, tls } => {
                     let Some(connection) = self.connections.at(key) else { return };
                     connection.phase = Phase::Open;
+                    connection.eight_bit = extensions.eight_bit_mime;
                     connection.attempt.update(|attempt| {
                         attempt.esmtp = extensions.list;
                         if let Some(tls) = tls {
@@ -259,6 +263,8 @@ impl Shard {
         // connection that waited for mail is no news.
         // One that is closed while its first message comes from storage has shown nothing yet.
         let untried = connection.loading && connection.messages == 0;
+        // One that ends at its first MAIL has shown that it takes none, and so would the next.
+        let untried = untried || (stage == Stage::Mail && !connection.proven);
         let open = connection.phase == Phase::Closing || (connection.phase == Phase::Open && !untried);
         if open || *failure == Failure::Aborted {
             return;
@@ -266,11 +272,11 @@ impl Shard {
         let queue = connection.queue;
         if retry_in_clear {
             self.sites.clear_only(connection.to, now.mono);
-            self.queues[queue].next = connection.next.take();
+            self.queues[queue].next = connection.next.take().map(Box::new);
             return;
         }
         let verdict = verdict::of_failure(stage, failure, &options);
-        let said = said::of_failure(failure, verdict);
+        let said = said::of_failure(failure, verdict, &options);
         if verdict.class == Class::Permanent && self.queues[queue].queue.connections() <= 1 {
             self.bounce_queue(now, queue, &said);
             return;
@@ -301,7 +307,7 @@ impl Shard {
         // During its wait another connection of the same try has come to the end of the plan before.
         let waits = entry.queue.retry_wait(now.mono).is_some();
         match next {
-            Some(next) if !waits => entry.next = Some(next),
+            Some(next) if !waits => entry.next = Some(Box::new(next)),
             _ if others => entry.hold_until = Some(now.mono + HOLD),
             _ => return self.queue_failed(now, queue, attempt, said, text, false),
         }
@@ -327,8 +333,8 @@ impl Shard {
         entry.queue.disconnected(connection.grant);
         self.total.give_back();
         self.outputs.push_back(Output::Close { connection: connection.id });
-        if let Some(&waiting) = self.short_of_connections.iter().find(|&&waiting| waiting != queue) {
-            self.wheel.set(waiting << 1, now.mono);
+        if !self.short_of_connections.is_empty() {
+            self.ask_for_connections(now);
         }
     }
 

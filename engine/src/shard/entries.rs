@@ -3,10 +3,12 @@
 use super::profile::{QueueProfile, VmtaProfile};
 use super::targets::Next;
 use crate::base::Time;
-use crate::queue::Queue;
+use crate::queue::{Queue, QueueName};
 use crate::route::Destination;
 use crate::route::choose::Sources;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
@@ -32,10 +34,12 @@ pub struct Entry {
     pub sources: Sources,
     /// Counts plans, so that hosts of equal preference take turns.
     pub turn: u32,
-    /// The endpoint after one that has just failed.
-    pub next: Option<Next>,
+    /// The endpoint after one that has just failed: boxed, because hardly any queue has one.
+    pub next: Option<Box<Next>>,
     /// Waits for an answer from DNS.
     pub resolving: bool,
+    /// Stands in the list of queues that `total-max-smtp-out` has left no connection.
+    pub short: bool,
 }
 
 impl Entry {
@@ -66,6 +70,7 @@ impl Entry {
             left_until: None,
             hold_until: None,
             resolving: false,
+            short: false,
         }
     }
 }
@@ -81,33 +86,59 @@ fn sources(vmta: Option<&VmtaProfile>) -> Sources {
     Sources::new(vmta.map(|v| v.sources.clone()).unwrap_or_default())
 }
 
+/// Queues in a page.
+const PAGE: usize = 256;
+
+fn at(pages: &[Vec<Entry>], key: u32) -> &Entry {
+    &pages[key as usize / PAGE][key as usize % PAGE]
+}
+
+/// All queues of a shard, under dense keys that last. The names are not stored a second time to find them by.
 #[derive(Debug, Default)]
-pub struct Entries(Vec<Entry>);
+pub struct Entries {
+    /// In pages that never move: one growing array would at times hold a million queues twice.
+    pages: Vec<Vec<Entry>>,
+    by_name: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
 
 impl Entries {
+    pub fn find(&self, name: &QueueName) -> Option<u32> {
+        let same = |key: &u32| self[*key].queue.name() == name;
+        self.by_name.find(self.hasher.hash_one(name), same).copied()
+    }
+
+    /// Adds a queue whose name none has yet.
     pub fn push(&mut self, entry: Entry) -> u32 {
-        self.0.push(entry);
-        (self.0.len() - 1) as u32
+        let (key, hash) = (self.len() as u32, self.hasher.hash_one(entry.queue.name()));
+        match self.pages.last_mut().filter(|page| page.len() < PAGE) {
+            Some(page) => page.push(entry),
+            None => self.pages.push(vec![entry]),
+        }
+        let Entries { pages, by_name, hasher } = self;
+        let hash_of = |key: &u32| hasher.hash_one(at(pages, *key).queue.name());
+        by_name.insert_unique(hash, key, hash_of);
+        key
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.pages.last().map_or(0, |last| (self.pages.len() - 1) * PAGE + last.len())
     }
 
-    pub fn iter(&self) -> std::slice::Iter<'_, Entry> {
-        self.0.iter()
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.pages.iter().flatten()
     }
 }
 
 impl Index<u32> for Entries {
     type Output = Entry;
     fn index(&self, key: u32) -> &Entry {
-        &self.0[key as usize]
+        at(&self.pages, key)
     }
 }
 
 impl IndexMut<u32> for Entries {
     fn index_mut(&mut self, key: u32) -> &mut Entry {
-        &mut self.0[key as usize]
+        &mut self.pages[key as usize / PAGE][key as usize % PAGE]
     }
 }

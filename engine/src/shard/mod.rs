@@ -33,6 +33,7 @@ pub use request::{
 use crate::base::{Now, Time, Wheel};
 use crate::limit::SharedConnections;
 use crate::mail::content::Content;
+use crate::mail::verp::VerpKeys;
 use crate::queue::{Expiry, Queue, QueueName, Slot, Slots, Taken};
 use crate::route;
 use crate::spool::record::RowRef;
@@ -41,7 +42,7 @@ use crate::spool::segments::Segments;
 use connection::Connections;
 use contents::Contents;
 use entries::{Entries, Entry};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 use outcomes::{HIGH_WATER, OutcomeBuffer};
 use sites::Sites;
 use std::collections::VecDeque;
@@ -123,6 +124,8 @@ pub struct Settings {
     pub total: Arc<SharedConnections>,
     /// Queues the operator has paused.
     pub paused: Vec<QueuePattern>,
+    /// For signed return paths.
+    pub verp: Arc<VerpKeys>,
 }
 
 /// See the module's text.
@@ -132,9 +135,9 @@ pub struct Shard {
     routes: route::table::Table,
     total: Arc<SharedConnections>,
     paused: Vec<QueuePattern>,
+    verp: Arc<VerpKeys>,
     slots: Slots,
     queues: Entries,
-    by_name: HashMap<QueueName, u32>,
     submissions: Submissions,
     contents: Contents,
     connections: Connections,
@@ -152,8 +155,9 @@ pub struct Shard {
     draining: bool,
     /// Numbers transactions.
     tokens: u64,
-    /// Queues that could not connect because of `total-max-smtp-out`.
-    short_of_connections: HashSet<u32>,
+    /// Queues that could not connect because of `total-max-smtp-out`, each once, and when they ask again.
+    short_of_connections: VecDeque<u32>,
+    short_again: Option<Time>,
     /// Buffers that are used again.
     taken: Taken,
     bodies: Vec<Vec<u8>>,
@@ -177,9 +181,9 @@ impl Shard {
             routes: route::table::Table::new(settings.routes, MOST_LOOKUPS),
             total: settings.total,
             paused: settings.paused,
+            verp: settings.verp,
             slots: Slots::new(),
             queues: Entries::default(),
-            by_name: HashMap::new(),
             submissions: Submissions::default(),
             contents: Contents::default(),
             connections: Connections::default(),
@@ -193,7 +197,8 @@ impl Shard {
             status: ShardStatus::default(),
             draining: false,
             tokens: 0,
-            short_of_connections: HashSet::new(),
+            short_of_connections: VecDeque::new(),
+            short_again: None,
             taken: Taken::default(),
             bodies: Vec::new(),
             due: Vec::new(),
@@ -213,6 +218,9 @@ impl Shard {
             Input::Profiles(profiles) => self.set_profiles(now, profiles),
             Input::Drain => self.drain(now),
             Input::Wake => {}
+        }
+        if self.short_again.is_some_and(|at| at <= now.mono) {
+            self.ask_for_connections(now);
         }
         if self.wheel.next().is_some_and(|at| at <= now.mono) {
             self.expire_timers(now);
@@ -240,7 +248,7 @@ impl Shard {
     /// When to give [`Input::Wake`].
     pub fn next_wake(&self) -> Option<Time> {
         let outcomes = self.outcomes.due().filter(|_| !self.outcomes_held);
-        self.wheel.next().into_iter().chain(outcomes).min()
+        self.wheel.next().into_iter().chain(outcomes).chain(self.short_again).min()
     }
 
     /// The bytes a connection has to send; what is sent is to be taken from the front and told by [`Shard::sent`].
@@ -312,23 +320,22 @@ impl Shard {
             Some(Ok(content)) => {
                 self.contents.insert(at, content, bytes.map_or(0, <[u8]>::len), now.mono);
             }
-            Some(Err(_)) | None => self.contents.set_unreadable(at),
+            Some(Err(_)) | None => self.contents.set_unreadable(at, now.mono),
         }
         let waiting = self.contents.arrived(at);
         self.content_loaded(now, waiting);
     }
 
     fn queue_key(&mut self, name: QueueName) -> u32 {
-        if let Some(&key) = self.by_name.get(&name) {
+        if let Some(key) = self.queues.find(&name) {
             return key;
         }
         let profile = self.profiles.queue(&name.domain, &name.vmta);
         let vmta = self.profiles.vmta(&name.vmta);
-        let mut queue = Queue::new(name.clone(), profile.scheduling.clone());
-        queue.set_paused(self.paused.iter().any(|p| p.matches(&name)));
-        let key = self.queues.push(Entry::new(queue, profile, vmta));
-        self.by_name.insert(name, key);
-        key
+        let paused = self.paused.iter().any(|p| p.matches(&name));
+        let mut queue = Queue::new(name, profile.scheduling.clone());
+        queue.set_paused(paused);
+        self.queues.push(Entry::new(queue, profile, vmta))
     }
 
     fn set_profiles(&mut self, now: Now, profiles: Box<dyn Profiles>) {

@@ -1,5 +1,6 @@
 //! The operator's side of a shard: what it shows and what it does on request.
 
+use super::admit::domain_hash;
 use super::settle::Fate;
 use super::{
     Found, JobState, QueuePattern, QueueState, Selection, Shard, ShardReply, ShardRequest, ShardStatus,
@@ -14,6 +15,7 @@ impl Shard {
         self.expiry.observe(now);
         match request {
             ShardRequest::Status => ShardReply::Status(self.status()),
+            ShardRequest::Waiting => self.waiting(),
             ShardRequest::Queues => ShardReply::Queues(self.queue_states(now, &QueuePattern::all())),
             ShardRequest::Jobs => ShardReply::Jobs(self.jobs()),
             ShardRequest::Pause { queue, paused } => ShardReply::Count(self.pause(now, &queue, paused)),
@@ -28,13 +30,20 @@ impl Shard {
     }
 
     fn status(&self) -> ShardStatus {
-        let waiting = self.queues.iter().map(|e| u64::from(e.queue.waiting())).sum::<u64>();
-        let in_hand = self.connections.iter().map(|c| c.in_hand() as u64).sum::<u64>();
         ShardStatus {
-            waiting: waiting + in_hand,
+            // In a queue or in a connection's hands.
+            waiting: self.slots.len() as u64,
             queues: self.queues.len() as u64,
             connections: self.connections.len() as u64,
             ..self.status
+        }
+    }
+
+    fn waiting(&self) -> ShardReply {
+        let with_mail = self.queues.iter().filter(|e| e.queue.waiting() > 0);
+        ShardReply::Waiting {
+            bytes: self.queues.iter().map(|e| e.bytes).sum(),
+            domains: with_mail.map(|e| domain_hash(&e.queue.name().domain)).collect(),
         }
     }
 

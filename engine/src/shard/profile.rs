@@ -37,6 +37,8 @@ pub struct QueueProfile {
     pub hosts: Option<Arc<HostList>>,
     /// `default-smtp-port`.
     pub port: u16,
+    /// Addresses that one try goes through, at most (`mx-connection-attempts`).
+    pub attempts: usize,
     pub connect_timeout: Duration,
     pub timeouts: Timeouts,
     pub starttls: StartTls,
@@ -55,7 +57,7 @@ pub struct QueueProfile {
 pub struct VmtaProfile {
     pub name: Arc<str>,
     /// Used in rotation, one per connection; never empty.
-    pub sources: Vec<SourceHost>,
+    pub sources: Arc<[SourceHost]>,
     /// TLS settings with the VMTA's own session cache: a session must not link two VMTAs.
     pub tls: Option<Arc<TlsClientConfig>>,
 }

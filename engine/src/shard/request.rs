@@ -39,6 +39,8 @@ pub struct Selection {
 #[derive(Clone, Debug)]
 pub enum ShardRequest {
     Status,
+    /// What waits, over all queues.
+    Waiting,
     Queues,
     Jobs,
     Pause {
@@ -134,6 +136,12 @@ pub struct Found {
 #[derive(Clone, Debug)]
 pub enum ShardReply {
     Status(ShardStatus),
+    /// Bytes of all messages, and a hash of each domain that has mail: queues of one domain may be on several shards, and
+    /// the names of a million are not worth copying to count them.
+    Waiting {
+        bytes: u64,
+        domains: Vec<u64>,
+    },
     Queues(Vec<QueueState>),
     Jobs(Vec<JobState>),
     /// Number of queues or recipients concerned.

@@ -7,7 +7,7 @@ use super::outcomes::{AttemptKey, Settled};
 use super::said;
 use crate::base::Now;
 use crate::smtp::client::{End, RecipientFate};
-use crate::smtp::verdict::{self, Class, Verdict, VerdictOptions};
+use crate::smtp::verdict::{self, Class, Scope, Verdict, VerdictOptions};
 use crate::spool::record::{Attempt, Disposition, Said};
 
 /// What to do with one recipient.
@@ -46,7 +46,8 @@ impl Shard {
             return;
         };
         connection.errors += 1;
-        let said = said::of_fate(fate, verdict);
+        connection.proven |= verdict.scope <= Scope::Message;
+        let said = said::of_fate(fate, verdict, &options);
         self.conclude(now, key, submission, slot, Fate { disposition: disposition(verdict), said, size: 0 });
     }
 
@@ -71,7 +72,8 @@ impl Shard {
             End::InDoubt(_) if verdict.class != Class::Accepted => Disposition::InDoubt,
             _ => disposition(verdict),
         };
-        let said = said::of_end(end, verdict);
+        connection.proven |= verdict.scope <= Scope::Message;
+        let said = said::of_end(end, verdict, &options);
         let delivered = disposition == Disposition::Delivered;
         let size = if delivered { transaction.size } else { 0 };
         if delivered {

@@ -1,4 +1,5 @@
-//! What is remembered of a receiving host: extensions it offers and does not master. By address, for an hour.
+//! What is remembered of a receiving host, by address: extensions it offers and does not master, and that it does not
+//! answer at all.
 
 use crate::base::Time;
 use crate::smtp::client::{ClientOptions, Retreat, StartTls};
@@ -8,6 +9,8 @@ use std::time::Duration;
 
 /// How long a retreat lasts (S16).
 const MEMORY: Duration = Duration::from_secs(3600);
+/// How long other hosts are tried before one that did not answer (RFC 5321 5.1 leaves it open).
+const DEAD: Duration = Duration::from_secs(300);
 /// Hosts remembered; beyond it the memory starts afresh (a hostile DNS must not fill it).
 const MOST: usize = 100_000;
 
@@ -17,6 +20,7 @@ struct Site {
     not_across_data: Time,
     no_chunking: Time,
     in_clear: Time,
+    dead: Time,
 }
 
 const NOTHING: Site = Site {
@@ -24,6 +28,7 @@ const NOTHING: Site = Site {
     not_across_data: Time::ZERO,
     no_chunking: Time::ZERO,
     in_clear: Time::ZERO,
+    dead: Time::ZERO,
 };
 
 #[derive(Debug, Default)]
@@ -52,6 +57,22 @@ impl Sites {
     /// TLS failed where it was opportunistic: the next connection is made without (S21).
     pub fn clear_only(&mut self, at: SocketAddr, now: Time) {
         self.entry(at).in_clear = now + MEMORY;
+    }
+
+    /// No connection could be made.
+    pub fn dead(&mut self, at: SocketAddr, now: Time) {
+        self.entry(at).dead = now + DEAD;
+    }
+
+    /// A connection was made.
+    pub fn answers(&mut self, at: SocketAddr) {
+        if let Some(site) = self.sites.get_mut(&at) {
+            site.dead = Time::ZERO;
+        }
+    }
+
+    pub fn is_dead(&self, at: SocketAddr, now: Time) -> bool {
+        self.sites.get(&at).is_some_and(|site| site.dead > now)
     }
 
     /// Takes out of `options` what the host has shown not to master.
@@ -83,6 +104,18 @@ mod tests {
         assert!(restrained(one, Time::from_millis(3_599_999)));
         assert!(!restrained(one, Time::from_millis(3_600_000)));
         assert!(!restrained(other, Time::ZERO));
+    }
+
+    #[test]
+    fn a_dead_host_is_dead_for_a_while_or_until_it_answers() {
+        let mut sites = Sites::default();
+        let at = "192.0.2.1:25".parse().unwrap();
+        assert!(!sites.is_dead(at, Time::ZERO));
+        sites.dead(at, Time::ZERO);
+        assert!(sites.is_dead(at, Time::from_millis(299_999)));
+        assert!(!sites.is_dead(at, Time::from_millis(300_000)));
+        sites.answers(at);
+        assert!(!sites.is_dead(at, Time::ZERO));
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Shard {
     /// The next hop of a queue; `None` while there is none, and then the queue has a turn when there is one.
     pub(super) fn next_target(&mut self, now: Now, queue: u32) -> Option<Target> {
         let next = match self.queues[queue].next.take() {
-            Some(next) => next,
+            Some(next) => *next,
             None => self.new_plan(now, queue)?,
         };
         let entry = &self.queues[queue];
@@ -61,7 +61,9 @@ impl Shard {
         let route = self.route_of(now, queue)?;
         let entry = &mut self.queues[queue];
         entry.turn = entry.turn.wrapping_add(1);
-        let plan = Attempts::new(&route, entry.profile.port, &entry.sources, entry.turn);
+        let (profile, sites) = (&entry.profile, &self.sites);
+        let dead = |at| sites.is_dead(at, now.mono);
+        let plan = Attempts::new(&route, profile.port, profile.attempts, &entry.sources, entry.turn, dead);
         let planned =
             plan.map(|mut rest| rest.next(&mut entry.sources).map(|endpoint| Next { endpoint, rest }));
         match planned {

@@ -13,7 +13,8 @@ use std::time::Duration;
 const WORTH_WAITING: Duration = Duration::from_secs(30);
 /// How long those who wait are left to a busy connection while others have nothing to do.
 const WORTH_LEAVING: Duration = Duration::from_millis(10);
-/// How often a queue asks whether `total-max-smtp-out` leaves it a connection.
+/// How often queues ask whether `total-max-smtp-out` leaves them a connection: one that another shard gives back is not heard
+/// of.
 const SHORT: Duration = Duration::from_millis(500);
 /// Recipients looked at for expiry after each failure of a queue that cannot deliver.
 const SWEEP: u32 = 10_000;
@@ -69,15 +70,29 @@ impl Shard {
         if let Some(until) = entry.left_until.filter(|until| *until > now.mono) {
             wake = Some(wake.map_or(until, |w| w.min(until)));
         }
-        if self.short_of_connections.contains(&queue) {
-            // A connection that another shard gives back is not heard of.
-            let again = now.mono + SHORT;
-            wake = Some(wake.map_or(again, |w| w.min(again)));
-        }
         match wake {
             Some(at) => self.wheel.set(queue << 1, at),
             None => self.wheel.cancel(queue << 1),
         }
+    }
+
+    /// Notes that a queue may not connect because of `total-max-smtp-out`.
+    pub(super) fn short_of_connections(&mut self, now: Now, queue: u32) {
+        if !std::mem::replace(&mut self.queues[queue].short, true) {
+            self.short_of_connections.push_back(queue);
+        }
+        self.short_again.get_or_insert(now.mono + SHORT);
+    }
+
+    /// Gives a turn to as many queues as there may be connections, those first that have waited longest.
+    pub(super) fn ask_for_connections(&mut self, now: Now) {
+        for _ in 0..self.total.room() {
+            let Some(queue) = self.short_of_connections.pop_front() else { break };
+            self.queues[queue].short = false;
+            self.wheel.set(queue << 1, now.mono);
+        }
+        let wait = !self.short_of_connections.is_empty();
+        self.short_again = wait.then(|| now.mono + SHORT);
     }
 
     /// An idle connection's time is over, unless its queue only waits for its rate.

@@ -3,7 +3,7 @@
 
 use super::client_event::{Failure, LocalFailure, RecipientFate};
 use super::reply::{Enhanced, Reply};
-use super::verdict::{Class, Verdict};
+use super::verdict::{Class, Verdict, VerdictOptions};
 use std::borrow::Cow;
 
 /// Status with text, e.g. `2.0.0 (success)`: accounting's `dsnStatus`.
@@ -14,7 +14,7 @@ pub fn with_text(status: Enhanced) -> String {
 
 /// The status of a reply: the server's own where it gave one, else the undefined one of its class. `verdict`
 /// decides the class, since a 552 to RCPT counts as transient (S10).
-pub fn of_reply(reply: &Reply, verdict: Verdict) -> Enhanced {
+pub fn of_reply(reply: &Reply, verdict: Verdict, options: &VerdictOptions) -> Enhanced {
     let class = match verdict.class {
         Class::Accepted => 2,
         Class::Transient | Class::Protocol => 4,
@@ -23,16 +23,16 @@ pub fn of_reply(reply: &Reply, verdict: Verdict) -> Enhanced {
     let (subject, detail) = match reply.enhanced {
         Some((_, subject, detail)) => (subject, detail),
         // 553 is "mailbox name not allowed" (RFC 5321 4.2.3).
-        None if reply.code == 553 && class == 5 => (1, 1),
+        None if reply.code == 553 && class == 5 && !options.mailbox_valid_on_553 => (1, 1),
         None => (0, 0),
     };
     (class, subject, detail)
 }
 
 /// The status of a connection's failure. A refusal speaks for itself.
-pub fn of_failure(failure: &Failure, verdict: Verdict) -> Enhanced {
+pub fn of_failure(failure: &Failure, verdict: Verdict, options: &VerdictOptions) -> Enhanced {
     match failure {
-        Failure::Reply(reply) => of_reply(reply, verdict),
+        Failure::Reply(reply) => of_reply(reply, verdict, options),
         Failure::Lost(_) | Failure::Aborted => (4, 4, 2),
         Failure::Timeout | Failure::Blocked | Failure::SessionDeadline => (4, 4, 1),
         Failure::Protocol(_) => (4, 5, 0),
@@ -186,7 +186,11 @@ mod tests {
             (Reply::new(553, &["no"]), Class::Permanent, (5, 1, 1)),
             (Reply::new(451, &["later"]), Class::Transient, (4, 0, 0)),
         ] {
-            assert_eq!(of_reply(&reply, verdict(class)), status, "{reply:?}");
+            assert_eq!(of_reply(&reply, verdict(class), &VerdictOptions::default()), status, "{reply:?}");
+        }
+        let valid = VerdictOptions { mailbox_valid_on_553: true, ..VerdictOptions::default() };
+        for (text, status) in [("no", (5, 0, 0)), ("5.1.3 no", (5, 1, 3))] {
+            assert_eq!(of_reply(&Reply::new(553, &[text]), verdict(Class::Permanent), &valid), status);
         }
     }
 

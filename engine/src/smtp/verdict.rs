@@ -43,6 +43,8 @@ pub struct VerdictOptions {
     /// `bounce-upon-5xx-greeting`: a refusal of the connection bounces the mail. Off by default, unlike PowerMTA: one
     /// host's greeting must not end a campaign (S14).
     pub bounce_upon_5xx_greeting: bool,
+    /// `smtp-553-means-invalid-mailbox no`: a 553 without a status of its own is no word about the mailbox.
+    pub mailbox_valid_on_553: bool,
     /// `bounce-upon-transfer-failure`: a connection lost during content bounces the mail.
     pub bounce_upon_transfer_failure: bool,
     /// `assume-delivery-upon-data-termination-timeout`.

@@ -68,6 +68,8 @@ pub fn control_bound(control: &Control) -> usize {
         Control::Segments { live } => live.len() * 8,
         Control::Retired { .. } => 0,
         Control::Aborted { records } => records.len() * 8,
+        Control::Tried { rows } => rows.len() * 32,
+        Control::Carried { .. } => 0,
     }
 }
 

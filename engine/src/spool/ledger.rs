@@ -4,8 +4,15 @@
 //! submissions of its rows were accepted, and those keep the segments of their contents. That is coarser than
 //! counting per submission and costs no memory per message: one bit per row, and a few words per segment.
 
+use super::forward::Plan;
 use super::record::{Control, Location, Outcome, SegmentEnd};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::RangeInclusive;
+
+/// Segments that may be in use beyond those that the rows which wait would fill, before rows are carried forward.
+const SPARE: usize = 8;
+/// A segment is nearly empty when at most one of this many of its rows waits.
+const FEW: u32 = 8;
 
 /// A campaign whose import has begun and not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +43,12 @@ struct Segment {
     snapshot: Location,
     /// Damaged: kept for the operator, never recycled.
     held: bool,
+    /// Records here that say what was tried for rows that waited then, and the segments those rows are in.
+    tries: Vec<(u32, RangeInclusive<u32>)>,
+    /// What is still needed of it was said again.
+    forwarded: bool,
+    /// Not to be emptied before the segment with this number is being written.
+    not_before: u32,
 }
 
 impl Segment {
@@ -123,11 +136,22 @@ impl Ledger {
         }
     }
 
+    /// Settles the rows of a carried record that were settled before: these of the segment's ordinals.
+    pub fn gaps(&mut self, segment: u32, ordinals: impl IntoIterator<Item = u32>) {
+        let Some(segment) = self.segments.get_mut(&segment) else { return };
+        for ordinal in ordinals {
+            self.live -= u64::from(segment.settle(ordinal));
+        }
+    }
+
     /// Notes the outcomes recorded at `at`.
     pub fn outcomes(&mut self, at: Location, outcomes: &[Outcome]) {
-        let mut about = None;
+        let (mut about, mut tried) = (None, Vec::new());
         for outcome in outcomes {
             let row = outcome.row.record.segment;
+            if !outcome.disposition.is_final() {
+                tried.push(row);
+            }
             if let Some(segment) = self.segments.get_mut(&row) {
                 segment.last_outcome = at;
                 if outcome.disposition.is_final() {
@@ -143,6 +167,15 @@ impl Ledger {
             {
                 segment.last_outcome = at;
             }
+        }
+        self.note_tries(at, tried);
+    }
+
+    fn note_tries(&mut self, at: Location, about: impl IntoIterator<Item = u32>) {
+        let range = about.into_iter().map(|n| n..=n);
+        let range = range.reduce(|a, b| *a.start().min(b.start())..=*a.end().max(b.end()));
+        if let (Some(range), Some(segment)) = (range, self.segments.get_mut(&at.segment)) {
+            segment.tries.push((at.offset8, range));
         }
     }
 
@@ -168,6 +201,15 @@ impl Ledger {
                 self.paused.remove(queue);
             }
             Control::SettledRows { segment, bits } => self.settled_rows(at, *segment, bits),
+            Control::Tried { rows } => self.note_tries(at, rows.iter().map(|tried| tried.row.record.segment)),
+            Control::Carried { segment: number } => {
+                if let Some(segment) = self.segments.get_mut(number) {
+                    segment.forwarded = true;
+                    self.live -= u64::from(std::mem::take(&mut segment.live));
+                    segment.settled.fill(u64::MAX);
+                    self.note_about(at.segment, *number);
+                }
+            }
             // `Aborted` names records; whoever knows their ordinals calls `abort_rows`.
             Control::Segments { .. } | Control::Retired { .. } | Control::Aborted { .. } => {}
         }
@@ -242,17 +284,63 @@ impl Ledger {
 
     /// A segment that nothing needs any longer, given that accounting has read everything before `cursor`.
     pub fn reclaimable(&self, cursor: Location) -> Option<Reclaim> {
-        let pinned = self.pinned();
-        let number = self.segments.iter().find_map(|(&number, s)| {
-            let end = Location { segment: number, offset8: s.end? };
-            let free = s.live == 0
-                && !s.held
-                && !pinned.contains(&number)
-                && cursor >= end
-                && cursor > s.last_outcome;
-            free.then_some(number)
-        })?;
+        let number = self.unneeded(cursor, |s| s.live == 0 && (s.forwarded || s.tries.is_empty()))?;
         Some(Reclaim { segment: number, controls: self.forward(number) })
+    }
+
+    /// The oldest segment that nothing but its own rows holds, and that is as `wanted`.
+    fn unneeded(&self, cursor: Location, wanted: impl Fn(&Segment) -> bool) -> Option<u32> {
+        let mut candidates = self.segments.iter().filter(|(_, s)| !s.held && wanted(s)).peekable();
+        candidates.peek()?;
+        let pinned = self.pinned();
+        candidates.find_map(|(&number, s)| {
+            let end = Location { segment: number, offset8: s.end? };
+            let free = !pinned.contains(&number) && cursor >= end && cursor > s.last_outcome;
+            free.then_some(number)
+        })
+    }
+
+    /// Whether more segments are in use than the rows that wait account for.
+    pub fn is_sparse(&self) -> bool {
+        let shares = self.segments.values().filter(|s| s.rows > 0);
+        let full: f64 = shares.map(|s| f64::from(s.live) / f64::from(s.rows)).sum();
+        self.segments.len() > SPARE + (2.0 * full).ceil() as usize
+    }
+
+    /// A segment that could be recycled if what it still holds were said again: what was tried for rows elsewhere, and,
+    /// where `rows` says so, its last few rows.
+    pub fn forwardable(&self, cursor: Location, active: u32, rows: bool) -> Option<Plan> {
+        let segment = self.unneeded(cursor, |s| {
+            let few = rows && s.live.saturating_mul(FEW) <= s.rows;
+            !s.forwarded && s.not_before <= active && (s.live == 0 || few)
+        })?;
+        let s = &self.segments[&segment];
+        let records = self.segments.iter().flat_map(|(&holder, other)| {
+            let about = other
+                .tries
+                .iter()
+                .filter(move |(_, about)| holder == segment || (s.live > 0 && about.contains(&segment)));
+            about.map(move |&(offset8, _)| Location { segment: holder, offset8 })
+        });
+        Some(Plan {
+            segment,
+            active,
+            last_outcome: s.last_outcome,
+            settled: s.settled.clone(),
+            tries: records.collect(),
+        })
+    }
+
+    /// Whether what was planned is still so.
+    pub fn is_current(&self, plan: &Plan) -> bool {
+        self.segments.get(&plan.segment).is_some_and(|s| s.last_outcome == plan.last_outcome)
+    }
+
+    /// Leaves a segment alone until the one with number `until` is being written.
+    pub fn leave(&mut self, number: u32, until: u32) {
+        if let Some(segment) = self.segments.get_mut(&number) {
+            segment.not_before = until;
+        }
     }
 
     /// Segments without live rows of their own that others need.

@@ -11,7 +11,7 @@ use super::error::SpoolError;
 use super::frame::{COMMIT_LEN, Commit, FRAME, Key, Kind};
 use super::header::{BLOCK, DATA_START, SegmentHeader};
 use super::ledger::Ledger;
-use super::record::{Committed, Control, Draft, Group, Location, OutcomeBatch, Place, Ref};
+use super::record::{Committed, Control, Draft, Group, Location, OutcomeBatch, Place, Ref, RowsDraft};
 use super::rows;
 
 /// What a commit adds to its frames at most, in bytes.
@@ -128,6 +128,11 @@ impl Log {
         let manifest = codec::control_bound(&Control::Segments { live: Vec::new() });
         let segments = 8 * (self.ledger.segment_count() + 8);
         self.size - DATA_START - (manifest + segments + 2 * COMMIT_ROOM).next_multiple_of(BLOCK)
+    }
+
+    /// The largest group, in bytes, by which it is worth while to free a segment.
+    pub fn forward_limit(&self) -> usize {
+        self.limit().min(self.size / 4)
     }
 
     pub fn room(&self, bound: usize) -> Room {
@@ -255,6 +260,11 @@ impl Log {
         self.seal();
     }
 
+    /// Leaves a segment alone until `segments` more were filled.
+    pub fn leave(&mut self, segment: u32, segments: u32) {
+        self.ledger.leave(segment, self.key.segment + segments);
+    }
+
     /// Forgets a segment whose `Retired` record is durable.
     pub fn retire(&mut self, segment: u32) {
         self.ledger.retire(segment);
@@ -328,16 +338,27 @@ impl Log {
                     let count = rows.ends.len() as u32;
                     first_ordinal = self.next_ordinal;
                     self.next_ordinal += count;
+                    let gaps = gaps(&rows, first_ordinal);
                     let at =
                         self.put(Kind::Rows, ends, first_ordinal, |out| rows::encode(&rows, submission, out));
-                    effects.push(Effect::Rows { at, submission, first_ordinal, count });
+                    effects.push(Effect::Rows { at, submission, first_ordinal, count, gaps });
                     at
                 }
                 Draft::Control(mut control) => {
-                    if let Control::ImportProgress { submission, .. } = &mut control
-                        && submission.segment == 0
-                    {
-                        *submission = place(Ref::Here(submission.offset8 as usize));
+                    match &mut control {
+                        Control::ImportProgress { submission, .. } if submission.segment == 0 => {
+                            *submission = place(Ref::Here(submission.offset8 as usize));
+                        }
+                        Control::Tried { rows } => {
+                            for row in rows.iter_mut().map(|tried| &mut tried.row) {
+                                if row.record.segment == 0 {
+                                    let place = places[row.record.offset8 as usize];
+                                    row.record = place.at;
+                                    row.ordinal = place.first_ordinal + u32::from(row.index);
+                                }
+                            }
+                        }
+                        _ => {}
                     }
                     let bytes = codec::encode_control(&control).map_err(|why| encoding(&why))?;
                     let at = self.put(Kind::Control, ends, 0, |out| out.push(&bytes));
@@ -367,7 +388,7 @@ impl Log {
 /// What a record changes in the ledger, kept back until the whole group is encoded.
 enum Effect {
     Accepted { at: Location, content: Location },
-    Rows { at: Location, submission: Location, first_ordinal: u32, count: u32 },
+    Rows { at: Location, submission: Location, first_ordinal: u32, count: u32, gaps: Vec<u32> },
     Control { at: Location, control: Control },
 }
 
@@ -375,12 +396,23 @@ impl Effect {
     fn apply(self, ledger: &mut Ledger) {
         match self {
             Effect::Accepted { at, content } => ledger.accepted(at, content),
-            Effect::Rows { at, submission, first_ordinal, count } => {
+            Effect::Rows { at, submission, first_ordinal, count, gaps } => {
                 ledger.rows(at, submission, first_ordinal, count);
+                ledger.gaps(at.segment, gaps);
             }
             Effect::Control { at, control } => ledger.control(at, &control),
         }
     }
+}
+
+/// Ordinals of the rows of a carried record that were settled before.
+fn gaps(rows: &RowsDraft, first_ordinal: u32) -> Vec<u32> {
+    if !rows.carried {
+        return Vec::new();
+    }
+    let starts = std::iter::once(0).chain(rows.ends.iter().copied());
+    let empty = starts.zip(&rows.ends).zip(first_ordinal..).filter(|((start, end), _)| start == *end);
+    empty.map(|(_, ordinal)| ordinal).collect()
 }
 
 /// Refuses a group whose references or rows do not add up, before any byte of it is framed.
@@ -403,6 +435,14 @@ fn check(group: &Group) -> Result<(), SpoolError> {
                 if !is(*at, index, |d| matches!(d, Draft::Accepted { .. })) =>
             {
                 return bad(index, "its submission must be an earlier Accepted draft of the group");
+            }
+            Draft::Control(Control::Tried { rows })
+                if rows.iter().map(|tried| tried.row.record).any(|record| {
+                    record.segment == 0
+                        && !is(record.offset8 as usize, index, |d| matches!(d, Draft::Rows { .. }))
+                }) =>
+            {
+                return bad(index, "its rows must be those of an earlier Rows draft of the group");
             }
             Draft::Control(Control::ImportProgress { submission, .. })
                 if submission.segment == 0

@@ -1,13 +1,17 @@
-//! The log against a model: random groups, outcomes, reclaim and crashes on a disk that loses any subset of what
-//! was not synced, torn at 512 or 4096 bytes (R1, R4, R5, F05-F07, F16).
+//! The log against a model: random groups, outcomes, reclaim, rows carried forward and crashes on a disk that loses any
+//! subset of what was not synced, torn at 512 or 4096 bytes (R1, R4, R5, F05-F07, F16).
 
 use super::*;
+use crate::spool::forward::Moves;
 use crate::spool::header::SegmentHeader;
 use crate::spool::record::{Disposition, Outcome, RowRef, RowsDraft, Submission};
 use crate::spool::recover::{Damage, Files, Recovery, recover};
 use crate::spool::rows::RowsView;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+#[path = "log_forward_tests.rs"]
+mod forward;
 
 const SIZE: usize = 96 << 10;
 
@@ -79,11 +83,12 @@ impl Disk {
     }
 }
 
-/// A row, by the number it carries.
+/// A row, by the number it carries. Its place is the one it was accepted at: carrying it forward tells nobody.
 #[derive(Clone, Copy)]
 struct Row {
     at: RowRef,
     submission: Location,
+    attempts: u16,
 }
 
 struct Model {
@@ -97,6 +102,10 @@ struct Model {
     /// Groups not acknowledged: each is there whole, or not at all.
     open: Vec<BTreeMap<u64, Row>>,
     cursor: Location,
+    moves: Moves,
+    carried: usize,
+    /// Attempts of live rows as of the last sync.
+    durable_attempts: BTreeMap<u64, u16>,
 }
 
 impl Model {
@@ -105,7 +114,19 @@ impl Model {
         let log = Log::new(Ledger::default(), disk.prepare());
         let cursor = Location::START;
         let none = BTreeMap::new();
-        Model { disk, log, next_row: 0, live: none.clone(), unsure: none, open: Vec::new(), cursor }
+        let (open, moves, durable_attempts) = (Vec::new(), Moves::default(), BTreeMap::new());
+        Model {
+            disk,
+            log,
+            next_row: 0,
+            live: none.clone(),
+            unsure: none,
+            open,
+            cursor,
+            moves,
+            carried: 0,
+            durable_attempts,
+        }
     }
 
     fn group(&mut self, rows: usize, content: usize) -> (Group, Vec<u64>) {
@@ -134,7 +155,7 @@ impl Model {
         let row = |(index, number): (usize, &u64)| {
             let ordinal = places[2].first_ordinal + index as u32;
             let at = RowRef { record: places[2].at, ordinal, index: index as u16 };
-            (*number, Row { at, submission: places[1].at })
+            (*number, Row { at, submission: places[1].at, attempts: 0 })
         };
         self.open.push(numbers.iter().enumerate().map(row).collect());
     }
@@ -142,26 +163,26 @@ impl Model {
     fn settle(&mut self, pick: usize, count: usize) {
         let picked: Vec<u64> =
             self.live.keys().skip(pick % self.live.len().max(1)).take(count).copied().collect();
-        let outcome = |number: &u64| Outcome {
-            row: self.live[number].at,
-            submission: self.live[number].submission,
-            disposition: Disposition::Delivered,
-            at: 0,
-            attempt: 0,
-            said: 0,
-            size: 0,
-            attempts: 1,
-        };
-        let batch =
-            OutcomeBatch { outcomes: picked.iter().map(outcome).collect(), ..OutcomeBatch::default() };
-        if self.log.room(Log::outcomes_bound(&batch)) == Room::AfterRoll {
-            self.roll();
-        }
-        self.log.append_outcomes(&batch).expect("appended");
+        self.outcomes(&picked, Disposition::Delivered);
         for number in picked {
             let row = self.live.remove(&number).expect("picked from there");
             self.unsure.insert(number, row);
         }
+    }
+
+    fn outcomes(&mut self, numbers: &[u64], disposition: Disposition) {
+        let outcome = |number: &u64| {
+            let Row { at: row, submission, attempts } = self.live[number];
+            let attempts = attempts + 1;
+            Outcome { row, submission, disposition, at: 0, attempt: 0, said: 0, size: 0, attempts }
+        };
+        let outcomes = numbers.iter().map(outcome).collect();
+        let mut batch = OutcomeBatch { outcomes, ..OutcomeBatch::default() };
+        self.moves.translate(&mut batch);
+        if self.log.room(Log::outcomes_bound(&batch)) == Room::AfterRoll {
+            self.roll();
+        }
+        self.log.append_outcomes(&batch).expect("appended");
     }
 
     fn write(&mut self) {
@@ -177,6 +198,7 @@ impl Model {
         self.disk.sync(self.log.segment());
         self.log.synced();
         self.unsure.clear();
+        self.durable_attempts = self.live.iter().map(|(number, row)| (*number, row.attempts)).collect();
         for group in std::mem::take(&mut self.open) {
             self.live.extend(group);
         }
@@ -201,6 +223,7 @@ impl Model {
             }
             self.sync();
             self.log.retire(reclaim.segment);
+            self.moves.retired(reclaim.segment);
             if renamed {
                 let file = self.disk.files.remove(&reclaim.segment).expect("was in use");
                 self.disk.free.push(file.current);
@@ -226,6 +249,7 @@ impl Model {
         }
         self.disk.next = recovery.next_number;
         self.log = Log::new(recovery.ledger, self.disk.prepare());
+        self.moves = Moves::default();
     }
 
     /// Nothing acknowledged is lost, nothing settled comes back, nothing appears from nowhere, and groups are
@@ -241,9 +265,14 @@ impl Model {
             assert!(there == 0 || there == group.len(), "{there} of {} rows of a group", group.len());
             known.extend(group.keys());
         }
-        for number in found.keys() {
+        for (number, row) in &found {
             assert!(known.contains(number), "row {number} has come back");
+            // A deferral that was not durable may be missing; one that was must not.
+            let told = self.durable_attempts.get(number).copied().unwrap_or(0);
+            let most = self.live.get(number).map_or(u16::MAX, |row| row.attempts);
+            assert!((told..=most).contains(&row.attempts), "row {number}: {} attempts", row.attempts);
         }
+        self.durable_attempts = found.iter().map(|(number, row)| (*number, row.attempts)).collect();
         self.live = found;
         self.unsure.clear();
     }
@@ -262,8 +291,10 @@ impl Disk {
                 if recovery.ledger.is_live(rows.at.segment, ordinal) {
                     let number = view.row(index).and_then(|row| row.try_into().ok()).map(u64::from_le_bytes);
                     let at = RowRef { record: rows.at, ordinal, index: index as u16 };
-                    let before =
-                        found.insert(number.expect("8 bytes"), Row { at, submission: view.submission });
+                    let attempts =
+                        recovery.tried.get(&(rows.at.segment, ordinal)).map_or(0, |tried| tried.attempts);
+                    let row = Row { at, submission: view.submission, attempts };
+                    let before = found.insert(number.expect("8 bytes"), row);
                     assert!(before.is_none(), "a row is there twice");
                 }
             }
@@ -274,13 +305,34 @@ impl Disk {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append { rows: usize, content: usize },
-    Settle { pick: usize, count: usize },
+    Append {
+        rows: usize,
+        content: usize,
+    },
+    Settle {
+        pick: usize,
+        count: usize,
+    },
     Write,
     Sync,
     Vouch,
-    Reclaim { renamed: bool },
-    Crash { seed: u64, sector: usize, loss: u8 },
+    Reclaim {
+        renamed: bool,
+    },
+    Defer {
+        pick: usize,
+        count: usize,
+    },
+    /// Several at once: a segment is nearly empty only when most of it is settled.
+    SettleMost,
+    Forward {
+        settle_meanwhile: bool,
+    },
+    Crash {
+        seed: u64,
+        sector: usize,
+        loss: u8,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -291,6 +343,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Sync),
         1 => Just(Step::Vouch),
         2 => any::<bool>().prop_map(|renamed| Step::Reclaim { renamed }),
+        2 => (any::<usize>(), 1usize..40).prop_map(|(pick, count)| Step::Defer { pick, count }),
+        1 => Just(Step::SettleMost),
+        3 => prop::bool::weighted(0.1).prop_map(|settle_meanwhile| Step::Forward { settle_meanwhile }),
         2 => (any::<u64>(), prop_oneof![Just(512), Just(4096)], any::<u8>())
             .prop_map(|(seed, sector, loss)| Step::Crash { seed, sector, loss }),
     ]
@@ -306,6 +361,9 @@ fn run(steps: &[Step]) {
             Step::Sync => model.sync(),
             Step::Vouch => drop(model.log.vouch()),
             Step::Reclaim { renamed } => model.reclaim(renamed),
+            Step::Defer { pick, count } => model.defer(pick, count),
+            Step::SettleMost => model.settle(0, model.live.len() * 15 / 16),
+            Step::Forward { settle_meanwhile } => model.forward(settle_meanwhile),
             Step::Crash { seed, sector, loss } => model.crash(seed, sector, loss),
         }
         assert!(model.log.ledger().live_rows() as usize >= model.live.len());
@@ -319,7 +377,11 @@ fn run(steps: &[Step]) {
     }
     model.roll();
     model.sync();
-    model.reclaim(true);
+    for _ in 0..model.log.ledger().segment_count() {
+        model.forward(false);
+        model.sync();
+        model.reclaim(true);
+    }
     assert!(model.log.ledger().segment_count() <= 3, "{:?}", model.log.ledger().ends());
 }
 

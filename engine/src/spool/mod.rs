@@ -3,6 +3,7 @@
 pub mod block;
 pub mod codec;
 pub mod error;
+pub mod forward;
 pub mod frame;
 pub mod header;
 pub mod ledger;

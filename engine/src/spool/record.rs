@@ -87,6 +87,8 @@ pub struct Submission {
     pub smtputf8: bool,
     /// DSN RET=HDRS|FULL, empty when absent.
     pub dsn_ret: String,
+    /// The envelope sender of each recipient is signed, and made from `sender`.
+    pub verp: bool,
     /// Identity of the pickup file or campaign this came from (F26), empty for other doors.
     pub pickup_identity: String,
 }
@@ -103,6 +105,8 @@ pub struct RowsDraft {
     pub bytes: Vec<u8>,
     /// Number of the first row within its submission (row numbers make Message-IDs and resume imports).
     pub first_row: u64,
+    /// The rows repeat those of an older record that still wait; those that are settled have no bytes.
+    pub carried: bool,
 }
 
 /// A reference from one record to another that may be in the same group and so has no location yet.
@@ -177,6 +181,22 @@ pub enum Control {
     /// The records of a group whose submitter was told "not accepted" although the group reached the log (R10):
     /// its rows are not to be delivered.
     Aborted { records: Vec<Location> },
+    /// What was tried for rows that wait, said again because the record that said it goes. In a draft, a row whose record
+    /// has segment 0 is that of the `Rows` draft of the same group whose index is `offset8`.
+    Tried { rows: Vec<TriedRow> },
+    /// Last record of its group, which repeats the rows of `segment` that wait: they no longer count there.
+    Carried { segment: u32 },
+}
+
+/// What was tried for a row that waits.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TriedRow {
+    pub row: RowRef,
+    pub attempts: u16,
+    /// Unix milliseconds of the last attempt.
+    pub last_at: i64,
+    /// The last attempt ended without a reply to the final dot (R11).
+    pub in_doubt: bool,
 }
 
 /// A segment and the end of what is valid in it, in units of 8 bytes.

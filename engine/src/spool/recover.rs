@@ -4,10 +4,11 @@
 //! with the first commit of the next segment, which lists the segments that count and where each ends.
 
 use super::codec;
+use super::forward::tried_in;
 use super::frame::{COMMIT_LEN, FRAME, Key, Kind};
 use super::header::{DATA_START, SegmentHeader};
 use super::ledger::Ledger;
-use super::record::{Control, Location, OutcomeBatch, SegmentEnd};
+use super::record::{Control, Location, SegmentEnd, TriedRow};
 use super::rows::RowsView;
 use super::scan::{Found, Judged, Scan, scan};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -276,18 +277,21 @@ impl Recovery {
                 let view = RowsView::new(payload).ok_or("its lengths do not add up")?;
                 let (first_ordinal, count) = (found.header.ordinal, view.len() as u32);
                 self.ledger.rows(at, view.submission, first_ordinal, count);
+                self.ledger.gaps(at.segment, view.gaps().map(|index| first_ordinal + index));
                 self.rows.push(WaitingRows { at, submission: view.submission, first_ordinal, count });
             }
             Kind::Outcomes => {
                 let batch = codec::decode_outcomes(at, payload).map_err(|e| e.to_string())?;
                 self.ledger.outcomes(at, &batch.outcomes);
-                self.note_tried(&batch);
+                self.note_tried(&tried_in(&batch));
             }
             Kind::Control => {
                 let control = codec::decode_control(at, payload).map_err(|e| e.to_string())?;
                 self.ledger.control(at, &control);
-                if let Control::Aborted { records } = control {
-                    self.abort(at, &records);
+                match control {
+                    Control::Aborted { records } => self.abort(at, &records),
+                    Control::Tried { rows } => self.note_tried(&rows),
+                    _ => {}
                 }
             }
             Kind::Content | Kind::Commit => {}
@@ -295,11 +299,14 @@ impl Recovery {
         Ok(())
     }
 
-    fn note_tried(&mut self, batch: &OutcomeBatch) {
-        for outcome in batch.outcomes.iter().filter(|outcome| !outcome.disposition.is_final()) {
-            let in_doubt = outcome.disposition == super::record::Disposition::InDoubt;
-            let tried = Tried { attempts: outcome.attempts, last_at: outcome.at, in_doubt };
-            self.tried.insert((outcome.row.record.segment, outcome.row.ordinal), tried);
+    /// What was said again stands behind what was said later: the higher count is the later one.
+    fn note_tried(&mut self, rows: &[TriedRow]) {
+        for &TriedRow { row, attempts, last_at, in_doubt } in rows {
+            let tried = Tried { attempts, last_at, in_doubt };
+            let known = self.tried.entry((row.record.segment, row.ordinal)).or_insert(tried);
+            if known.attempts <= attempts {
+                *known = tried;
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Layout (little-endian), fixed by hand so that a row is found without decoding the record:
 //! ```text
-//!  0  u32  segment of the Accepted record     16  u32  rows (1..=65535)
+//!  0  u32  segment of the Accepted record     16  u32  rows (1..=65535); bit 31: carried
 //!  4  u32  its offset / 8                     20  u32  length of the row bytes
 //!  8  u64  number of the first row            24  u32  length of the names (0: all rows use {default})
 //! 28  u32 x rows   end of each row in the row bytes
@@ -15,6 +15,8 @@ use super::block::Blocks;
 use super::record::{Location, RowsDraft};
 
 const HEAD: usize = 28;
+/// The rows repeat those of an older record that still wait; settled ones have no bytes.
+const CARRIED: u32 = 1 << 31;
 /// Most rows in one record: their index is 16 bits wide.
 pub const ROWS_MAX: usize = 65_535;
 /// Longest VMTA name in bytes.
@@ -61,7 +63,8 @@ pub fn encode(draft: &RowsDraft, submission: Location, out: &mut Blocks) {
     head[..4].copy_from_slice(&submission.segment.to_le_bytes());
     head[4..8].copy_from_slice(&submission.offset8.to_le_bytes());
     head[8..16].copy_from_slice(&draft.first_row.to_le_bytes());
-    head[16..20].copy_from_slice(&(draft.ends.len() as u32).to_le_bytes());
+    let count = draft.ends.len() as u32 | if draft.carried { CARRIED } else { 0 };
+    head[16..20].copy_from_slice(&count.to_le_bytes());
     head[20..24].copy_from_slice(&(draft.bytes.len() as u32).to_le_bytes());
     head[24..].copy_from_slice(&(names as u32).to_le_bytes());
     out.push(&head);
@@ -84,6 +87,8 @@ pub struct RowsView<'a> {
     pub submission: Location,
     /// Number of the first row within its submission.
     pub first_row: u64,
+    /// The rows were accepted with an older record and repeated here.
+    pub carried: bool,
     rows: u32,
     ends: &'a [u8],
     /// Empty when all rows use the first name.
@@ -97,7 +102,7 @@ impl<'a> RowsView<'a> {
     pub fn new(payload: &'a [u8]) -> Option<RowsView<'a>> {
         let head = payload.get(..HEAD)?;
         let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        let rows = word(16) as usize;
+        let rows = (word(16) & !CARRIED) as usize;
         if rows == 0 || rows > ROWS_MAX {
             return None;
         }
@@ -112,6 +117,7 @@ impl<'a> RowsView<'a> {
         Some(RowsView {
             submission: Location { segment: word(0), offset8: word(4) },
             first_row: u64::from(word(8)) | u64::from(word(12)) << 32,
+            carried: word(16) & CARRIED != 0,
             rows: rows as u32,
             ends,
             vmta,
@@ -128,6 +134,13 @@ impl<'a> RowsView<'a> {
     /// Never true of a view that [`RowsView::new`] made.
     pub fn is_empty(&self) -> bool {
         self.rows == 0
+    }
+
+    /// The rows of a carried record that were settled before and left nothing but their number.
+    pub fn gaps(&self) -> impl Iterator<Item = u32> + use<'a> {
+        let view = *self;
+        let rows = if self.carried { self.rows } else { 0 };
+        (0..rows).filter(move |index| view.row(*index as usize).is_some_and(<[u8]>::is_empty))
     }
 
     /// Address and values of row `index`, as they were put into the draft.

@@ -5,10 +5,13 @@
 
 use super::block::Blocks;
 use super::error::SpoolError;
+use super::forward::{self, Moved, Moves};
 use super::frame::{FRAME, FrameHeader, Key, Kind};
 use super::header::SegmentHeader;
 use super::map::Mapping;
-use super::record::Location;
+use super::reader::LogReader;
+use super::record::{Location, OutcomeBatch};
+use super::rows::RowsView;
 use arc_swap::ArcSwap;
 use std::collections::VecDeque;
 use std::fs::OpenOptions;
@@ -16,7 +19,7 @@ use std::ops::Deref;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 /// Bytes of RAM that recent commits may take unless told otherwise.
@@ -191,6 +194,8 @@ pub struct Segments {
     window_size: usize,
     /// Segments no longer in use whose mappings may still be held.
     retiring: Mutex<Vec<Arc<Segment>>>,
+    /// Where records of retired segments have gone.
+    moves: RwLock<Moves>,
     durable: AtomicU64,
     /// How many wait for it to move.
     waiting: Mutex<u32>,
@@ -205,6 +210,7 @@ impl Segments {
             window: RwLock::default(),
             window_size,
             retiring: Mutex::default(),
+            moves: RwLock::default(),
             durable: AtomicU64::new(0),
             waiting: Mutex::default(),
             moved: Condvar::new(),
@@ -234,7 +240,7 @@ impl Segments {
         if at >= self.durable_end() {
             return Err(SpoolError::NotFound { at, why: "it lies beyond the durable end of the log" });
         }
-        let segment = self.segment(at.segment).ok_or(SpoolError::NotFound { at, why: "no such segment" })?;
+        let Some(segment) = self.segment(at.segment) else { return self.record(self.carried(at)?) };
         let mapping = segment.mapping()?;
         let bytes = mapping.bytes();
         let start = at.byte_offset() as usize;
@@ -303,10 +309,31 @@ impl Segments {
         }
     }
 
+    /// Notes where records were carried to.
+    pub fn carry(&self, moved: Vec<(Location, Moved)>) {
+        self.moves.write().unwrap_or_else(PoisonError::into_inner).add(moved);
+    }
+
+    /// Makes outcomes speak of carried rows where they are now.
+    pub fn translate(&self, batch: &mut OutcomeBatch) {
+        self.moves().translate(batch);
+    }
+
+    fn moves(&self) -> RwLockReadGuard<'_, Moves> {
+        self.moves.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a record of a retired segment lies now.
+    fn carried(&self, at: Location) -> Result<Location, SpoolError> {
+        let moved = self.moves().get(at).ok_or(SpoolError::NotFound { at, why: "no such segment" })?;
+        Ok(moved.to.at)
+    }
+
     /// Takes a segment out of use. Its file may be recycled once [`Segments::released`] names it.
     pub fn retire(&self, number: u32) {
         let Some(segment) = self.segment(number) else { return };
         self.change(|table| table.retain(|other| other.header.number != number));
+        self.moves.write().unwrap_or_else(PoisonError::into_inner).retired(number);
         lock(&self.retiring).push(segment);
     }
 
@@ -336,7 +363,7 @@ impl Segments {
         if recent.is_none() && at >= durable {
             return Err(SpoolError::NotFound { at, why: "it lies beyond the durable end of the log" });
         }
-        let segment = self.segment(at.segment).ok_or(SpoolError::NotFound { at, why: "no such segment" })?;
+        let Some(segment) = self.segment(at.segment) else { return self.cold_read(self.carried(at)?) };
         let end8 = if durable.segment == at.segment { durable.offset8 } else { segment.end8() };
         Ok(ColdRead { at, segment, end: u64::from(end8) * 8, recent, bytes: Vec::new() })
     }
@@ -369,6 +396,32 @@ impl Segments {
         change(&mut table);
         self.table.store(Arc::new(table));
     }
+}
+
+impl forward::Records for Arc<Segments> {
+    fn read(&self, at: Location) -> Result<forward::Found, SpoolError> {
+        let at = self.moves().get(at).map_or(at, |moved| moved.to.at);
+        Ok(found(&self.record(at)?))
+    }
+
+    fn rows_of(&self, segment: u32, wanted: &dyn Fn(u32) -> bool) -> Result<Vec<forward::Found>, SpoolError> {
+        let mut reader = LogReader::new(Arc::clone(self), Location { segment, offset8: 0 });
+        let mut rows = Vec::new();
+        while let Some(record) = reader.next()?.filter(|record| record.at.segment == segment) {
+            let ordinals = |view: RowsView<'_>| (record.first_ordinal..).take(view.len());
+            if record.kind == Kind::Rows
+                && RowsView::new(&record).is_some_and(|view| ordinals(view).any(wanted))
+            {
+                rows.push(found(&record));
+            }
+        }
+        Ok(rows)
+    }
+}
+
+fn found(record: &RecordRef) -> forward::Found {
+    let RecordRef { at, kind, first_ordinal, .. } = *record;
+    forward::Found { at, kind, first_ordinal, bytes: record.to_vec() }
 }
 
 fn reference(at: Location, header: FrameHeader, hold: Hold, start: usize) -> RecordRef {

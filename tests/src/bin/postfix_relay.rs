@@ -1,7 +1,8 @@
 //! Postfix's `smtp-source` through the engine into its `smtp-sink`: how fast, at what cost, and, by a system call
 //! trace, that no `250` came before its sync.
 //!
-//! `cargo run -p tests --bin postfix_relay -- [MESSAGES [SESSIONS [auto|uring|blocking]]]`
+//! `cargo run -p tests --no-default-features --bin postfix_relay -- [MESSAGES [SESSIONS [auto|uring|blocking]]]`
+//! (without the failpoints, which cost time)
 //! `cargo run -p tests --bin postfix_relay -- trace [MESSAGES [SESSIONS [auto|uring|blocking]]]`
 
 use std::fs::{self, File};

@@ -306,8 +306,9 @@ fn export_rows(
     }
     for index in 0..view.len() {
         let live = is_live(spool, record, index);
-        if live || all {
-            let mut values = values(view.row(index).unwrap_or_default());
+        let row = view.row(index).unwrap_or_default();
+        if live || (all && !row.is_empty()) {
+            let mut values = values(row);
             let address = if values.is_empty() { Value::Null } else { values.remove(0).into() };
             let ordinal = record.first_ordinal + index as u32;
             let attempts =

@@ -213,3 +213,43 @@ fn a_5xx_greeting_does_not_bounce_unless_told_to() {
         assert_eq!(world.story("a@a.example"), [if strict { Bounced } else { Delivered }]);
     }
 }
+
+#[test]
+fn a_dead_host_is_not_tried_first_by_every_connection() {
+    let mut world = world("[10.0.0.1];[10.0.0.2]");
+    world.dial = Box::new(|at| if at == to("10.0.0.1:25") { Dial::Refuse } else { Dial::Accept });
+    for n in 0..20 {
+        world.submit(&Mail::to(&[&format!("u{n}@a.example")]));
+        world.run(Duration::from_secs(10));
+    }
+    assert_eq!(world.count(Delivered), 20);
+    let dead = dialled(&world).iter().filter(|to| *to == "10.0.0.1").count();
+    assert_eq!(dead, 1, "{:?}", dialled(&world));
+    world.run(Duration::from_secs(300));
+    world.submit(&Mail::to(&["late@a.example"]));
+    world.finish();
+    assert_eq!(dialled(&world).iter().filter(|to| *to == "10.0.0.1").count(), 2, "it is looked at again");
+}
+
+#[test]
+fn a_host_that_ends_every_connection_at_its_first_mail_makes_its_queue_wait() {
+    for say in [Say::Last("421 4.3.2 closing".into()), Say::Drop] {
+        let mut usual = profile("[10.0.0.1]");
+        let retry_after = vec![Duration::from_secs(300), Duration::from_secs(900)];
+        usual.scheduling =
+            QueueSettings { retry_after, max_rcpt_per_message: 1, ..QueueSettings::default() }.into();
+        let mut world = World::new(TestProfiles::new(usual));
+        let ends = Rc::new(Cell::new(true));
+        let still = ends.clone();
+        world.answer(move |ask| if ask.verb == "MAIL" && still.get() { say.clone() } else { ask.well() });
+        world.submit(&Mail::many(1000, "a.example"));
+        world.run(Duration::from_secs(1300));
+        // Tries at 0, 300 and 1200 s, of a few connections each.
+        assert!(world.count(Deferred) < 100, "{} recipients were put off", world.count(Deferred));
+        assert!(world.site.connects.len() < 100, "{} connections", world.site.connects.len());
+        assert!(!world.queue_failures.is_empty());
+        ends.set(false);
+        world.finish();
+        assert_eq!(world.count(Delivered), 1000);
+    }
+}

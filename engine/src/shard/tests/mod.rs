@@ -3,6 +3,7 @@
 
 mod ahead;
 mod delivery;
+mod envelope;
 mod hosts;
 mod limits;
 mod operator;

@@ -48,6 +48,28 @@ fn a_paused_queue_sends_nothing_until_it_is_resumed() {
 }
 
 #[test]
+fn what_waits_is_told_by_domain_and_bytes() {
+    let mut world = world(|_| {});
+    pause(&mut world, "*", true);
+    world.submit(&Mail::to(&["a@a.example", "b@a.example", "c@b.example"]));
+    let waiting = |world: &mut World| match world.request(ShardRequest::Waiting) {
+        ShardReply::Waiting { bytes, domains } => (bytes, domains),
+        other => panic!("not what waits: {other:?}"),
+    };
+    let (bytes, domains) = waiting(&mut world);
+    let queues = match world.request(ShardRequest::Queues) {
+        ShardReply::Queues(queues) => queues,
+        other => panic!("not queues: {other:?}"),
+    };
+    assert_eq!((domains.len(), world.status().waiting), (2, 3));
+    assert!(bytes > 0 && domains[0] != domains[1], "{bytes} {domains:?}");
+    assert_eq!(bytes, queues.iter().map(|q| q.bytes).sum::<u64>());
+    pause(&mut world, "*", false);
+    world.finish();
+    assert_eq!(waiting(&mut world), (0, Vec::new()));
+}
+
+#[test]
 fn a_pause_in_mid_flight_ends_after_the_transactions_under_way() {
     let mut world = world(|settings| settings.max_rcpt_per_message = 1);
     world.submit(&Mail::many(200, "a.example"));

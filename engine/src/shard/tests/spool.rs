@@ -3,6 +3,7 @@
 use crate::base::Wall;
 use crate::mail::content::Content;
 use crate::mail::row::{put_value, row_view};
+use crate::mail::verp::VerpKeys;
 use crate::queue::{QueueName, QueueSettings};
 use crate::route::SourceHost;
 use crate::shard::{Admit, AdmitRow, Delivery, Profiles, QueueProfile, VmtaProfile};
@@ -33,6 +34,11 @@ pub struct Mail {
     pub start_at: Wall,
     /// The content is not handed over with the recipients.
     pub cold: bool,
+    pub verp: bool,
+}
+
+pub fn verp_keys() -> VerpKeys {
+    VerpKeys::parse(&VerpKeys::file(&[5; 32])).expect("a key")
 }
 
 pub const TEXT: &str = "From: a@sender.example\r\nSubject: hello\r\n\r\nHello\r\n";
@@ -51,6 +57,7 @@ impl Mail {
             accepted_at: None,
             start_at: Wall(0),
             cold: false,
+            verp: false,
         }
     }
 
@@ -98,6 +105,7 @@ impl Spool {
             job: mail.job.clone(),
             accepted_at: accepted_at.0,
             start_at: mail.start_at.0,
+            verp: mail.verp,
             size: mail.content.len() as u32,
             ..Submission::default()
         };
@@ -168,6 +176,7 @@ pub fn profile(hosts: &str) -> QueueProfile {
         delivery: Delivery::Smtp,
         hosts: (!hosts.is_empty()).then(|| Arc::new(hosts.parse().expect("hosts"))),
         port: 25,
+        attempts: 10,
         connect_timeout: Duration::from_secs(120),
         timeouts: Timeouts::default(),
         starttls: StartTls::Off,
@@ -186,7 +195,7 @@ impl TestProfiles {
     pub fn new(usual: QueueProfile) -> TestProfiles {
         let tls = TlsClientConfig::new(rustls::RootCertStore::empty()).expect("TLS");
         let source = SourceHost { address: "10.1.0.1".parse().ok(), helo: "v1.sender.example".into() };
-        let vmta = VmtaProfile { name: "v1".into(), sources: vec![source], tls: Some(Arc::new(tls)) };
+        let vmta = VmtaProfile { name: "v1".into(), sources: [source].into(), tls: Some(Arc::new(tls)) };
         TestProfiles { usual, domains: HashMap::new(), vmtas: vec![Arc::new(vmta)] }
     }
 

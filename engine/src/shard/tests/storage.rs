@@ -77,9 +77,29 @@ fn an_unreadable_content_is_put_off_and_everybody_else_goes_on() {
     world.run(5 * SECOND);
     assert_eq!((world.count(Deferred), world.story("fine@a.example")), (20, vec![Delivered]));
     assert!(world.seen.iter().any(|s| s.status.starts_with("4.3.0") && s.diagnostic.contains("damaged")));
-    world.reads = true;
+    // It stays so: every further look ends the same way, and the recipients in the end.
+    for _ in 0..30 {
+        world.run(300 * SECOND);
+        while !world.unread.is_empty() {
+            world.read(false);
+        }
+    }
     world.finish();
     assert_eq!(world.count(Expired), 20);
+}
+
+#[test]
+fn an_unreadable_content_is_looked_at_again_after_a_while() {
+    let mut world = world(|_| {});
+    world.reads = false;
+    world.submit(&cold(Mail::many(20, "a.example")));
+    world.run(SECOND);
+    world.read(false);
+    world.run(5 * SECOND);
+    assert_eq!(world.count(Deferred), 20);
+    world.reads = true;
+    world.finish();
+    assert_eq!(world.count(Delivered), 20);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One shard with its surroundings: a clock that is stepped from event to event, sockets, DNS and storage in RAM.
 
 use super::site::{Ask, Peer, Reaction, Say, Site};
-use super::spool::{Mail, Spool, TestProfiles};
+use super::spool::{Mail, Spool, TestProfiles, verp_keys};
 use crate::base::{Now, Time, Wall};
 use crate::limit::SharedConnections;
 use crate::route::{Answer, Query, Route, RouteError, RoutePolicy};
@@ -87,6 +87,7 @@ impl World {
             routes: Arc::new(RoutePolicy::default()),
             total,
             paused: Vec::new(),
+            verp: Arc::new(verp_keys()),
         };
         World {
             now,

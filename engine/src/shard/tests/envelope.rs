@@ -1,0 +1,104 @@
+//! What goes over the wire beside the message as it was submitted: signed return paths, and bodies for hosts that take no
+//! 8-bit octets.
+
+use super::delivery::world;
+use super::site::{Ask, Say, reply};
+use super::spool::{Mail, verp_keys};
+use super::world::{START, World};
+use crate::mail::content::Content;
+use crate::mail::verp::Returned;
+use crate::spool::record::Disposition::{Bounced, Deferred, Delivered};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// Lets `answer` answer, and keeps the MAIL commands.
+fn listen(world: &mut World, mut answer: impl FnMut(&Ask<'_>) -> Say + 'static) -> Rc<RefCell<Vec<String>>> {
+    let mails = Rc::new(RefCell::new(Vec::new()));
+    let kept = mails.clone();
+    world.answer(move |ask| {
+        if ask.verb == "MAIL" {
+            kept.borrow_mut().push(ask.line.to_owned());
+        }
+        answer(ask)
+    });
+    mails
+}
+
+#[test]
+fn every_recipient_has_a_signed_return_path_of_its_own_at_every_attempt() {
+    let mut world = world(|_| {});
+    let mut seen = BTreeSet::new();
+    let mails = listen(&mut world, move |ask| match ask.verb {
+        "RCPT" if seen.insert(ask.line.to_owned()) => reply("451 4.7.1 later"),
+        _ => ask.well(),
+    });
+    world.submit(&Mail { verp: true, ..Mail::many(3, "a.example") });
+    world.run(HOUR * 10);
+    assert_eq!((world.count(Deferred), world.count(Delivered)), (3, 3));
+    let mails = mails.borrow();
+    let senders: Vec<&str> = mails.iter().filter_map(|line| line.split(['<', '>']).nth(1)).collect();
+    assert_eq!(senders.len(), 6, "one recipient in each transaction: {senders:?}");
+    let different: BTreeSet<&str> = senders.iter().copied().collect();
+    assert_eq!(different.len(), 3, "the same at both attempts");
+    let mut rows: Vec<u64> = different
+        .iter()
+        .map(|sender| {
+            let (local_part, domain) = sender.split_once('@').expect("an address");
+            assert_eq!(domain, "sender.example");
+            let returned = verp_keys().returned(local_part, domain, START.0).expect("ours");
+            assert_eq!(returned, Returned { submission: 1, row: returned.row });
+            returned.row
+        })
+        .collect();
+    rows.sort_unstable();
+    assert_eq!(rows, [0, 1, 2]);
+    world.finish();
+}
+
+fn eight_bit(head: &str, domain: &str) -> Mail {
+    let mut content = Vec::new();
+    Content::plain(format!("{head}\r\n\r\nCaf\u{e9} and a few words more\r\n").into_bytes())
+        .encode(&mut content);
+    Mail { content: content.into(), ..Mail::many(2, domain) }
+}
+
+const MIME: &str = "Subject: hello\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8";
+
+#[test]
+fn a_host_without_8bitmime_gets_the_message_encoded() {
+    let mut world = world(|_| {});
+    let mails = listen(&mut world, |ask| match ask.verb {
+        "EHLO" => reply("250-mx\r\n250 PIPELINING"),
+        _ => ask.well(),
+    });
+    world.submit(&eight_bit(MIME, "a.example"));
+    world.finish();
+    assert_eq!(world.count(Delivered), 2);
+    assert_eq!(world.site.taken.len(), 1, "still one transaction");
+    let message = &world.site.taken[0].message;
+    let wanted = format!(
+        "{MIME}\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nCaf=C3=A9 and a few words more\r\n"
+    );
+    assert_eq!(*message, wanted);
+    assert!(mails.borrow().iter().all(|line| !line.contains("BODY=8BITMIME")), "{mails:?}");
+}
+
+#[test]
+fn what_cannot_be_encoded_bounces_and_a_host_that_takes_8_bits_gets_it_as_it_is() {
+    let mut world = world(|_| {});
+    world.answer(|ask| match (ask.verb, ask.connection) {
+        ("EHLO", 0) => reply("250-mx\r\n250 PIPELINING"),
+        _ => ask.well(),
+    });
+    world.submit(&eight_bit("Subject: without MIME", "a.example"));
+    world.finish();
+    assert_eq!(world.count(Bounced), 2);
+    assert!(world.seen.iter().all(|seen| seen.status.starts_with("5.6.3")), "{:?}", world.seen);
+    world.submit(&eight_bit(MIME, "b.example"));
+    world.finish();
+    assert_eq!(world.count(Delivered), 2);
+    assert!(world.site.taken[0].message.ends_with("\r\n\r\nCaf\u{e9} and a few words more\r\n"));
+}
