@@ -7,7 +7,7 @@
 
 use std::process::ExitCode;
 
-use bench::measure::{backlog, campaign, import, latency, scale};
+use bench::measure::{backlog, campaign, import, latency, peers, scale};
 use clap::{Parser, Subcommand};
 
 /// Measures the `posthaste` built beside it (or the one that POSTHASTE_ENGINE names).
@@ -25,6 +25,7 @@ enum What {
     Backlog(backlog::Plan),
     Latency(latency::Plan),
     Scale(scale::Plan),
+    Peers(peers::Plan),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         What::Backlog(plan) => backlog::run(&plan),
         What::Latency(plan) => latency::run(&plan),
         What::Scale(plan) => scale::run(&plan),
+        What::Peers(plan) => peers::run(&plan),
     };
     match measured {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,8 +4,9 @@ pub mod accounting;
 pub mod crash;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
-pub mod mta;
+pub mod fuzz;
 pub mod peer;
+pub mod sim;
 pub mod strace;
 pub mod trace;
 pub mod trace_names;

@@ -6,18 +6,27 @@ use std::fs;
 use std::time::Duration;
 
 use bench::ground::Ground;
+use bench::mta::{Kind, Mta, Role};
 use bench::people::{People, Person};
 use bench::wait::until;
 use mail_parser::{Message, MessageParser};
 use tests::accounting::{self, Line};
-use tests::mta::{Kind, Mta};
 use tests::peer::Peer;
 
 const ROWS: u64 = 50;
-/// Messages relayed, with two recipients each; one more has an address that is not ASCII.
+/// Messages relayed, with two recipients each; one more, where SMTPUTF8 is offered, has an address that is not ASCII.
 const RELAYED: u64 = 4;
-const STORED: usize = (ROWS + RELAYED * 2 + 1) as usize;
 const PATIENCE: Duration = Duration::from_secs(30);
+
+fn offers_smtputf8(kind: Kind) -> bool {
+    kind != Kind::OpenSmtpd
+}
+
+/// Copies of relayed messages, and of all.
+fn expected(kind: Kind) -> (u64, usize) {
+    let relayed = RELAYED * 2 + u64::from(offers_smtputf8(kind));
+    (relayed, (ROWS + relayed) as usize)
+}
 
 /// Everything that goes wrong on the way if anything does: lines that begin with dots or `From `, lines longer than
 /// SMTP allows, letters beyond ASCII.
@@ -69,7 +78,7 @@ fn relay(ground: &Ground, mta: &Mta) {
     let mut peer = Peer::connect(ground.listen).expect("the engine greets");
     let greeted = peer.say("EHLO peer.example").expect("a reply");
     assert!(greeted.starts_with("250 "), "{greeted}");
-    for n in 0..=RELAYED {
+    for n in 0..RELAYED + u64::from(offers_smtputf8(mta.kind)) {
         let (subject, body) = relayed(n);
         let message = format!(
             "From: <a@peer.example>\nTo: <b@peer.example>\nSubject: {subject}\nMIME-Version: 1.0\n\
@@ -103,10 +112,11 @@ fn send(mta: &Mta, directives: &str) -> Vec<Line> {
     let engine = ground.start().expect("the engine starts");
     drop_campaign(&ground, &people);
     relay(&ground, mta);
-    let all = until(PATIENCE, || (mta.stored().ok()?.len() >= STORED).then_some(()));
+    let (relayed, wanted) = expected(mta.kind);
+    let all = until(PATIENCE, || (mta.stored().ok()?.len() >= wanted).then_some(()));
     all.unwrap_or_else(|waited| {
         let stored = mta.stored().map(|s| s.len());
-        panic!("{stored:?} of {STORED} stored after {waited:?}\n{}\n{}", mta.log(), engine.log_tail())
+        panic!("{stored:?} of {wanted} stored after {waited:?}\n{}\n{}", mta.log(), engine.log_tail())
     });
     engine.wait_until_empty(PATIENCE);
     assert!(engine.stop().expect("it can be waited for").success());
@@ -120,17 +130,21 @@ fn send(mta: &Mta, directives: &str) -> Vec<Line> {
             (false, n) => check_campaign(&message, &people.nth(n), &mut of_campaign),
         }
     }
-    assert_eq!((of_campaign, of_relay), (ROWS, RELAYED * 2 + 1));
+    assert_eq!((of_campaign, of_relay), (ROWS, relayed));
     let lines = accounting::read(&ground.path("tls")).expect("accounting files");
     let (delivered, other): (Vec<_>, Vec<_>) = lines.into_iter().partition(|l| l["type"] == "d");
     assert!(other.is_empty(), "{other:?}");
-    assert_eq!(delivered.len(), STORED);
+    assert_eq!(delivered.len(), wanted);
     delivered
 }
 
 /// Whom the server has stored this copy for.
 fn recipient(message: &Message, kind: Kind) -> String {
-    let field = if kind == Kind::Postfix { "X-Original-To" } else { "Envelope-to" };
+    let field = match kind {
+        Kind::Postfix => "X-Original-To",
+        Kind::Exim => "Envelope-to",
+        Kind::OpenSmtpd => "Delivered-To",
+    };
     let value = message.header_raw(field).unwrap_or_else(|| panic!("no {field}"));
     value.trim().to_string()
 }
@@ -170,14 +184,14 @@ fn received_through_tls(mta: &Mta) -> usize {
     let through_tls = |raw: &&Vec<u8>| {
         let text = String::from_utf8_lossy(raw);
         let head = text.split_once("\n\n").map_or("", |t| t.0);
-        head.contains("using TLSv1.3") || head.contains("(TLS1.3)")
+        ["using TLSv1.3", "(TLS1.3)", "(TLSv1.3:"].iter().any(|told| head.contains(told))
     };
     stored.iter().filter(through_tls).count()
 }
 
 /// The whole conversation with one kind of server, in clear or not.
 fn converse(kind: Kind, tls: bool, directives: &str) {
-    let Some(mta) = Mta::start(kind, tls).expect("the server starts") else { return };
+    let Some(mta) = Mta::start(kind, Role::Store { tls }).expect("the server starts") else { return };
     let delivered = send(&mta, directives);
     let protocol = if tls { "TLSv1.3" } else { "" };
     for line in &delivered {
@@ -185,7 +199,7 @@ fn converse(kind: Kind, tls: bool, directives: &str) {
         assert_eq!(line["dlvTlsCipher"].is_empty(), !tls, "{line:?}");
         assert!(line["dsnStatus"].starts_with("2.") && line["dsnDiag"].contains("250"), "{line:?}");
     }
-    assert_eq!(received_through_tls(&mta), if tls { STORED } else { 0 });
+    assert_eq!(received_through_tls(&mta), if tls { delivered.len() } else { 0 });
     if kind == Kind::Exim {
         // Exim notes with a K what came by BDAT.
         let by_bdat = mta.log().lines().filter(|l| l.contains(" <= ") && l.contains(" K ")).count();
@@ -197,7 +211,7 @@ fn converse(kind: Kind, tls: bool, directives: &str) {
             mta.log()
         );
     }
-    eprintln!("{kind:?}, tls {tls}, {directives:?}: {} delivered, {STORED} stored", delivered.len());
+    eprintln!("{kind:?}, tls {tls}, {directives:?}: {} delivered and stored", delivered.len());
 }
 
 #[test]
@@ -228,4 +242,14 @@ fn exim_through_starttls() {
 #[test]
 fn exim_by_bdat_in_clear() {
     converse(Kind::Exim, false, "  prefer-chunking yes");
+}
+
+#[test]
+fn opensmtpd_in_clear() {
+    converse(Kind::OpenSmtpd, false, "");
+}
+
+#[test]
+fn opensmtpd_through_starttls() {
+    converse(Kind::OpenSmtpd, true, "  require-starttls yes");
 }

@@ -33,7 +33,7 @@ fn a_spool_is_listed_verified_and_exported() {
         vmta: vec![0, 0],
         ends: vec![16, 28],
         bytes: b"\x0ba@x.example\x03Ann\x0bb@x.example".to_vec(),
-        first_row: 0,
+        ..RowsDraft::default()
     };
     let submission = Submission { job: "spring".into(), ..Submission::default() };
     let drafts = vec![

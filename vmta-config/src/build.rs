@@ -7,15 +7,17 @@ use ipnet::IpNet;
 
 use crate::check;
 use crate::config::{
-    AcctFile, AcctTarget, Config, DomainBlock, Level, Pool, SmtpListener, Spool, VirtualMta, VmtaOrPool,
+    AcctFile, AcctTarget, Config, Level, Pool, Section, SmtpListener, Spool, VirtualMta, VmtaOrPool,
 };
 use crate::diagnostic::Findings;
 use crate::domains::DomainIndex;
 use crate::lex::Word;
 use crate::lines::Lines;
+use crate::older;
 use crate::patterns::{BouncePattern, SmtpPattern, SmtpPatternList};
+use crate::report::Usage;
 use crate::scope::Scope;
-use crate::settings::{AcctSettings, Global, SpoolSettings};
+use crate::settings::{AcctSettings, Global};
 use crate::slots::{Setting, Slots};
 use crate::source::{Place, Sources};
 use crate::table::find;
@@ -30,14 +32,17 @@ pub(crate) struct Builder<'a> {
 }
 
 /// Builds what can be built; with errors among the findings the result is incomplete and not used.
-pub(crate) fn build(sources: &Sources, findings: &mut Findings, items: &[Item]) -> Config {
-    let mut lines = Lines::new(sources, findings, items);
-    let top = lines.settings(items, Scope::Global);
+pub(crate) fn build(sources: &Sources, findings: &mut Findings, usage: &mut Usage, items: &[Item]) -> Config {
+    let mut lines = Lines::new(sources, findings, usage, items);
+    let mut top = lines.settings(items, Scope::Global);
+    older::name_sources(&mut lines, &mut top, Scope::Global, None);
     let mut builder = Builder { lines, config: empty(&top), defined: HashMap::new() };
     builder.top_level(&top);
+    builder.keep(Scope::Global, String::new(), "", top);
     for block in blocks(items) {
         builder.block(block);
     }
+    older::listen(&mut builder);
     builder.config.levels.iter_mut().for_each(Level::classify);
     check::link(&mut builder);
     check::whole(&mut builder);
@@ -54,7 +59,7 @@ fn empty(top: &[Setting]) -> Config {
         source_base: Vec::new(),
         sources_by_network: Vec::new(),
         sources_by_name: HashMap::new(),
-        blocks: Vec::new(),
+        sections: Vec::new(),
         levels: vec![Level::default()],
         vmtas: Vec::new(),
         pools: Vec::new(),
@@ -85,7 +90,7 @@ impl Builder<'_> {
                     self.config.listeners.push(SmtpListener { network, port, source, origin });
                 }
                 ("spool", Value::Text(directory)) => {
-                    let settings = SpoolSettings::read(&Slots::default());
+                    let settings = older::spool_settings(top, &[]);
                     let (directory, origin) = (directory.clone(), setting.origin.clone());
                     self.config.spools.push(Spool { directory, settings, origin });
                 }
@@ -115,8 +120,28 @@ impl Builder<'_> {
             Scope::AcctFile => self.acct_file(block),
             Scope::SmtpPatternList => self.smtp_pattern_list(block),
             Scope::BounceCategoryPatterns => self.categories(block),
-            _ => self.checked_only(block),
+            _ => self.checked_only(block, ""),
         }
+    }
+
+    /// Keeps the directives of a tag; gives its number.
+    fn keep(&mut self, scope: Scope, label: String, arg: &str, settings: Vec<Setting>) -> usize {
+        self.config.sections.push(Section { scope, label, arg: arg.to_string(), settings });
+        self.config.sections.len() - 1
+    }
+
+    fn keep_block(&mut self, block: &Block, outer: &str, settings: Vec<Setting>) -> usize {
+        let Some(tag) = block.tag else { return 0 };
+        let label = match block.arg.as_str() {
+            "" => format!("{outer}<{}>", tag.name),
+            arg => format!("{outer}<{} {arg}>", tag.name),
+        };
+        self.keep(tag.scope, label, &block.arg, settings)
+    }
+
+    /// The settings of the top level.
+    fn top(&self) -> &[Setting] {
+        self.config.sections.first().map_or(&[], |s| s.settings.as_slice())
     }
 
     /// Remembers a definition; a second one of the same kind and name is an error.
@@ -133,7 +158,7 @@ impl Builder<'_> {
     }
 
     /// Tags that are not in effect yet: their lines are parsed and noted.
-    fn checked_only(&mut self, block: &Block) {
+    fn checked_only(&mut self, block: &Block, outer: &str) {
         let Some(tag) = block.tag else { return };
         let kind = match tag.scope {
             Scope::SourceGroup => Some(Named::SourceGroup),
@@ -146,9 +171,12 @@ impl Builder<'_> {
         if let Some(kind) = kind.filter(|_| !block.arg.is_empty()) {
             self.define(kind, block);
         }
-        self.lines.settings(&block.items, tag.scope);
+        let settings = self.lines.settings(&block.items, tag.scope);
+        check::tag(self, block, tag.scope, &settings);
+        let kept = self.keep_block(block, outer, settings);
+        let label = format!("{} ", self.config.sections[kept].label);
         for inner in blocks(&block.items) {
-            self.checked_only(inner);
+            self.checked_only(inner, &label);
         }
     }
 
@@ -167,9 +195,8 @@ impl Builder<'_> {
             Ok(patterns) => patterns,
             Err(e) => return self.lines.error(block.arg_at, e.message, e.help),
         };
-        let index = self.config.blocks.len() as u32;
-        let label = format!("{outer}<domain {}>", block.arg);
-        self.config.blocks.push(DomainBlock { label, pattern: block.arg.clone(), settings });
+        check::tag(self, block, Scope::Domain, &settings);
+        let index = self.keep_block(block, outer, settings) as u32;
         let names: Vec<DomainPattern> =
             self.config.global.host_names.iter().cloned().map(DomainPattern::Exact).collect();
         let level = &mut self.config.levels[level as usize];
@@ -196,32 +223,44 @@ impl Builder<'_> {
     }
 
     fn virtual_mta(&mut self, block: &Block) {
-        let settings = self.lines.settings(&block.items, Scope::VirtualMta);
+        let mut settings = self.lines.settings(&block.items, Scope::VirtualMta);
+        let main = self.config.global.host_names.first().cloned();
+        older::name_sources(&mut self.lines, &mut settings, Scope::VirtualMta, main);
+        check::tag(self, block, Scope::VirtualMta, &settings);
         let slots = Slots::merge([settings.as_slice()]);
         let mut source_hosts = slots.read(Scope::VirtualMta, "smtp-source-host");
         if Vec::is_empty(&source_hosts) {
             source_hosts = self.config.global.source_hosts.clone();
         }
+        let host_name = slots.read(Scope::VirtualMta, "host-name");
         let level = self.inner_domains(block, "virtual-mta");
-        if block.arg.starts_with('{') {
-            let help =
-                "choose a name without braces; `{default}` is what mail without a choice uses".to_string();
-            return self.lines.error(block.arg_at, "names in braces are reserved".into(), Some(help));
-        }
-        if !self.define(Named::VirtualMta, block) {
+        if !self.define_vmta(block) {
             return;
         }
+        let section = self.keep_block(block, "", settings);
         let at = VmtaOrPool::Vmta(self.config.vmtas.len());
         self.config.by_name.insert(block.arg.clone(), at);
         self.config.vmtas.push(VirtualMta {
             name: block.arg.clone(),
             source_hosts,
-            host_name: slots.read(Scope::VirtualMta, "host-name"),
+            host_name,
             pools: Vec::new(),
             origin: self.lines.sources.origin(block.at),
             level,
             pool_level: None,
+            section,
         });
+    }
+
+    /// Virtual MTAs and pools share their names.
+    fn define_vmta(&mut self, block: &Block) -> bool {
+        if block.arg.starts_with('{') {
+            let help =
+                "choose a name without braces; `{default}` is what mail without a choice uses".to_string();
+            self.lines.error(block.arg_at, "names in braces are reserved".into(), Some(help));
+            return false;
+        }
+        self.define(Named::VirtualMta, block)
     }
 
     fn pool(&mut self, block: &Block) {
@@ -229,17 +268,18 @@ impl Builder<'_> {
         let members: Vec<String> =
             Slots::merge([settings.as_slice()]).read(Scope::VirtualMtaPool, "virtual-mta");
         let level = self.inner_domains(block, "virtual-mta-pool");
-        if !self.define(Named::VirtualMta, block) {
+        if !self.define_vmta(block) {
             return;
         }
         if members.is_empty() {
             let help = "add at least one `virtual-mta NAME` line".to_string();
             self.lines.error(block.arg_at, format!("pool `{}` has no members", block.arg), Some(help));
         }
+        let section = self.keep_block(block, "", settings);
         let at = VmtaOrPool::Pool(self.config.pools.len());
         self.config.by_name.insert(block.arg.clone(), at);
         let origin = self.lines.sources.origin(block.at);
-        self.config.pools.push(Pool { name: block.arg.clone(), members, origin, level });
+        self.config.pools.push(Pool { name: block.arg.clone(), members, origin, level, section });
     }
 
     /// By address if the argument is one, otherwise by name. The same source twice merges, in the order of the file.
@@ -262,14 +302,16 @@ impl Builder<'_> {
 
     fn spool(&mut self, block: &Block) {
         let settings = self.lines.settings(&block.items, Scope::Spool);
-        let settings = SpoolSettings::read(&Slots::merge([settings.as_slice()]));
+        let typed = older::spool_settings(self.top(), &settings);
+        self.keep_block(block, "", settings);
         let origin = self.lines.sources.origin(block.at);
-        self.config.spools.push(Spool { directory: block.arg.clone(), settings, origin });
+        self.config.spools.push(Spool { directory: block.arg.clone(), settings: typed, origin });
     }
 
     fn listener(&mut self, block: &Block) {
         let settings = self.lines.settings(&block.items, Scope::SmtpListener);
         let source: Option<String> = Slots::merge([settings.as_slice()]).read(Scope::SmtpListener, "source");
+        self.keep_block(block, "", settings);
         match Syntax::Listener.parse(&block.arg, &self.lines.macros) {
             Ok(Value::Listener(network, port, None)) => {
                 let origin = self.lines.sources.origin(block.at);
@@ -290,29 +332,37 @@ impl Builder<'_> {
             Some(command) => AcctTarget::Pipe(command.trim().to_string()),
             None => AcctTarget::File(block.arg.clone()),
         };
-        let settings = AcctSettings::read(&Slots::merge([settings.as_slice()]));
+        let typed = AcctSettings::read(&Slots::merge([settings.as_slice()]));
+        self.keep_block(block, "", settings);
         let origin = self.lines.sources.origin(block.at);
-        self.config.acct_files.push(AcctFile { target, settings, origin });
+        self.config.acct_files.push(AcctFile { target, settings: typed, origin });
     }
 
     fn smtp_pattern_list(&mut self, block: &Block) {
         let settings = self.lines.settings(&block.items, Scope::SmtpPatternList);
-        let rule = |s: Setting| match s.value {
-            Value::Reply(pattern, actions) => Some(SmtpPattern { pattern, actions, origin: s.origin }),
+        let rule = |s: &Setting| match &s.value {
+            Value::Reply(pattern, actions) => {
+                let (pattern, actions) = (pattern.clone(), actions.clone());
+                Some(SmtpPattern { pattern, actions, origin: s.origin.clone() })
+            }
             _ => None,
         };
-        let rules: Vec<SmtpPattern> = settings.into_iter().filter_map(rule).collect();
+        let rules: Vec<SmtpPattern> = settings.iter().filter_map(rule).collect();
+        self.keep_block(block, "", settings);
         if self.define(Named::SmtpPatternList, block) {
             self.config.smtp_pattern_lists.push(SmtpPatternList { name: block.arg.clone(), rules });
         }
     }
 
     fn categories(&mut self, block: &Block) {
-        for s in self.lines.settings(&block.items, Scope::BounceCategoryPatterns) {
-            if let Value::Category(pattern, category) = s.value {
-                self.config.categories.push(BouncePattern { pattern, category, origin: s.origin });
+        let settings = self.lines.settings(&block.items, Scope::BounceCategoryPatterns);
+        for s in &settings {
+            if let Value::Category(pattern, category) = &s.value {
+                let (pattern, category) = (pattern.clone(), category.clone());
+                self.config.categories.push(BouncePattern { pattern, category, origin: s.origin.clone() });
             }
         }
+        self.keep_block(block, "", settings);
     }
 }
 

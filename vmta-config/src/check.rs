@@ -6,7 +6,9 @@ use crate::build::Builder;
 use crate::config::VmtaOrPool;
 use crate::diagnostic::Diagnostic;
 use crate::nearest::nearest;
+use crate::scope::Scope;
 use crate::slots::Setting;
+use crate::tree::Block;
 use crate::value::{Named, Value};
 
 /// Smallest `max-size` of an accounting file (reference 2.7).
@@ -24,6 +26,9 @@ pub(crate) fn link(builder: &mut Builder) {
             _ => false,
         };
         if reserved || builder.defined.contains_key(&(reference.kind, reference.name.clone())) {
+            continue;
+        }
+        if builder.lines.findings.only_counted() {
             continue;
         }
         let kinds = builder.defined.keys().filter(|(kind, _)| *kind == reference.kind);
@@ -86,7 +91,8 @@ fn join_pools(builder: &mut Builder) {
     let wrong: Vec<_> = wrong.into_iter().map(|(pool, why)| (pool.clone(), why)).collect();
     for (pool, why) in wrong {
         let place = builder.defined[&(Named::VirtualMta, pool.clone())];
-        builder.lines.error(place, format!("pool `{pool}`: {why}"), None);
+        let help = "name each virtual MTA once, and give <domain> to one of its pools only".to_string();
+        builder.lines.error(place, format!("pool `{pool}`: {why}"), Some(help));
     }
 }
 
@@ -102,7 +108,11 @@ pub(crate) fn whole(builder: &mut Builder) {
             twice.push(format!("{what} is given twice, at {before} and {origin}"));
         }
     }
-    twice.into_iter().for_each(|message| builder.lines.findings.add(Diagnostic::whole(message)));
+    for message in twice {
+        let help = "leave one of the two lines out".to_string();
+        builder.lines.findings.add(Diagnostic::whole(message).help(help));
+    }
+    absolute_log(builder);
     let findings = &mut *builder.lines.findings;
     if builder.config.global.log_file.is_none() {
         let help = "write `log-file /var/log/posthaste/log`".to_string();
@@ -111,6 +121,19 @@ pub(crate) fn whole(builder: &mut Builder) {
     if builder.config.spools.is_empty() {
         let help = "write `<spool /var/spool/posthaste>` and `</spool>`".to_string();
         findings.add(Diagnostic::whole("no spool directory is given".into()).help(help));
+    }
+}
+
+/// A relative path would depend on where the engine is started (reference 2.1).
+fn absolute_log(builder: &mut Builder) {
+    let top = builder.config.sections.first();
+    let log = top.and_then(|s| s.settings.iter().rev().find(|s| s.written.row().name == "log-file"));
+    if let Some(log) = log
+        && let Value::Text(path) = &log.value
+        && !path.starts_with('/')
+    {
+        let (place, help) = (log.place, format!("write /var/log/posthaste/{path}, or another absolute path"));
+        builder.lines.error(place, format!("log-file: `{path}` is not an absolute path"), Some(help));
     }
 }
 
@@ -129,5 +152,38 @@ pub(crate) fn acct_file(builder: &mut Builder, settings: &[Setting]) {
         let found = Diagnostic::at(builder.lines.sources, interval.place, message)
             .help("add `move-to DIRECTORY`, or leave this line out".to_string());
         builder.lines.findings.add_fatal(found.warning());
+    }
+}
+
+/// What a tag needs, and what it cannot hold at once (reference 2.1, 2.5, 2.8).
+pub(crate) fn tag(builder: &mut Builder, block: &Block, scope: Scope, settings: &[Setting]) {
+    let set = |name: &str| settings.iter().find(|s| s.written.row().name == name);
+    let needs: &[&str] = match scope {
+        Scope::Proxy => &["server", "client"],
+        Scope::TransmissionsApiListener => &["tls-certificate"],
+        Scope::Vault => &["server-url", "access-token"],
+        Scope::Domain => match set("type").map(|s| &s.value) {
+            Some(Value::Keyword("pipe")) => &["command"],
+            Some(Value::Keyword("file")) => &["file-destination"],
+            Some(Value::Keyword("http-delivery")) => &["http-delivery-url"],
+            _ => &[],
+        },
+        _ => &[],
+    };
+    for name in needs.iter().filter(|name| set(name).is_none()) {
+        let place = set("type").map_or(block.at, |s| s.place);
+        let what = if scope == Scope::Domain { "this type" } else { "this tag" };
+        builder.lines.error(
+            place,
+            format!("{what} needs `{name}`"),
+            Some(format!("add a line `{name} ...`")),
+        );
+    }
+    if let (Scope::VirtualMta, Some(proxied)) = (scope, set("smtp-proxy-source-host"))
+        && let Some(other) = set("smtp-source-host").or(set("use-proxy"))
+    {
+        let message =
+            format!("`smtp-proxy-source-host` and `{}` exclude each other", other.written.row().name);
+        builder.lines.error(proxied.place, message, Some("make two virtual MTAs of it".to_string()));
     }
 }

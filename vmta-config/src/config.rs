@@ -11,6 +11,7 @@ use crate::diagnostic::Origin;
 use crate::domains::{Class, DomainIndex};
 use crate::explain::Note;
 use crate::patterns::{BouncePattern, SmtpPatternList};
+use crate::scope::Scope;
 use crate::settings::{AcctSettings, DomainSettings, Global, SourceSettings, SpoolSettings};
 use crate::slots::{Setting, Slots};
 use crate::value::{SourceHost, matches_net};
@@ -79,6 +80,7 @@ pub struct VirtualMta {
     /// Its own `<domain>` entries, and those of the one pool that has some.
     pub(crate) level: Option<u32>,
     pub(crate) pool_level: Option<u32>,
+    pub(crate) section: usize,
 }
 
 /// One `<virtual-mta-pool>`.
@@ -89,6 +91,7 @@ pub struct Pool {
     pub members: Vec<String>,
     pub origin: Origin,
     pub(crate) level: Option<u32>,
+    pub(crate) section: usize,
 }
 
 /// What a virtual MTA name stands for: VMTAs and pools share one namespace.
@@ -101,17 +104,18 @@ pub enum Resolved<'a> {
     Unknown,
 }
 
-/// The directives of one `<domain>` tag.
+/// One tag with its directives, or the top level.
 #[derive(Debug)]
-pub(crate) struct DomainBlock {
-    /// As in `<virtual-mta a> <domain *>`.
+pub(crate) struct Section {
+    pub scope: Scope,
+    /// As in `<virtual-mta a> <domain *>`; empty for the top level.
     pub label: String,
     /// The argument as written.
-    pub pattern: String,
+    pub arg: String,
     pub settings: Vec<Setting>,
 }
 
-/// `<domain>` entries of one level; the entries are indexes of blocks.
+/// `<domain>` entries of one level; the entries are indexes of sections.
 pub(crate) type Level = DomainIndex<u32>;
 
 /// Queues with the same key have the same settings: (level, class) of the global entries, the pool's and the VMTA's.
@@ -131,7 +135,8 @@ pub struct Config {
     /// From the widest network to the narrowest.
     pub(crate) sources_by_network: Vec<(IpNet, Vec<Setting>)>,
     pub(crate) sources_by_name: HashMap<String, Vec<Setting>>,
-    pub(crate) blocks: Vec<DomainBlock>,
+    /// Every tag, in the order of the files; the first one is the top level.
+    pub(crate) sections: Vec<Section>,
     /// The first one is the global level.
     pub(crate) levels: Vec<Level>,
     pub(crate) vmtas: Vec<VirtualMta>,
@@ -228,7 +233,7 @@ impl Config {
         if let Some(found) = self.merged.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return found.clone();
         }
-        let chain = self.blocks_of(&domain, &key);
+        let chain = self.sections_of(&domain, &key);
         let slots = Slots::merge(chain.iter().map(|b| b.settings.as_slice()));
         let settings = Arc::new(DomainSettings::read(&slots));
         let mut merged = self.merged.write().unwrap_or_else(PoisonError::into_inner);
@@ -245,23 +250,23 @@ impl Config {
         [class(0), pool.map_or(NO_LEVEL, class), own.map_or(NO_LEVEL, class)]
     }
 
-    fn blocks_of(&self, domain: &str, key: &QueueKey) -> Vec<&DomainBlock> {
+    fn sections_of(&self, domain: &str, key: &QueueKey) -> Vec<&Section> {
         let levels = key.iter().filter(|(level, _)| *level != NO_LEVEL.0);
         levels
             .flat_map(|(level, _)| self.levels[*level as usize].chain(domain))
-            .map(|block| &self.blocks[*block as usize])
+            .map(|section| &self.sections[*section as usize])
             .collect()
     }
 
     /// The `<domain>` entries that apply to a queue, from the most general to the most specific.
-    pub(crate) fn domain_blocks(&self, domain: &str, vmta: &str) -> Vec<&DomainBlock> {
+    pub(crate) fn domain_sections(&self, domain: &str, vmta: &str) -> Vec<&Section> {
         let domain = normal(domain);
-        self.blocks_of(&domain, &self.queue_key(&domain, vmta))
+        self.sections_of(&domain, &self.queue_key(&domain, vmta))
     }
 
     /// Every `<domain>` entry: the tags it stands in, and its argument as written.
     pub fn domains_with_settings(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.blocks.iter().map(|b| (b.label.as_str(), b.pattern.as_str()))
+        self.sections.iter().filter(|s| s.scope == Scope::Domain).map(|s| (s.label.as_str(), s.arg.as_str()))
     }
 
     /// What applies to a client: entries by address from the widest to the narrowest network, then the named source

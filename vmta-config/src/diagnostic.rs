@@ -101,9 +101,8 @@ impl Diagnostic {
         self.severity == Severity::Error
     }
 
-    /// The shown stretch of the line and where the mark starts in it. Control characters would disturb a terminal.
+    /// The shown stretch of the line and where the mark starts in it.
     fn excerpt(&self) -> (String, usize, usize) {
-        let shown = |c: char| if c.is_control() { ' ' } else { c };
         let column = self.column as usize - 1;
         let length = self.text.chars().count();
         let first = if length <= SHOWN || column < SHOWN / 2 { 0 } else { column - SHOWN / 2 };
@@ -121,10 +120,16 @@ impl Diagnostic {
     }
 }
 
+/// Control characters, which may come from the file, would disturb a terminal.
+fn shown(c: char) -> char {
+    if c.is_control() { ' ' } else { c }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = if self.is_error() { "error" } else { "warning" };
-        write!(f, "{word}: {}", self.message)?;
+        let one_line = |text: &str| text.chars().map(shown).collect::<String>();
+        write!(f, "{word}: {}", one_line(&self.message))?;
         let mut margin = String::from(" ");
         if let Some(origin) = &self.origin {
             let number = origin.line.to_string();
@@ -134,7 +139,7 @@ impl fmt::Display for Diagnostic {
             write!(f, "{number} | {text}\n{margin} | {}{}", " ".repeat(at), "^".repeat(marked))?;
         }
         if let Some(help) = &self.help {
-            write!(f, "\n{margin} = help: {help}")?;
+            write!(f, "\n{margin} = help: {}", one_line(help))?;
         }
         for origin in &self.included_at {
             write!(f, "\n{margin} = note: included from {origin}")?;
@@ -214,6 +219,18 @@ mod tests {
             2 |  max-smtp-outt 20\n  |  ^^^^^^^^^^^^^\n  = help: did you mean `max-smtp-out`?\n\
             \x20 = note: included from /etc/posthaste/config:2";
         assert_eq!(found.to_string(), expected);
+    }
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_not_shown() {
+        let mut sources = Sources::default();
+        let file = sources.add("c", &"\u{1b}[31mfoo\n".into(), None);
+        let place = Place { file, line: 1, start: 0, len: 8 };
+        let found =
+            Diagnostic::at(&sources, place, "unknown `\u{1b}[31mfoo`".into()).help("no \u{1b}".to_string());
+        let shown = found.to_string();
+        assert!(shown.starts_with("error: unknown ` [31mfoo`\n") && shown.ends_with("help: no  "), "{shown}");
+        assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
     }
 
     #[test]

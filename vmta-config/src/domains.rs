@@ -152,6 +152,58 @@ impl<T> DomainIndex<T> {
     }
 }
 
+/// A set of names that the entries of a level tell apart from others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Names {
+    /// Every name that nothing more specific is about.
+    Others,
+    Exactly(String),
+    /// Its subdomains that nothing more specific is about.
+    Below(String),
+    /// Address literals.
+    Literals(IpNet),
+}
+
+impl Names {
+    /// A name of this set.
+    fn sample(&self) -> String {
+        match self {
+            Names::Others => String::new(),
+            Names::Exactly(name) => name.clone(),
+            // A label that no pattern can hold stands for every subdomain.
+            Names::Below(name) => format!("\0.{name}"),
+            Names::Literals(net) => format!("[{}]", net.addr()),
+        }
+    }
+}
+
+impl<T> DomainIndex<T> {
+    /// Every set of names that entries are about.
+    pub fn names(&self) -> impl Iterator<Item = Names> + '_ {
+        let nodes = self.by_name.keys().flat_map(|name| {
+            let below = (!name.starts_with('{')).then(|| Names::Below(name.to_string()));
+            std::iter::once(Names::Exactly(name.to_string())).chain(below)
+        });
+        let literals = self.literals.iter().map(|(net, _)| Names::Literals(*net));
+        std::iter::once(Names::Others).chain(nodes).chain(literals)
+    }
+
+    /// The next larger set that entries are about.
+    pub fn wider(&self, names: &Names) -> Option<Names> {
+        let (Names::Exactly(name) | Names::Below(name)) = names else {
+            return matches!(names, Names::Literals(_)).then_some(Names::Others);
+        };
+        let known = |(_, suffix): &(usize, &str)| self.by_name.contains_key(*suffix);
+        let parent = suffixes(name).skip(1).find(known);
+        Some(parent.map_or(Names::Others, |(_, suffix)| Names::Below(suffix.to_string())))
+    }
+
+    /// What applies to the names of a set, from the most general to the most specific.
+    pub fn chain_of(&self, names: &Names) -> Vec<&T> {
+        self.chain(&names.sample())
+    }
+}
+
 impl<T: Copy + Eq + Hash> DomainIndex<T> {
     /// Finds the classes, once every entry is there.
     pub fn classify(&mut self) {

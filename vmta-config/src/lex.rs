@@ -51,7 +51,7 @@ pub(crate) fn lex_line(line: &str) -> Result<Lexed, ParseError> {
 fn lex_tag(line: &str, text: Range<usize>) -> Result<Lexed, ParseError> {
     let closes = line[text.clone()].starts_with("</");
     let Some(end) = line[text.clone()].rfind('>').map(|i| text.start + i) else {
-        return Err(ParseError::new(text, "the tag is not closed with `>`"));
+        return Err(ParseError::new(text, "the tag is not closed with `>`").help("write `>` at its end"));
     };
     if end + 1 != text.end {
         let rest = trim(line, end + 1..text.end);

@@ -11,7 +11,9 @@
 
 mod build;
 mod check;
+mod compare;
 mod config;
+mod convert;
 mod diagnostic;
 mod domains;
 mod explain;
@@ -22,7 +24,9 @@ mod load;
 mod macros;
 mod manual;
 mod nearest;
+mod older;
 mod patterns;
+mod report;
 mod scope;
 mod settings;
 mod slots;
@@ -31,13 +35,16 @@ mod table;
 mod tree;
 mod value;
 
+pub use compare::{Change, Difference, compare};
 pub use config::{AcctFile, AcctTarget, Config, Pool, Resolved, SmtpListener, Spool, VirtualMta};
+pub use convert::{Converted, convert};
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use explain::{Explained, Note};
 pub use files::{Files, MemoryFiles, OsFiles};
 pub use load::{Loaded, load};
 pub use manual::manual;
 pub use patterns::{BouncePattern, SmtpPattern, SmtpPatternList};
+pub use report::FileReport;
 pub use scope::{Scope, Scopes};
 pub use settings::{
     AcctSettings, AddDate, DeleteAfter, DeliveryType, DomainSettings, Global, NoMx, RuntimeChoice,
@@ -45,6 +52,7 @@ pub use settings::{
 };
 pub use table::{Directive, Status, directives};
 pub use value::{
-    DailyLimit, DomainPattern, FieldSelection, HeaderField, HostAndPort, MailHost, Named, ParseError,
-    Pattern, QueueFilter, Rate, RecordType, Route, SmtpAction, SourceHost, Syntax, Value, VolumeRate,
+    Choice, DailyLimit, DomainPattern, FieldSelection, HeaderField, HostAndPort, MailHost, Named, ParseError,
+    Pattern, QueueFilter, Rate, RecordType, Route, SmtpAction, SourceHost, Subject, Syntax, Value,
+    VolumeRate,
 };

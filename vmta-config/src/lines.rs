@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::diagnostic::{Diagnostic, Findings, Origin};
 use crate::explain::Note;
 use crate::lex::{Cursor, shorten};
-use crate::macros::{Macros, is_macro_name};
+use crate::macros::{MacroError, Macros, is_macro_name};
 use crate::nearest::nearest;
+use crate::older::today;
+use crate::report::Usage;
 use crate::scope::{Scope, Scopes};
 use crate::slots::Setting;
 use crate::source::{Place, Sources};
 use crate::table::{self, RowId, Status};
 use crate::tree::{Item, Line};
-use crate::value::{Named, Syntax, Value};
+use crate::value::{Choice, Named, Syntax, Value};
 
 /// A reference to something that must be defined.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub(crate) struct Reference {
 pub(crate) struct Lines<'a> {
     pub sources: &'a Sources,
     pub findings: &'a mut Findings,
+    usage: &'a mut Usage,
     pub macros: Macros,
     pub references: Vec<Reference>,
     used: BTreeMap<RowId, Vec<Origin>>,
@@ -33,10 +36,16 @@ pub(crate) struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     /// Macros are collected first, since they may be used before their definition.
-    pub fn new(sources: &'a Sources, findings: &'a mut Findings, items: &[Item]) -> Lines<'a> {
+    pub fn new(
+        sources: &'a Sources,
+        findings: &'a mut Findings,
+        usage: &'a mut Usage,
+        items: &[Item],
+    ) -> Lines<'a> {
         let mut lines = Lines {
             sources,
             findings,
+            usage,
             macros: Macros::default(),
             references: Vec::new(),
             used: BTreeMap::new(),
@@ -60,7 +69,13 @@ impl<'a> Lines<'a> {
         }
         let (macros, faults) = Macros::resolve(&definitions);
         for (name, error) in faults {
-            self.error(places[&name], error.to_string(), None);
+            let help = match error {
+                MacroError::Loop(..) => "take one of these macros out of the list of another",
+                MacroError::Unknown(_) => "define it with `domain-macro NAME a.com,b.com`",
+                MacroError::NoName => "write `$` and the name of a macro",
+                MacroError::Depth | MacroError::TooMany => "name the domains themselves, or use `[*.]domain`",
+            };
+            self.error(places[&name], error.to_string(), Some(help.to_string()));
         }
         self.macros = macros;
     }
@@ -94,37 +109,74 @@ impl<'a> Lines<'a> {
         let mut once: HashMap<RowId, Origin> = HashMap::new();
         for item in items {
             let Item::Line(line) = item else { continue };
-            let Some(setting) = self.setting(line, scope) else { continue };
-            if setting.written.row().once
-                && let Some(before) = once.insert(setting.written, setting.origin.clone())
+            let Some(written) = self.row(line, scope) else { continue };
+            if written.row().once
+                && let Some(before) = once.insert(written, self.sources.origin(line.name_at))
             {
                 let message = format!("`{}` may be given only once here", line.name);
-                self.error(line.name_at, message, Some(format!("the first one is at {before}")));
+                self.left_out(line, line.name_at, message, Some(format!("the first one is at {before}")));
                 continue;
             }
-            settings.push(setting);
+            self.read(line, scope, written, &mut settings);
         }
         settings
     }
 
-    fn setting(&mut self, line: &Line, scope: Scope) -> Option<Setting> {
-        if scope == Scope::GmImprinter {
-            return None;
-        }
-        let Some(written) = find(scope, &line.name) else {
+    /// The row a line is about; an unknown or misplaced one is reported.
+    fn row(&mut self, line: &Line, scope: Scope) -> Option<RowId> {
+        let found = find(scope, &line.name);
+        if found.is_none() {
+            self.usage.left_out(line.name_at.file);
             self.unknown(line, scope);
-            return None;
-        };
-        let row = written.row();
-        if let Status::Replaced(by) = row.status {
-            let message = format!("`{}` is an older form that is not supported", line.name);
-            self.error(line.name_at, message, Some(format!("write {by}")));
-            return None;
         }
-        let value = match row.syntax.parse(&line.args, &self.macros) {
+        found
+    }
+
+    fn left_out(&mut self, line: &Line, place: Place, message: String, help: Option<String>) {
+        self.usage.left_out(line.name_at.file);
+        self.error(place, message, help);
+    }
+
+    /// One line, as what it says today.
+    fn read(&mut self, line: &Line, scope: Scope, written: RowId, settings: &mut Vec<Setting>) {
+        let row = written.row();
+        let before = settings.len();
+        let read = match row.status {
+            Status::Replaced(by) => match today(scope, row.name, &line.args) {
+                Some(lines) if lines.is_empty() => self.value(line, scope, written, &line.args, settings),
+                Some(lines) => lines.iter().all(|(name, args)| {
+                    find(scope, name).is_some_and(|newer| self.value(line, scope, newer, args, settings))
+                }),
+                None => {
+                    let message = format!("{}: `{}` cannot be read", line.name, shorten(&line.args));
+                    self.error(line.name_at, message, Some(format!("write {by}")));
+                    false
+                }
+            },
+            _ => self.value(line, scope, written, &line.args, settings),
+        };
+        if !read {
+            settings.truncate(before);
+            return self.usage.left_out(line.name_at.file);
+        }
+        self.usage.understood(line.name_at.file, row.status);
+        let origin = self.sources.origin(line.name_at);
+        self.used.entry(written).or_default().push(origin);
+    }
+
+    fn value(
+        &mut self,
+        line: &Line,
+        scope: Scope,
+        row: RowId,
+        args: &str,
+        settings: &mut Vec<Setting>,
+    ) -> bool {
+        let syntax = row.row().syntax;
+        let value = match syntax.parse(args, &self.macros) {
             Ok(value) => value,
             Err(e) => {
-                let place = match line.args.is_empty() {
+                let place = match args != line.args || line.args.is_empty() {
                     true => line.name_at,
                     false => line.args_at.part(&e.at),
                 };
@@ -132,15 +184,19 @@ impl<'a> Lines<'a> {
                     true => e.message,
                     false => format!("{}: {}", line.name, e.message),
                 };
-                self.error(place, message, e.help);
-                return None;
+                let example = || match line.name.as_str() {
+                    "" => format!("for example: /user unknown/ {}", row.row().example()),
+                    _ => format!("for example: {} {}", row.row().name, row.row().example()),
+                };
+                self.error(place, message, e.help.or_else(|| Some(example())));
+                return false;
             }
         };
+        self.refer(syntax, &value, line.args_at);
         let origin = self.sources.origin(line.name_at);
-        self.used.entry(written).or_default().push(origin.clone());
-        self.refer(row.syntax, &value, line.args_at);
-        let text = line.args.clone();
-        Some(Setting { written, slot: written.slot(scope), value, text, origin, place: line.args_at })
+        let (text, place) = (args.to_string(), line.args_at);
+        settings.push(Setting { written: row, slot: row.slot(scope), value, text, origin, place });
+        true
     }
 
     /// Remembers the names a value refers to, to be checked when everything is read.
@@ -152,9 +208,20 @@ impl<'a> Lines<'a> {
                 (Named::VirtualMta, vec![name])
             }
             (_, Value::Listener(_, _, Some(name))) => (Named::Source, vec![name]),
+            (_, Value::Choice(_, results)) => return self.refer_choices(results, place),
             _ => return,
         };
         self.references.extend(names.into_iter().map(|name| Reference { kind, name: name.clone(), place }));
+    }
+
+    fn refer_choices(&mut self, results: &[Choice], place: Place) {
+        self.references.extend(results.iter().filter_map(|result| match result {
+            Choice::VirtualMta(name) => {
+                Some(Reference { kind: Named::VirtualMta, name: name.clone(), place })
+            }
+            Choice::CallTo(name) => Some(Reference { kind: Named::PatternList, name: name.clone(), place }),
+            Choice::Priority(_) | Choice::Nested => None,
+        }));
     }
 
     fn unknown(&mut self, line: &Line, scope: Scope) {
@@ -241,6 +308,8 @@ fn advice(name: &str, scope: Scope) -> Option<String> {
     let all: HashSet<&str> = table::directives().map(|d| d.name).collect();
     let mut all: Vec<&str> = all.into_iter().collect();
     all.sort_unstable();
-    let near = nearest(name, all)?;
+    let Some(near) = nearest(name, all) else {
+        return Some("docs/directives.md lists all directives".to_string());
+    };
     Some(format!("did you mean `{near}`? It belongs in {}", Scopes::of(&table::scopes_of(near))))
 }

@@ -4,16 +4,35 @@ use std::fmt::{self, Write};
 
 use crate::scope::{Scope, TAGS, Takes};
 use crate::table::{Directive, Status, directives};
-use crate::value::Syntax;
+use crate::value::{Subject, Syntax};
 
 const INTRODUCTION: &str = "\
 # Directives
 
-Made from the directive table; do not edit. *In effect* means that the engine acts on it. Other directives are parsed
-and checked, and `check-config` lists those a configuration uses. Directives marked **ours** are not PowerMTA's.
+Made from the directive table; do not edit.
 
-One directive a line: a keyword, blanks, a value. `#` starts a comment anywhere. Values with blanks stand in double
-quotes, in which a backslash escapes backslash, quote, blank and `$`. `\"\"` clears an inherited value.
+One directive a line: a keyword, blanks, a value. `#` starts a comment anywhere, in quotes too. Values with blanks stand in
+double quotes, in which a backslash escapes backslash, quote, blank and `$`. `\"\"` clears an inherited value. A tag
+opens and closes on lines of its own.
+
+Status:
+
+- *in effect*: the engine acts on it.
+- *not yet*: parsed and checked; `check-config` lists those a configuration uses.
+- *no effect*: accepted for the sake of existing files, for the reason given.
+- *older form*: read as what it names; `convert-config` rewrites it.
+
+**Ours** are not PowerMTA's. **Restart** means that a change takes one; everything else is applied by `reload`.
+
+| type | written |
+|---|---|
+| BOOLEAN | `yes`, `no`, `true`, `false` |
+| TIME | digits and `w`, `d`, `h`, `m`, `s`, added up: `4d12h`, `90s`; `0` where it means off |
+| SIZE | digits and `b`, `k`, `m`, `g`, `t`, of either case: `250M` |
+| rate | `N/[M]UNIT` with `d`, `h`, `m`, `s` (also `day`, `hr`, `min`, `sec`): `100/s`, `100/15m`; `0` means unlimited |
+| CIDR | an address or a network; trailing zero octets may be dropped: `10/8`, `0/0` |
+| DOMAIN-PATTERN | `*`, `a.b`, `*.a.b` (its subdomains), `[*.]a.b` (both), `[10/8]` (address literals), `$macro` |
+| REGEX | between slashes, not anchored, without regard to case unless it says `(?-i)`; `/` is written `\\/` and `#` as `\\x23` |
 ";
 
 /// The table of directives as Markdown.
@@ -31,7 +50,12 @@ pub fn manual() -> String {
             Takes::Nothing => String::new(),
             Takes::Optional(what) | Takes::Required(what) => format!("Takes {what}. "),
         };
-        let place = format!("{argument}Stands in {}.\n", tag.within);
+        let status = match tag.status {
+            Status::InEffect => String::new(),
+            status => format!(" Status: {}.", in_words(status)),
+        };
+        let restart = if tag.restart { " A change takes a restart." } else { "" };
+        let place = format!("{argument}Stands in {}.{status}{restart}\n", tag.within);
         section(&mut text, tag.scope, &format!("`<{}>`", tag.name), &place);
     }
     text
@@ -40,7 +64,7 @@ pub fn manual() -> String {
 fn section(text: &mut String, scope: Scope, title: &str, place: &str) {
     let rows = directives().filter(|d| d.scopes.contains(scope)).map(row);
     let rows: String = rows.collect();
-    let head = "| Directive | Value | Default | Status | Meaning |\n|---|---|---|---|---|\n";
+    let head = "| Directive | Value | Default | Status | Meaning | Example |\n|---|---|---|---|---|---|\n";
     let place = if place.is_empty() { String::new() } else { format!("\n{place}") };
     // Writing to a string cannot fail.
     let _ = write!(text, "\n## {title}\n{place}\n{head}{rows}");
@@ -48,22 +72,32 @@ fn section(text: &mut String, scope: Scope, title: &str, place: &str) {
 
 fn row(d: &Directive) -> String {
     let default = if d.default.is_empty() { String::new() } else { format!("`{}`", d.default) };
-    let status = match d.status {
-        Status::InEffect => "in effect".to_string(),
-        Status::Planned => "not yet".to_string(),
-        Status::NoEffect(reason) => format!("no effect: {reason}"),
-        Status::Replaced(by) => format!("refused; write {by}"),
-    };
     let mut meaning = d.doc.to_string();
     if d.repeats {
         meaning.push_str("; repeatable");
     }
+    if d.restart {
+        meaning.push_str("; **restart**");
+    }
     if d.ours {
         meaning.push_str(" (**ours**)");
     }
-    let cells = [format!("`{}`", d.name), d.syntax.to_string(), default, status, meaning];
+    // A pattern stands where others have their name.
+    let name = if d.name == "/REGEX/" { "/user unknown/" } else { d.name };
+    let example = format!("`{name} {}`", d.example());
+    let cells =
+        [format!("`{}`", d.name), d.syntax.to_string(), default, in_words(d.status), meaning, example];
     let cells: Vec<String> = cells.iter().map(|c| c.replace('|', "\\|")).collect();
     format!("| {} |\n", cells.join(" | "))
+}
+
+fn in_words(status: Status) -> String {
+    match status {
+        Status::InEffect => "in effect".to_string(),
+        Status::Planned => "not yet".to_string(),
+        Status::NoEffect(reason) => format!("no effect: {reason}"),
+        Status::Replaced(by) => format!("older form of {by}"),
+    }
 }
 
 /// The syntax as the manual and messages show it.
@@ -116,7 +150,21 @@ impl fmt::Display for Syntax {
             Syntax::HttpAccess => "CIDR LEVEL",
             Syntax::Reply => "/REGEX/ ACTION,ACTION,...",
             Syntax::Category => "CATEGORY",
-            Syntax::PatternResult => "/REGEX/ RESULT",
+            Syntax::Choice(Subject::Always) => "RESULT",
+            Syntax::Choice(Subject::Address) => "/REGEX/ RESULT",
+            Syntax::Choice(Subject::Header) => "HEADER /REGEX/ RESULT",
+            Syntax::Alias => "ADDRESS ADDRESS,ADDRESS,...",
+            Syntax::Rewrite => "SENDER SENDER",
+            Syntax::FromDomain => "DOMAIN-PATTERN DOMAIN",
+            Syntax::MxRollup => "DOMAIN-PATTERN NAME.rollup [rollup-by-ip]",
+            Syntax::HeaderList => "HEADER,/REGEX/,...",
+            Syntax::Url => "URL",
+            Syntax::ApiKey => "KEY",
+            Syntax::ProxyServer => "HOST:PORT",
+            Syntax::ProxyClient => "IP[:PORT] HOSTNAME",
+            Syntax::ProxySource => "IP PROXY:PORT CLIENT-IP[:PORT] HOSTNAME",
+            Syntax::DkimIdentity => "EMAIL | @DOMAIN | sender-or-from | strict-from",
+            Syntax::Privacy => "retain | redact [TEXT] | siphash KEY | hmac-sha256 KEY | ...-hexkey HEX",
             Syntax::Records => "d,b,t,tq,r,rb,rs,f",
             Syntax::RecordFields => "TYPE FIELD,!FIELD,...",
             Syntax::HeaderField => "TYPE header_NAME FIELD",
@@ -133,11 +181,11 @@ mod tests {
     /// To renew the file: `UPDATE_MANUAL=1 cargo test -p vmta-config manual`.
     #[test]
     fn the_manual_is_fresh() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/directives.md");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/directives.md");
         if std::env::var_os("UPDATE_MANUAL").is_some() {
             std::fs::write(path, manual()).unwrap();
         }
         let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(written == manual(), "directives.md is not what the table says");
+        assert!(written == manual(), "docs/directives.md is not what the table says");
     }
 }

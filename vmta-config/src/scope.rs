@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::table::Status;
+
 /// A place directives can stand in: the top of the file or inside a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -97,52 +99,82 @@ pub(crate) struct Tag {
     /// Where it may stand.
     pub within: Scopes,
     pub takes: Takes,
+    pub status: Status,
+    /// What stands in it is put into effect by a restart.
+    pub restart: bool,
 }
 
 const TOP: Scopes = Scopes::of(&[Scope::Global]);
-const PROCESSORS: Scopes = Scopes::of(&[Scope::BounceProcessor, Scope::FeedbackLoopProcessor]);
-
 const fn tag(name: &'static str, scope: Scope, takes: Takes) -> Tag {
-    Tag { name, scope, within: TOP, takes }
+    Tag { name, scope, within: TOP, takes, status: Status::InEffect, restart: false }
 }
 
-const fn inner(name: &'static str, scope: Scope, within: Scopes, takes: Takes) -> Tag {
-    Tag { name, scope, within, takes }
+impl Tag {
+    const fn within(mut self, within: &[Scope]) -> Tag {
+        self.within = Scopes::of(within);
+        self
+    }
+
+    /// The engine does not act on it yet.
+    const fn later(mut self) -> Tag {
+        self.status = Status::Planned;
+        self
+    }
+
+    const fn no_effect(mut self, reason: &'static str) -> Tag {
+        self.status = Status::NoEffect(reason);
+        self
+    }
+
+    const fn older(mut self, newer: &'static str) -> Tag {
+        self.status = Status::Replaced(newer);
+        self
+    }
+
+    const fn restart(mut self) -> Tag {
+        self.restart = true;
+        self
+    }
 }
+
+use Scope::{BounceProcessor as BP, FeedbackLoopProcessor as FP, Global};
+use Takes::{Nothing, Optional, Required};
+
+const CLOUD: &str = "it feeds the vendor's cloud service";
 
 /// Every tag; the first of a scope is its usual name, later ones are older spellings.
 #[rustfmt::skip]
 pub(crate) const TAGS: &[Tag] = &[
-    tag("spool", Scope::Spool, Takes::Required("a directory")),
-    tag("source", Scope::Source, Takes::Required("an address, a CIDR or a name")),
-    tag("source-group", Scope::SourceGroup, Takes::Required("a name")),
-    tag("smtp-user", Scope::SmtpUser, Takes::Required("a user name")),
-    tag("smtp-listener", Scope::SmtpListener, Takes::Required("ADDRESS:PORT")),
-    inner("domain", Scope::Domain, Scopes::of(&[Scope::Global, Scope::VirtualMta, Scope::VirtualMtaPool]), Takes::Required("a domain pattern")),
-    tag("virtual-mta", Scope::VirtualMta, Takes::Required("a name")),
-    tag("virtual-mta-pool", Scope::VirtualMtaPool, Takes::Required("a name")),
-    tag("acct-file", Scope::AcctFile, Takes::Required("a file, or `|` and a command")),
-    inner("pattern-list", Scope::PatternList, Scopes::of(&[Scope::Global, Scope::PatternList]), Takes::Optional("a name")),
-    tag("smtp-pattern-list", Scope::SmtpPatternList, Takes::Required("a name")),
-    tag("bounce-category-patterns", Scope::BounceCategoryPatterns, Takes::Nothing),
-    tag("bounce-processor", Scope::BounceProcessor, Takes::Nothing),
-    tag("feedback-loop-processor", Scope::FeedbackLoopProcessor, Takes::Nothing),
-    inner("address-list", Scope::AddressList, Scopes::of(&[Scope::Global, Scope::BounceProcessor, Scope::FeedbackLoopProcessor]), Takes::Optional("a name")),
-    inner("suppression-list", Scope::AddressList, TOP, Takes::Required("a name")),
-    inner("email-patterns", Scope::EmailPatterns, PROCESSORS, Takes::Nothing),
-    tag("mx-rollup-list", Scope::MxRollupList, Takes::Nothing),
-    tag("rewrite-list", Scope::RewriteList, Takes::Required("a name")),
-    tag("domain-key-list", Scope::DomainKeyList, Takes::Required("a name")),
-    tag("aliases", Scope::Aliases, Takes::Nothing),
-    tag("dns", Scope::Dns, Takes::Nothing),
-    tag("proxy", Scope::Proxy, Takes::Required("a name")),
-    tag("transmissions-api", Scope::TransmissionsApi, Takes::Nothing),
-    tag("transmissions-api-listener", Scope::TransmissionsApiListener, Takes::Required("ADDRESS:PORT")),
-    tag("signals", Scope::Signals, Takes::Nothing),
-    tag("sparkpost-analytics", Scope::Signals, Takes::Nothing),
-    tag("signals-filter", Scope::SignalsFilter, Takes::Required("a name")),
-    tag("vault", Scope::Vault, Takes::Nothing),
-    tag("gm-imprinter", Scope::GmImprinter, Takes::Optional("a name")),
+    tag("spool", Scope::Spool, Required("a directory")).restart(),
+    tag("source", Scope::Source, Required("an address, a CIDR or a name")),
+    tag("source-group", Scope::SourceGroup, Required("a name")).later(),
+    tag("smtp-user", Scope::SmtpUser, Required("a user name")).later(),
+    tag("smtp-listener", Scope::SmtpListener, Required("ADDRESS:PORT")).restart(),
+    tag("domain", Scope::Domain, Required("a domain pattern")).within(&[Global, Scope::VirtualMta, Scope::VirtualMtaPool]),
+    tag("virtual-mta", Scope::VirtualMta, Required("a name")),
+    tag("virtual-mta-pool", Scope::VirtualMtaPool, Required("a name")),
+    tag("acct-file", Scope::AcctFile, Required("a file, or `|` and a command")).restart(),
+    tag("pattern-list", Scope::PatternList, Optional("a name")).within(&[Global, Scope::PatternList]).later(),
+    tag("smtp-pattern-list", Scope::SmtpPatternList, Required("a name")).later(),
+    tag("bounce-category-patterns", Scope::BounceCategoryPatterns, Nothing).restart(),
+    tag("bounce-processor", Scope::BounceProcessor, Nothing).later(),
+    tag("feedback-loop-processor", Scope::FeedbackLoopProcessor, Nothing).later(),
+    tag("address-list", Scope::AddressList, Optional("a name")).within(&[Global, BP, FP]).later(),
+    tag("suppression-list", Scope::AddressList, Required("a name")).older("`<address-list NAME>`"),
+    tag("email-patterns", Scope::EmailPatterns, Nothing).within(&[BP, FP]).later(),
+    tag("mx-rollup-list", Scope::MxRollupList, Nothing).later(),
+    tag("rewrite-list", Scope::RewriteList, Required("a name")).later(),
+    tag("domain-key-list", Scope::DomainKeyList, Required("a name")).later(),
+    tag("aliases", Scope::Aliases, Nothing).later(),
+    tag("dns", Scope::Dns, Nothing).later(),
+    tag("proxy", Scope::Proxy, Required("a name")).later(),
+    tag("transmissions-api", Scope::TransmissionsApi, Nothing).later(),
+    tag("transmissions-api-listener", Scope::TransmissionsApiListener, Required("ADDRESS:PORT")).later(),
+    tag("signals", Scope::Signals, Nothing).no_effect(CLOUD),
+    tag("sparkpost-analytics", Scope::Signals, Nothing).older("`<signals>`"),
+    tag("signals-filter", Scope::SignalsFilter, Required("a name")).no_effect(CLOUD),
+    tag("vault", Scope::Vault, Nothing).later(),
+    tag("gm-imprinter", Scope::GmImprinter, Optional("a name")).no_effect("Goodmail, which it was for, is gone"),
 ];
 
 pub(crate) fn tag_named(name: &str) -> Option<&'static Tag> {

@@ -7,9 +7,11 @@ use crate::files::{Files, is_wildcard};
 use crate::lex::{Cursor, Lexed, lex_line, shorten};
 use crate::lines::known_mistake;
 use crate::nearest::nearest;
+use crate::report::Usage;
 use crate::scope::{Scope, TAGS, Tag, Takes, tag_named};
 use crate::source::{Place, Sources};
-use crate::table;
+use crate::table::{self, Status};
+use crate::value::NESTED;
 
 /// Deepest include of files by files.
 const MAX_INCLUDES: usize = 16;
@@ -52,12 +54,19 @@ pub(crate) struct Reader<'a> {
     files: &'a dyn Files,
     pub sources: Sources,
     pub findings: Findings,
+    pub usage: Usage,
     bytes: usize,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(files: &'a dyn Files, lenient: bool) -> Reader<'a> {
-        Reader { files, sources: Sources::default(), findings: Findings::new(lenient), bytes: 0 }
+        Reader {
+            files,
+            sources: Sources::default(),
+            findings: Findings::new(lenient),
+            usage: Usage::default(),
+            bytes: 0,
+        }
     }
 
     /// The main file; `None` when it cannot be read.
@@ -81,7 +90,10 @@ impl<'a> Reader<'a> {
             match lex_line(line) {
                 Ok(Lexed::Blank) => {}
                 Ok(lexed) => self.lexed(&mut parsing, line, line_at, lexed),
-                Err(e) => self.error(line_at.part(&e.at), e.message, e.help),
+                Err(e) => {
+                    self.usage.line(file);
+                    self.left_out(line_at.part(&e.at), e.message, e.help);
+                }
             }
         }
         while let Some(block) = parsing.open.pop() {
@@ -99,7 +111,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// An error that leaves a line out.
+    fn left_out(&mut self, place: Place, message: String, help: Option<String>) {
+        self.usage.left_out(place.file);
+        self.error(place, message, help);
+    }
+
     fn lexed(&mut self, parsing: &mut Parsing, line: &str, at: Place, lexed: Lexed) {
+        if !matches!(lexed, Lexed::Close { .. } | Lexed::Blank) {
+            self.usage.line(at.file);
+        }
         match lexed {
             Lexed::Blank => {}
             Lexed::Open { name, arg } => {
@@ -125,8 +146,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn directive(&mut self, parsing: &mut Parsing, mut line: Line) {
-        let Some(scope) = parsing.scope() else { return };
+    fn directive(&mut self, parsing: &mut Parsing, line: Line) {
+        let Some(scope) = parsing.scope() else { return self.usage.left_out(line.name_at.file) };
         if line.name == "include" && table::find(scope, "include").is_some() {
             let items = self.include(&line, scope);
             parsing.items_mut().extend(items);
@@ -135,27 +156,28 @@ impl<'a> Reader<'a> {
         // A list broken over several lines is a common mistake, and no line of it but the first makes sense.
         if parsing.continued && table::find(scope, &line.name).is_none() && !line.name.is_empty() {
             let help = "a directive ends with its line; write the whole list on one line".to_string();
-            self.error(line.name_at, "this continues the line before it".into(), Some(help));
+            self.left_out(line.name_at, "this continues the line before it".into(), Some(help));
             parsing.continued = line.name.ends_with(',') || line.args.ends_with(',');
             return;
         }
         let bare_macro = line.name == "domain-macro" && !line.args.contains(char::is_whitespace);
         parsing.continued = bare_macro || line.args.ends_with(',');
-        if scope == Scope::PatternList && line.args.ends_with("<pattern-list>") {
-            let (name_at, at) = (line.name_at, line.args_at);
-            line.args.truncate(line.args.len() - "<pattern-list>".len());
-            line.args.push_str("nested");
-            parsing.items_mut().push(Item::Line(line));
-            let tag = tag_named("pattern-list");
-            let name = "pattern-list".to_string();
-            parsing.open.push(Block {
-                tag,
-                name,
+        if scope == Scope::PatternList && line.args.ends_with(NESTED) {
+            let mut block = Block {
+                tag: tag_named("pattern-list"),
+                name: "pattern-list".to_string(),
                 arg: String::new(),
-                arg_at: at,
-                at: name_at,
+                arg_at: line.args_at,
+                at: line.name_at,
                 items: Vec::new(),
-            });
+            };
+            if parsing.open.len() < MAX_NESTING {
+                parsing.items_mut().push(Item::Line(line));
+            } else {
+                self.left_out(line.name_at, too_deep(), Some("call a list by its name: call-to:LIST".into()));
+                block.tag = None;
+            }
+            parsing.open.push(block);
             return;
         }
         parsing.items_mut().push(Item::Line(line));
@@ -166,12 +188,13 @@ impl<'a> Reader<'a> {
             Block { tag: tag_named(name), name: name.into(), arg: arg.into(), arg_at, at, items: Vec::new() };
         let Some(scope) = parsing.scope() else {
             block.tag = None;
+            self.usage.left_out(at.file);
             return block;
         };
         let problem = match block.tag {
             None => Some((format!("unknown tag `<{}>`", shorten(name)), unknown_tag_help(name, scope))),
             Some(_) if parsing.open.len() >= MAX_NESTING => {
-                Some((format!("tags are nested more than {MAX_NESTING} deep"), None))
+                Some((too_deep(), Some("close the tags that are open first".into())))
             }
             Some(tag) if !tag.within.contains(scope) => Some((
                 format!("`<{name}>` is not allowed in {scope}"),
@@ -180,8 +203,10 @@ impl<'a> Reader<'a> {
             Some(tag) => argument_problem(tag, arg),
         };
         if let Some((message, help)) = problem {
-            self.error(at, message, help);
+            self.left_out(at, message, help);
             block.tag = None;
+        } else if let Some(tag) = block.tag {
+            self.usage.understood(at.file, tag.status);
         }
         if arg.starts_with('"')
             && let Ok(word) = Cursor::new(arg).remainder("the argument")
@@ -198,14 +223,16 @@ impl<'a> Reader<'a> {
                 .last()
                 .map(|b| format!("the open tag is `<{}>`, close it with `</{}>`", b.name, b.name));
             let message = format!("`</{}>` closes no open tag", shorten(name));
-            self.error(at, message, help);
+            let otherwise = || format!("leave it out, or open `<{}>` before it", shorten(name));
+            self.error(at, message, help.or_else(|| Some(otherwise())));
             return;
         }
         while let Some(block) = parsing.open.pop() {
             let matched = block.name == name;
             if !matched {
                 let message = format!("`<{}>` is not closed before `</{name}>`", block.name);
-                self.error(block.at, message, None);
+                let help = format!("write `</{}>` before line {}", block.name, at.line);
+                self.error(block.at, message, Some(help));
             }
             parsing.items_mut().push(Item::Block(block));
             if matched {
@@ -219,14 +246,17 @@ impl<'a> Reader<'a> {
         let path = match named {
             Ok(word) => resolve(self.sources.path(line.name_at.file), &word.text),
             Err(e) => {
-                self.error(line.name_at, e.message, e.help);
+                self.left_out(line.name_at, e.message, e.help);
                 return Vec::new();
             }
         };
         match self.include_files(line, &path, scope) {
-            Ok(items) => items,
+            Ok(items) => {
+                self.usage.understood(line.name_at.file, Status::InEffect);
+                items
+            }
             Err((message, help)) => {
-                self.error(line.args_at, message, help);
+                self.left_out(line.args_at, message, help);
                 Vec::new()
             }
         }
@@ -243,10 +273,11 @@ impl<'a> Reader<'a> {
             return Err(("configuration is not read over the network".into(), Some(help)));
         }
         if self.sources.depth(line.name_at.file) >= MAX_INCLUDES {
-            return Err((format!("files include each other more than {MAX_INCLUDES} deep"), None));
+            let help = "include the innermost files from the outer ones".to_string();
+            return Err((format!("files include each other more than {MAX_INCLUDES} deep"), Some(help)));
         }
         let paths = match is_wildcard(path) {
-            true => self.files.glob(path).map_err(|e| (format!("cannot list {path}: {e}"), None))?,
+            true => self.files.glob(path).map_err(|e| (format!("cannot list {path}: {e}"), path_help()))?,
             false => vec![path.to_string()],
         };
         if paths.is_empty() {
@@ -256,14 +287,16 @@ impl<'a> Reader<'a> {
         let mut items = Vec::new();
         for path in paths {
             if self.sources.is_open(line.name_at.file, &path) {
-                return Err((format!("{path} includes itself"), None));
+                let help = "take one of the include lines that lead back to it out".to_string();
+                return Err((format!("{path} includes itself"), Some(help)));
             }
             if self.sources.len() >= MAX_FILES || self.bytes > MAX_BYTES {
                 let message =
                     format!("the configuration has more than {MAX_FILES} files or {} MiB", MAX_BYTES >> 20);
-                return Err((message, None));
+                return Err((message, Some("include fewer or smaller files".to_string())));
             }
-            let text = self.files.read(&path).map_err(|e| (format!("cannot read {path}: {e}"), None))?;
+            let text =
+                self.files.read(&path).map_err(|e| (format!("cannot read {path}: {e}"), path_help()))?;
             items.extend(self.text(&path, &text, Some(line.name_at), scope));
         }
         Ok(items)
@@ -292,6 +325,14 @@ impl Parsing {
     fn items_mut(&mut self) -> &mut Vec<Item> {
         self.open.last_mut().map_or(&mut self.items, |b| &mut b.items)
     }
+}
+
+fn path_help() -> Option<String> {
+    Some("a relative path counts from the directory of the file that includes it".to_string())
+}
+
+fn too_deep() -> String {
+    format!("tags are nested more than {MAX_NESTING} deep")
 }
 
 fn argument_problem(tag: &Tag, arg: &str) -> Option<(String, Option<String>)> {

@@ -199,10 +199,10 @@ fn what_is_not_in_effect_is_noted_with_its_lines() {
 fn all_faults_are_reported_at_once_with_advice() {
     let found = faults(
         "max-smpt-out 5\n<domain *>\n max-smtp-outt 5\n smtp-listener 0/0:25\n retry-after 10\n max-msg-rate 0/h\n</domain>\n\
-         <source 0/0>\n default-virtual-mta nosuch\n</source>\nsmtp-ip 1.2.3.4\n",
+         <source 0/0>\n default-virtual-mta nosuch\n</source>\n",
     );
     let has = |parts: &[&str]| found.iter().any(|f| parts.iter().all(|p| f.contains(p)));
-    assert_eq!(found.len(), 7, "{found:#?}");
+    assert_eq!(found.len(), 6, "{found:#?}");
     assert!(has(&[
         "unknown directive `max-smpt-out` in the top level",
         "did you mean `max-smtp-out`? It belongs in <domain>"
@@ -216,7 +216,6 @@ fn all_faults_are_reported_at_once_with_advice() {
     assert!(has(&["retry-after: `10` is not a time", "write digits with a unit"]));
     assert!(has(&["max-msg-rate: the count of a rate may not be 0", "pause the queue"]));
     assert!(has(&["there is no <virtual-mta nosuch>"]));
-    assert!(has(&["`smtp-ip` is an older form", "smtp-listener ADDRESS:PORT"]));
 }
 
 #[test]
@@ -244,7 +243,8 @@ fn the_mandatory_minimum_is_asked_for() {
     assert_eq!(messages, ["no `log-file` is given", "no spool directory is given"]);
     assert!(load("nosuch", &files, true).config.is_none());
     let found = faults("spool /var/spool/p\n");
-    assert_eq!(found, ["error: spool /var/spool/p is given twice, at /e/config:4 and /e/config:2"]);
+    let twice = "error: spool /var/spool/p is given twice, at /e/config:4 and /e/config:2";
+    assert!(found.len() == 1 && found[0].starts_with(twice), "{found:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub mod campaign;
 pub mod import;
 pub mod latency;
 pub mod lines;
+pub mod peers;
 pub mod scale;
 
 use std::fs;
@@ -67,6 +68,20 @@ pub fn sink() -> io::Result<(SiteHandle, SocketAddr)> {
 /// What a site with one door has counted.
 pub fn only(stats: &SiteStats) -> Counts {
     stats.doors.first().map(|d| d.total.clone()).unwrap_or_default()
+}
+
+/// Processor, cores, memory, kernel.
+pub fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.split_once(':'));
+        line.map_or_else(String::new, |(_, value)| value.trim().to_owned())
+    };
+    let processor = field(&read("/proc/cpuinfo"), "model name");
+    let memory: u64 = field(&read("/proc/meminfo"), "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0);
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!("{cores} cores ({processor}), {} GiB, Linux {}", memory >> 20, kernel.trim())
 }
 
 /// The three load averages.

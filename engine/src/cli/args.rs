@@ -30,10 +30,35 @@ pub enum Command {
     Run,
     /// Check a configuration: exit status 0 when it loads, 1 when it does not, 2 when it cannot be read.
     CheckConfig {
-        /// Treat unknown directives as warnings.
+        /// Treat what is unknown or faulty as warnings, and leave it out.
         #[arg(long)]
         lenient: bool,
-        /// The file to check instead of --config.
+        /// Say of each file what became of its lines.
+        #[arg(long)]
+        report: bool,
+        /// The files to check instead of --config, each a configuration of its own.
+        files: Vec<PathBuf>,
+    },
+    /// Say which settings a queue has, where each comes from and what it overrides.
+    Explain {
+        /// Leave faulty lines out.
+        #[arg(long)]
+        lenient: bool,
+        #[arg(value_name = "DOMAIN[/VMTA]")]
+        queue: String,
+    },
+    /// Say what differs between two configurations: exit status 0 when nothing, 1 when something, 2 when one does not
+    /// load.
+    DiffConfig {
+        /// Leave faulty lines out.
+        #[arg(long)]
+        lenient: bool,
+        old: PathBuf,
+        new: PathBuf,
+    },
+    /// Print a configuration file with its older forms rewritten.
+    ConvertConfig {
+        /// The file instead of --config.
         file: Option<PathBuf>,
     },
     /// Send a made-up campaign through the engine to simulated mailbox providers.
@@ -65,6 +90,8 @@ pub enum Command {
     /// Begin a new file.
     #[command(subcommand)]
     Rotate(Rotate),
+    /// Read the configuration again and put it into effect; with an error in it the old one stays.
+    Reload,
     /// Stop the engine.
     Stop,
 }
@@ -214,9 +241,13 @@ impl Command {
     /// The question to the running engine, if the command is one.
     pub fn request(&self) -> Option<Request> {
         Some(match self {
-            Command::Run | Command::CheckConfig { .. } | Command::Demo(_) | Command::Send { .. } => {
-                return None;
-            }
+            Command::Run
+            | Command::CheckConfig { .. }
+            | Command::Explain { .. }
+            | Command::DiffConfig { .. }
+            | Command::ConvertConfig { .. }
+            | Command::Demo(_)
+            | Command::Send { .. } => return None,
             Command::Show(what) => what.request(),
             Command::Pause(QueueWord::Queue { queue }) => Request::PauseQueue { queue: queue.clone() },
             Command::Resume(QueueWord::Queue { queue }) => Request::ResumeQueue { queue: queue.clone() },
@@ -232,6 +263,7 @@ impl Command {
             Command::Rotate(Rotate::Acct { file }) => {
                 Request::RotateAcct { file: file.as_ref().map(|f| f.to_string_lossy().into_owned()) }
             }
+            Command::Reload => Request::Reload,
             Command::Stop => Request::Stop,
         })
     }

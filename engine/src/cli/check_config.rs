@@ -1,14 +1,15 @@
 //! `check-config`: everything that is wrong with a configuration, and everything in it that is not in effect.
 
 use super::args::Cli;
+use super::table::{Side, table};
 use super::{FAILED, UNUSABLE, complain, print};
 use crate::daemon::accounting_config::stream_options;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use vmta_config::{Diagnostic, Files, OsFiles, load};
+use vmta_config::{Diagnostic, FileReport, Files, OsFiles, load};
 
 /// What a check found.
 struct Checked {
@@ -16,6 +17,7 @@ struct Checked {
     /// Faults that only show when the configuration is put to work.
     faults: Vec<String>,
     notes: Vec<String>,
+    files: Vec<FileReport>,
     vmtas: usize,
     pools: usize,
 }
@@ -26,15 +28,68 @@ impl Checked {
     }
 }
 
-/// Checks the file at `path`: exit status 0 when it loads, 1 when it does not, 2 when it cannot be read.
-pub fn check_config(cli: &Cli, path: &Path, lenient: bool) -> ExitCode {
-    if let Err(e) = OsFiles.read(&path.to_string_lossy()) {
-        complain(cli.json, &format!("configuration {}: {e}", path.display()));
-        return ExitCode::from(UNUSABLE);
+/// Checks each of the files: exit status 0 when all load, 1 when one does not, 2 when one cannot be read.
+pub fn check_config(cli: &Cli, paths: &[PathBuf], lenient: bool, report: bool) -> ExitCode {
+    let (mut worst, mut reports) = (0, Vec::new());
+    for path in paths {
+        if let Err(e) = OsFiles.read(&path.to_string_lossy()) {
+            complain(cli.json, &format!("configuration {}: {e}", path.display()));
+            worst = UNUSABLE;
+            continue;
+        }
+        let checked = check(path, &OsFiles, lenient);
+        if !checked.is_good() {
+            worst = worst.max(FAILED);
+        }
+        match (cli.json, report) {
+            (true, _) => print(&as_json(path, &checked)),
+            (false, false) => print(&as_text(path, &checked)),
+            (false, true) => reports.extend(checked.files),
+        }
     }
-    let checked = check(path, &OsFiles, lenient);
-    print(&if cli.json { as_json(path, &checked) } else { as_text(path, &checked) });
-    if checked.is_good() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+    if report && !cli.json {
+        print(&report_text(&reports));
+    }
+    ExitCode::from(worst)
+}
+
+/// A line a file, and their sums.
+fn report_text(files: &[FileReport]) -> String {
+    let columns = [
+        "lines",
+        "understood",
+        "in effect",
+        "planned",
+        "no effect",
+        "older",
+        "left out",
+        "errors",
+        "warnings",
+    ];
+    let columns: Vec<(&str, Side)> =
+        std::iter::once(("file", Side::Left)).chain(columns.map(|name| (name, Side::Right))).collect();
+    let mut table = table(&columns, None);
+    let counts = |f: &FileReport| {
+        [
+            f.lines,
+            f.understood(),
+            f.in_effect,
+            f.planned,
+            f.without_effect,
+            f.older,
+            f.left_out,
+            f.errors,
+            f.warnings,
+        ]
+    };
+    let mut sums = [0; 9];
+    for file in files {
+        let counts = counts(file);
+        sums.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
+        table.add_row(std::iter::once(file.file.to_string()).chain(counts.map(|n| n.to_string())));
+    }
+    table.add_row(std::iter::once("all".to_owned()).chain(sums.map(|n| n.to_string())));
+    table.trim_fmt() + "\n"
 }
 
 fn check(path: &Path, files: &dyn Files, lenient: bool) -> Checked {
@@ -43,6 +98,7 @@ fn check(path: &Path, files: &dyn Files, lenient: bool) -> Checked {
         diagnostics: loaded.diagnostics,
         faults: Vec::new(),
         notes: Vec::new(),
+        files: loaded.files,
         vmtas: 0,
         pools: 0,
     };
@@ -90,6 +146,20 @@ fn as_json(path: &Path, checked: &Checked) -> String {
             "help": d.help,
         })
     };
+    let file = |f: &FileReport| {
+        json!({
+            "file": f.file.to_string(),
+            "lines": f.lines,
+            "understood": f.understood(),
+            "inEffect": f.in_effect,
+            "planned": f.planned,
+            "withoutEffect": f.without_effect,
+            "older": f.older,
+            "leftOut": f.left_out,
+            "errors": f.errors,
+            "warnings": f.warnings,
+        })
+    };
     let fault = |message: &String| json!({ "severity": "error", "message": message });
     let diagnostics: Vec<Value> =
         checked.diagnostics.iter().map(diagnostic).chain(checked.faults.iter().map(fault)).collect();
@@ -98,6 +168,7 @@ fn as_json(path: &Path, checked: &Checked) -> String {
         "good": checked.is_good(),
         "diagnostics": diagnostics,
         "notes": checked.notes,
+        "files": checked.files.iter().map(file).collect::<Vec<Value>>(),
     });
     format!("{all:#}\n")
 }
@@ -118,6 +189,17 @@ mod tests {
         assert_eq!(as_text(Path::new("config"), &checked), "config: good (1 virtual MTAs, 0 pools)\n");
         let json: Value = serde_json::from_str(&as_json(Path::new("config"), &checked)).unwrap();
         assert_eq!(json["good"], true);
+    }
+
+    #[test]
+    fn the_report_counts_every_line() {
+        let checked = checked("<domain *>\n dkim-sign yes\n max-smtp-out 3\n</domain>\nnonsense\n");
+        let text = report_text(&checked.files);
+        let words: Vec<Vec<&str>> = text.lines().skip(2).map(|l| l.split_whitespace().collect()).collect();
+        assert_eq!(words[0], ["config", "6", "5", "4", "1", "0", "0", "1", "1", "0"], "{text}");
+        assert_eq!(words[0][1..], words[1][1..]);
+        let json: Value = serde_json::from_str(&as_json(Path::new("config"), &checked)).unwrap();
+        assert_eq!(json["files"][0]["leftOut"], 1);
     }
 
     #[test]

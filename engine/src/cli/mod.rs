@@ -2,6 +2,7 @@
 
 pub mod args;
 mod check_config;
+mod convert_config;
 pub mod demo;
 mod demo_accounting;
 mod demo_campaign;
@@ -10,6 +11,8 @@ mod demo_ground;
 mod demo_providers;
 mod demo_run;
 mod demo_watch;
+mod diff_config;
+mod explain;
 pub mod number;
 mod send;
 pub mod show;

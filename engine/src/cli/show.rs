@@ -3,7 +3,9 @@
 use super::number::{date_time, grouped, kbytes, near};
 use super::table::{Side, table};
 use super::{status, why};
-use crate::daemon::control::{DomainRow, JobRow, LastError, Listing, Mode, QueueRow, Reply, VmtaRow};
+use crate::daemon::control::{
+    DomainRow, JobRow, LastError, Listing, Mode, QueueRow, ReloadReport, Reply, VmtaRow,
+};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fmt::Write;
@@ -39,8 +41,35 @@ pub fn text(reply: &Reply, view: &View) -> String {
         Reply::Vmtas(list) => vmtas(list, view),
         Reply::Jobs(list) => jobs(list, view),
         Reply::Why(report) => why::text(report, view),
+        Reply::Reloaded(report) => reloaded(report),
         Reply::Done { message, .. } | Reply::Error { message } => format!("{message}\n"),
     }
+}
+
+/// What a reload has changed and what it could not.
+fn reloaded(report: &ReloadReport) -> String {
+    let mut out = String::new();
+    for change in &report.changes {
+        let _ = writeln!(out, "{change}");
+    }
+    let changes = if report.changes.is_empty() { "nothing has changed" } else { "in effect now" };
+    let _ = writeln!(out, "{}: reloaded, {changes}.", report.file);
+    for what in &report.restart {
+        let _ = writeln!(out, "! {what}");
+    }
+    if report.held > 0 {
+        let held =
+            "queue(s) with mail have lost their virtual MTA or route; the mail is held (see `show queues`)";
+        let _ = writeln!(out, "! {} {held}", report.held);
+    }
+    if report.keep_type > 0 {
+        let _ = writeln!(out, "! {} queue(s) with mail keep their type until a restart", report.keep_type);
+    }
+    if report.notes > 0 {
+        let _ =
+            writeln!(out, "{} directive(s) in use are not in effect; check-config lists them.", report.notes);
+    }
+    out
 }
 
 fn queues(list: &Listing<QueueRow>, view: &View) -> String {

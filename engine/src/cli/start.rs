@@ -1,7 +1,10 @@
 //! Commands that need more than a running engine's control socket: `run`, `check-config`, `send`, `demo`.
 
 use super::args::{Cli, Command};
-use super::{CONTROL_SOCKET, UNUSABLE, check_config, complain, demo_run, send};
+use super::{
+    CONTROL_SOCKET, UNUSABLE, check_config, complain, convert_config, demo_run, diff_config, explain, send,
+};
+use crate::daemon::control::Request;
 use crate::daemon::engine::{BootError, Engine, Overrides};
 use crate::io::panics;
 use crate::spool::error::EXIT_LOG_FAILED;
@@ -21,8 +24,14 @@ use vmta_config::{Config, Files, Loaded, OsFiles, load};
 pub fn start(cli: &Cli) -> ExitCode {
     match &cli.command {
         Command::Run => run(cli),
-        Command::CheckConfig { lenient, file } => {
-            check_config::check_config(cli, file.as_deref().unwrap_or(&cli.config), *lenient)
+        Command::CheckConfig { lenient, report, files } => {
+            let files = if files.is_empty() { std::slice::from_ref(&cli.config) } else { files };
+            check_config::check_config(cli, files, *lenient, *report)
+        }
+        Command::Explain { lenient, queue } => explain::explain(cli, queue, *lenient),
+        Command::DiffConfig { lenient, old, new } => diff_config::diff_config(cli, old, new, *lenient),
+        Command::ConvertConfig { file } => {
+            convert_config::convert_config(cli, file.as_deref().unwrap_or(&cli.config))
         }
         Command::Send { campaign, check } => send::send(cli, campaign, *check),
         Command::Demo(demo) => demo_run::run(demo, cli.json),
@@ -40,7 +49,7 @@ pub(super) fn configuration(cli: &Cli, path: &Path, lenient: bool) -> Result<Arc
         complain(cli.json, &format!("configuration {path}: {}", reason(&e)));
         return Err(ExitCode::from(UNUSABLE));
     }
-    let Loaded { config, diagnostics } = load(&path, &OsFiles, lenient);
+    let Loaded { config, diagnostics, .. } = load(&path, &OsFiles, lenient);
     for diagnostic in &diagnostics {
         eprintln!("{diagnostic}");
     }
@@ -87,7 +96,9 @@ fn run(cli: &Cli) -> ExitCode {
     }
     panics::end_the_process();
     let usual_socket = Some(PathBuf::from(CONTROL_SOCKET));
-    let overrides = Overrides { control_socket: cli.control.clone(), usual_socket };
+    // Absolute, so that a reload reads the same file wherever the process has gone since.
+    let path = std::path::absolute(&cli.config).unwrap_or_else(|_| cli.config.clone());
+    let overrides = Overrides { control_socket: cli.control.clone(), usual_socket, config: Some(path) };
     let engine = match Engine::start(&config, &overrides) {
         Ok(engine) => engine,
         Err(e) => return not_started(&e),
@@ -97,10 +108,16 @@ fn run(cli: &Cli) -> ExitCode {
         // Registering these fails only when the process is out of resources; then it had better not run.
         let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be caught");
         let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be caught");
-        tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
-            told = engine.told_to_stop() => told,
+        let mut hang_up = signal(SignalKind::hangup()).expect("SIGHUP can be caught");
+        let mut told = std::pin::pin!(engine.told_to_stop());
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                told = &mut told => return told,
+                // What comes of it is in the log.
+                _ = hang_up.recv() => drop(engine.answerer().answer(Request::Reload).await),
+            }
         }
     });
     if let Err(why) = ended {

@@ -9,6 +9,7 @@ use super::control::{
 use super::intake::Intake;
 use super::meter::Meter;
 use super::owners::Stopping;
+use super::reload::Reloader;
 use crate::base::Wall;
 use crate::io::clock::{Clock, wall};
 use crate::io::smtp_listener::Clients;
@@ -29,6 +30,7 @@ pub struct Answerer {
     total: Arc<SharedConnections>,
     clients: Arc<Clients>,
     accounting: Arc<Accounting>,
+    reloader: Reloader,
     clock: Clock,
     started: Wall,
     stop: watch::Sender<bool>,
@@ -43,12 +45,25 @@ impl Answerer {
         total: Arc<SharedConnections>,
         clients: Arc<Clients>,
         accounting: Arc<Accounting>,
+        reloader: Reloader,
         clock: Clock,
         stop: watch::Sender<bool>,
     ) -> Answerer {
         let (top_in, top_out) = (AtomicU64::new(0), AtomicU64::new(0));
         let meters = Mutex::default();
-        Answerer { intake, total, clients, accounting, clock, started: wall(), stop, meters, top_in, top_out }
+        Answerer {
+            intake,
+            total,
+            clients,
+            accounting,
+            reloader,
+            clock,
+            started: wall(),
+            stop,
+            meters,
+            top_in,
+            top_out,
+        }
     }
 
     pub async fn answer(&self, request: Request) -> Reply {
@@ -66,6 +81,7 @@ impl Answerer {
                 self.accounting.rotate(file.map(PathBuf::from));
                 Ok(done("Accounting file rotated.", 1))
             }
+            Request::Reload => self.reloader.reload().await,
             Request::Stop => {
                 self.stop.send_replace(true);
                 Ok(done("Stopping.", 1))
@@ -133,6 +149,12 @@ impl Answerer {
         let mut alarms = Vec::new();
         alarms.extend(self.accounting.status().trouble.map(|t| format!("accounting: {t}")));
         alarms.extend(storage.full.then(|| "spool: disk space is low, new mail is refused".to_owned()));
+        let reloads = self.reloader.reloads();
+        alarms.extend(
+            reloads.failure.map(|why| {
+                format!("the last reload failed, the configuration before it is in effect: {why}")
+            }),
+        );
         alarms.extend(storage.failed.as_ref().map(|e| format!("spool: {e}")));
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -164,6 +186,8 @@ impl Answerer {
                 in_doubt: storage.in_doubt,
                 recovered: true,
             },
+            reloads: reloads.done,
+            failed_reloads: reloads.failed,
             alarms,
             ..Status::default()
         })

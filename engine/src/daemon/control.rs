@@ -30,6 +30,8 @@ pub enum Request {
     RotateAcct {
         file: Option<String>,
     },
+    /// Reads the configuration again and puts it into effect.
+    Reload,
     Stop,
 }
 
@@ -112,6 +114,7 @@ pub enum Reply {
         count: u64,
     },
     Why(WhyReport),
+    Reloaded(ReloadReport),
     /// It was not; `message` says why and what would be right.
     Error {
         message: String,
@@ -261,6 +264,9 @@ pub struct Status {
     pub smtp_queues: Waiting,
     pub other_queues: Waiting,
     pub spool: SpoolStatus,
+    /// Reloads since the start: done, and refused because something was wrong.
+    pub reloads: u64,
+    pub failed_reloads: u64,
     /// What an operator should look at: accounting stalled, disk nearly full …
     pub alarms: Vec<String>,
 }
@@ -308,6 +314,24 @@ pub struct WhyReport {
     pub summary: String,
     pub recipients: Vec<WhyRecipient>,
     pub queues: Vec<WhyQueue>,
+}
+
+/// The answer to [`Request::Reload`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReloadReport {
+    pub file: String,
+    pub at: i64,
+    /// What is different from before, in words.
+    pub changes: Vec<String>,
+    /// What is different from the start and takes a restart.
+    pub restart: Vec<String>,
+    /// Queues with mail whose virtual MTA or route is gone: it is held.
+    pub held: u64,
+    /// Queues with mail that keep their `type` until a restart.
+    pub keep_type: u64,
+    /// Directives in use that are not in effect.
+    pub notes: u64,
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use super::control_socket::{ControlError, ControlSocket};
 use super::intake::Intake;
 use super::owners::{Owners, Stopping};
 use super::pickup::{Pickup, PickupError};
-use super::profiles::{ConfigProfiles, Configured, ProfileError};
+use super::profiles::{ConfigProfiles, Configured, ProfileError, host_name};
+use super::reload::Reloader;
 use super::verp_keys::{self, VerpKeysError};
 use super::{recovery, submission};
 use crate::io::clock::Clock;
@@ -74,6 +75,8 @@ pub struct Overrides {
     pub control_socket: Option<PathBuf>,
     /// Where neither names one; the engine can do without it.
     pub usual_socket: Option<PathBuf>,
+    /// The file the configuration was read from, for `reload`.
+    pub config: Option<PathBuf>,
 }
 
 /// A running engine.
@@ -125,7 +128,8 @@ impl Engine {
             verp,
         };
         let (owners, reactors) = start.reactors(control.handle(), shard_count(config))?;
-        let waiting = recovery::requeue(&recovered, &owners).map_err(|_| SpoolError::Stopped)?;
+        let waiting = recovery::requeue(&recovered, owners.shards(), |split| owners.admit_blocking(split))
+            .map_err(|_| SpoolError::Stopped)?;
         tracing::info!(recipients = waiting, "queues rebuilt");
         let configured = Arc::new(ArcSwap::new(configured));
         let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured.clone()));
@@ -134,8 +138,16 @@ impl Engine {
         let (stop, stopping) = watch::channel(false);
         let clients = submission::clients(&configured.load());
         let (serving, listening) = listen(&control, config, &intake, &clients, &stopping)?;
-        let answerer =
-            Arc::new(Answerer::new(intake.clone(), total, clients, accounting.clone(), clock, stop.clone()));
+        let reloader = Reloader::new(overrides.config.clone(), intake.clone(), total.clone());
+        let answerer = Arc::new(Answerer::new(
+            intake.clone(),
+            total,
+            clients,
+            accounting.clone(),
+            reloader,
+            clock,
+            stop.clone(),
+        ));
         serve_control(&control, config, overrides, &answerer)?;
         control.spawn(sample(answerer.clone(), stop.subscribe()));
         Ok(Engine {
@@ -236,11 +248,6 @@ fn spool_directory(config: &Config) -> Result<PathBuf, BootError> {
             Err(BootError::TwoSpools { origin: second.origin.to_string(), first: first.directory.clone() })
         }
     }
-}
-
-fn host_name(config: &Config) -> String {
-    let own = config.global().host_names.first().cloned();
-    own.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
 fn storage_options(config: &Config) -> StorageOptions {

@@ -171,6 +171,12 @@ impl Intake {
         Ok(Underway { pending: self.storage.submit(group), ready })
     }
 
+    /// Waits until the message is durable; its recipients are then to be handed to their queues.
+    pub async fn durable(&self, underway: Underway) -> Result<Split, Refused> {
+        let committed = underway.pending.await?;
+        Ok(self.split(&committed, underway.ready).0)
+    }
+
     /// Waits until the message is durable and hands its recipients to their queues. Returns the message's name.
     pub fn queue_blocking(&self, underway: Underway) -> Result<String, Refused> {
         let committed = underway.pending.wait()?;

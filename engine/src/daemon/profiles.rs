@@ -39,12 +39,29 @@ pub enum ProfileError {
 
 impl Configured {
     pub fn new(config: Arc<Config>, host: &str) -> Result<Configured, ProfileError> {
+        Configured::made(config, host, &HashMap::new())
+    }
+
+    /// What follows `before` at a reload: a virtual MTA that stays keeps its memory of TLS sessions.
+    pub fn after(config: Arc<Config>, host: &str, before: &Configured) -> Result<Configured, ProfileError> {
+        Configured::made(config, host, &before.vmtas)
+    }
+
+    fn made(
+        config: Arc<Config>,
+        host: &str,
+        before: &HashMap<String, Arc<VmtaProfile>>,
+    ) -> Result<Configured, ProfileError> {
         let host: Arc<str> = host.into();
         let mut vmtas = HashMap::new();
         let default = config.global().source_hosts.clone();
         let mut add = |name: &str, helo: Option<&str>, hosts: &[vmta_config::SourceHost], origin: String| {
             let sources = source_hosts(hosts, helo, &host, &origin)?.into();
-            let tls = Some(Arc::new(TlsClientConfig::new(trusted_roots())?));
+            let tls = match before.get(name).and_then(|v| v.tls.clone()) {
+                Some(tls) => tls,
+                None => Arc::new(TlsClientConfig::new(trusted_roots())?),
+            };
+            let tls = Some(tls);
             vmtas.insert(name.to_owned(), Arc::new(VmtaProfile { name: name.into(), sources, tls }));
             Ok::<_, ProfileError>(())
         };
@@ -72,6 +89,23 @@ impl Configured {
         }
     }
 
+    /// In words, what of the rules for routes differs from those of the start, which a reload leaves in effect.
+    pub fn routing_differs(&self, started: &Configured) -> Vec<String> {
+        let (now, then) = (self.route_policy(0), started.route_policy(0));
+        let family = |name: &str| {
+            format!("{name} source addresses are the first or last: used or not after a restart")
+        };
+        let mut differs = Vec::new();
+        differs.extend((now.ipv4 != then.ipv4).then(|| family("IPv4")));
+        differs.extend((now.ipv6 != then.ipv6).then(|| family("IPv6")));
+        if now.own_names != then.own_names {
+            differs.push(
+                "host-name: MX hosts of the new names are taken for this host after a restart".to_owned(),
+            );
+        }
+        differs
+    }
+
     /// The VMTAs a name stands for: itself, or the members of a pool.
     pub fn members(&self, name: &str) -> Option<Vec<String>> {
         match self.config.resolve_vmta(if name.is_empty() { "{default}" } else { name }) {
@@ -81,6 +115,12 @@ impl Configured {
             Resolved::Unknown => None,
         }
     }
+}
+
+/// The main host name: the first `host-name`, or what the operating system says.
+pub fn host_name(config: &Config) -> String {
+    let own = config.global().host_names.first().cloned();
+    own.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
 fn trusted_roots() -> rustls::RootCertStore {

@@ -1,6 +1,6 @@
 //! Recovered recipients on their way to the owners of their queues.
 
-use super::owners::{Accepted, Owners, Split, Stopping};
+use super::owners::{Accepted, Split, Stopping};
 use crate::io::failpoint::{Point, pass};
 use crate::io::storage::Recovered;
 use crate::mail::normalise_domain;
@@ -12,10 +12,14 @@ use std::sync::Arc;
 /// Rows handed over together.
 const BATCH: usize = 8192;
 
-/// Hands every recipient that waits in the spool to its queue; returns how many.
-pub fn requeue(recovered: &Recovered, owners: &Owners) -> Result<u64, Stopping> {
+/// Hands every recipient that waits in the spool to its queue, one of `shards`, by way of `admit`; returns how many.
+pub fn requeue(
+    recovered: &Recovered,
+    shards: usize,
+    mut admit: impl FnMut(Split) -> Result<(), Stopping>,
+) -> Result<u64, Stopping> {
     let mut names: HashSet<Arc<str>> = HashSet::new();
-    let mut split = Split::new(owners.shards());
+    let mut split = Split::new(shards);
     let (mut waiting, mut handed, mut stopping) = (0, 0, false);
     let orphans = recovered.each_live(|record| {
         if stopping {
@@ -52,8 +56,8 @@ pub fn requeue(recovered: &Recovered, owners: &Owners) -> Result<u64, Stopping> 
         if waiting >= BATCH {
             waiting = 0;
             pass(Point::RecoveryRequeue);
-            let full = std::mem::replace(&mut split, Split::new(owners.shards()));
-            stopping = owners.admit_blocking(full).is_err();
+            let full = std::mem::replace(&mut split, Split::new(shards));
+            stopping = admit(full).is_err();
         }
     });
     for (at, error) in orphans {
@@ -62,7 +66,7 @@ pub fn requeue(recovered: &Recovered, owners: &Owners) -> Result<u64, Stopping> 
     if stopping {
         return Err(Stopping);
     }
-    owners.admit_blocking(split)?;
+    admit(split)?;
     pass(Point::RecoveryRequeue);
     Ok(handed)
 }

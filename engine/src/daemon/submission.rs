@@ -31,31 +31,32 @@ struct Client {
     options: Arc<ServerOptions>,
 }
 
-/// A client's settings, and the configuration they come from.
-type Known = (Arc<Configured>, Arc<Client>);
+/// Settings of clients, and the configuration they all come from.
+type Known = (Arc<Configured>, HashMap<IpAddr, Arc<Client>>);
 
 /// Messages of one listener.
 struct Door {
     intake: Arc<Intake>,
     configured: Arc<ArcSwap<Configured>>,
     source: Option<String>,
-    known: Mutex<HashMap<IpAddr, Known>>,
+    known: Mutex<Known>,
 }
 
 impl Door {
     fn client(&self, peer: SocketAddr) -> Arc<Client> {
         let configured = self.configured.load_full();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, client)) = known.get(&peer.ip()).filter(|(of, _)| Arc::ptr_eq(of, &configured)) {
-            return client.clone();
+        // One configuration is kept, not one a client: reloads must not pile them up (F40).
+        if !Arc::ptr_eq(&known.0, &configured) || known.1.len() >= REMEMBERED {
+            *known = (configured.clone(), HashMap::new());
         }
-        if known.len() >= REMEMBERED {
-            known.clear();
+        if let Some(client) = known.1.get(&peer.ip()) {
+            return client.clone();
         }
         let settings = configured.config.source_for(peer.ip(), self.source.as_deref());
         let options = Arc::new(options(&configured, &settings));
         let client = Arc::new(Client { settings, options });
-        known.insert(peer.ip(), (configured, client.clone()));
+        known.1.insert(peer.ip(), client.clone());
         client
     }
 }
@@ -178,7 +179,7 @@ pub async fn start(
         intake: intake.clone(),
         configured: intake.configured.clone(),
         source: bound.source,
-        known: Mutex::default(),
+        known: Mutex::new((intake.configured.load_full(), HashMap::new())),
     });
     let receive = {
         let door = door.clone();

@@ -1,6 +1,6 @@
 //! Why a row was refused: the reason column of `NAME.rejected.csv`. A row that is refused costs only itself.
 
-use crate::mail::AddressError;
+use crate::mail::{AddressError, Printable};
 
 /// What is wrong with one row. Field names are those of the header row, or of the first JSON object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,29 +12,33 @@ pub enum Fault {
         /// Lines the row runs over, counted from one.
         lines: u64,
     },
-    #[error("field `{field}` is not UTF-8 at byte {at}")]
+    #[error("field `{}` is not UTF-8 at byte {at}", Printable(field))]
     Utf8 { field: String, at: usize },
-    #[error("`{field}` is not an e-mail address: {error}")]
+    #[error("`{}` is not an e-mail address: {error}", Printable(field))]
     Address { field: String, error: AddressError },
-    #[error("field `{field}` is {bytes} bytes long; at most {max} are allowed")]
+    #[error("field `{}` is {bytes} bytes long; at most {max} are allowed", Printable(field))]
     TooLong { field: String, bytes: usize, max: usize },
     #[error("the values are {bytes} bytes long in all; at most {max} are allowed")]
     RowTooLong { bytes: usize, max: usize },
     #[error(
-        "field `{field}` holds a line break and is used in a header, where it could start another header"
+        "field `{}` holds a line break and is used in a header, where it could start another header",
+        Printable(field)
     )]
     LineBreak { field: String },
-    #[error("field `{field}` holds a NUL character, which no message may carry")]
+    #[error("field `{}` holds a NUL character, which no message may carry", Printable(field))]
     Nul { field: String },
     #[error("is not one JSON object: {reason}")]
     Json { reason: String },
     #[error("is not UTF-8 at byte {at}")]
     JsonUtf8 { at: usize },
-    #[error("has no field `{field}`")]
+    #[error("has no field `{}`", Printable(field))]
     Missing { field: String },
-    #[error("has the field `{field}` twice")]
+    #[error("has the field `{}` twice", Printable(field))]
     Repeated { field: String },
-    #[error("field `{field}` is an array or object; a string, number, boolean or null is needed")]
+    #[error(
+        "field `{}` is an array or object; a string, number, boolean or null is needed",
+        Printable(field)
+    )]
     Nested { field: String },
 }
 

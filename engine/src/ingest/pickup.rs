@@ -2,7 +2,7 @@
 //! taken whole or not at all; what is wrong is told with line and field, for the `.reason` file beside it.
 
 use super::{bsmtp, pickup_plain};
-use crate::mail::AddressError;
+use crate::mail::{AddressError, Printable};
 
 /// Recipients of one file at most. (PowerMTA means the format for about 5,000.)
 pub const MAX_RECIPIENTS: usize = 50_000;
@@ -67,7 +67,7 @@ pub struct RefusedRecipient {
 
 /// Why a file goes to the bad directory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {problem}")]
+#[error("line {line}: {}", Printable(problem))]
 pub struct PickupError {
     /// Counted from one.
     pub line: usize,

@@ -1,6 +1,6 @@
 //! Which columns of the table an import stores, decided once before its first row.
 
-use crate::mail::nearest;
+use crate::mail::{Printable, nearest};
 
 /// A merge field that the template uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,18 +28,19 @@ pub(super) struct Column {
 /// A column that the campaign needs is not there, or is there twice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    #[error("there is no column `{name}`, which {reason}{}; the columns are {}", hint(near.as_deref()), list(columns))]
+    #[error("there is no column `{}`, which {reason}{}; the columns are {}", Printable(name), hint(near.as_deref()), list(columns))]
     Missing { name: String, reason: &'static str, near: Option<String>, columns: Vec<String> },
-    #[error("there are two columns `{name}`, which {reason}; give one of them another name")]
+    #[error("there are two columns `{}`, which {reason}; give one of them another name", Printable(name))]
     Twice { name: String, reason: &'static str },
 }
 
 fn hint(near: Option<&str>) -> String {
-    near.map_or(String::new(), |near| format!(" (did you mean `{near}`?)"))
+    near.map_or(String::new(), |near| format!(" (did you mean `{}`?)", Printable(near)))
 }
 
 fn list(columns: &[String]) -> String {
-    let mut list = columns.iter().take(30).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let mut list =
+        columns.iter().take(30).map(|name| format!("`{}`", Printable(name))).collect::<Vec<_>>().join(", ");
     if columns.len() > 30 {
         list += &format!(" and {} more", columns.len() - 30);
     }

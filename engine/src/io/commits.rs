@@ -9,9 +9,8 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 use tokio::sync::Notify;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// One who waits.
 #[derive(Default)]
@@ -105,7 +104,7 @@ impl Commits {
     pub async fn tell(&self) {
         let mut numbers = Vec::new();
         // Every wait is equally long: whoever comes after this time has come is looked at the next time.
-        let mut sleep = pin!(sleep_until((Instant::now() + self.storage.commit_deadline()).into()));
+        let mut sleep = pin!(sleep_until(Instant::now() + self.storage.commit_deadline()));
         poll_fn(|cx| {
             while self.desk.poll(cx, &mut numbers).is_ready() {
                 for number in numbers.drain(..) {
@@ -139,7 +138,7 @@ impl Commits {
                     next = next.min(ticket.deadline());
                 }
             }
-            sleep.as_mut().reset(next.into());
+            sleep.as_mut().reset(next);
         }
     }
 

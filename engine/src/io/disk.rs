@@ -10,18 +10,23 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 /// Writes and syncs segment files. Used from the storage thread only.
-pub(crate) trait Disk {
+pub trait Disk {
+    /// A segment file, opened for writing by whoever prepared it.
+    type File;
+
     /// Writes all of `blocks` at byte `at`; both are multiples of the block size.
-    fn write(&self, file: &File, at: u64, blocks: &Blocks) -> io::Result<()>;
+    fn write(&self, file: &Self::File, at: u64, blocks: &Blocks) -> io::Result<()>;
 
     /// Makes everything written durable (`fdatasync`).
-    fn sync(&self, file: &File) -> io::Result<()>;
+    fn sync(&self, file: &Self::File) -> io::Result<()>;
 }
 
 /// The disk itself.
 pub(crate) struct RealDisk;
 
 impl Disk for RealDisk {
+    type File = File;
+
     fn write(&self, file: &File, at: u64, blocks: &Blocks) -> io::Result<()> {
         file.write_all_at(blocks.as_slice(), at)
     }

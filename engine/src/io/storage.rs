@@ -176,8 +176,7 @@ impl Storage {
             .store(recovery.tried.values().filter(|tried| tried.in_doubt).count() as u64, Relaxed);
         let ledger = std::mem::take(&mut recovery.ledger);
         let recovered = Recovered::new(recovery, ledger.clone(), Arc::clone(&segments));
-        // Segment numbers are never used twice and each start takes a new one, so neither are these ids.
-        let next_id = AtomicU64::new(u64::from(first.header.number) << 32);
+        let number = first.header.number;
         // Not enough to keep a wish waiting: the queue is unbounded.
         let _ = supply.wishes.send(Wish::Prepare);
         let inbox = Arc::clone(&preparer.inbox);
@@ -197,10 +196,24 @@ impl Storage {
         let prepare = spawn("spool-prepare", move || preparer.run())?;
         // The failure is in the status and in the log; whoever waits has been told.
         let storage = spawn("spool", move || drop(committer.run()))?;
-        let threads = Mutex::new(vec![storage, prepare]);
-        let shared =
-            Shared { inbox, segments, counters, reads, deadline: options.commit_deadline, next_id, threads };
-        Ok((Storage { shared: Arc::new(shared) }, recovered))
+        let handle = Storage::over(inbox, segments, counters, reads, options.commit_deadline, number);
+        handle.shared.threads.lock().unwrap_or_else(PoisonError::into_inner).extend([storage, prepare]);
+        Ok((handle, recovered))
+    }
+
+    /// The handle to a storage loop with these parts that somebody drives; `first`: the segment it began with.
+    pub fn over(
+        inbox: Arc<Inbox>,
+        segments: Arc<Segments>,
+        counters: Arc<Counters>,
+        reads: Reads,
+        deadline: Duration,
+        first: u32,
+    ) -> Storage {
+        // Segment numbers are never used twice and each start takes a new one, so neither are these ids.
+        let next_id = AtomicU64::new(u64::from(first) << 32);
+        let threads = Mutex::default();
+        Storage { shared: Arc::new(Shared { inbox, segments, counters, reads, deadline, next_id, threads }) }
     }
 
     /// A number for a submission or message that this spool has never given out before (R8).

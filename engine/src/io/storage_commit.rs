@@ -16,11 +16,11 @@ use crate::spool::log::{Log, Room};
 use crate::spool::record::{Committed, Control, Disposition, Draft, Group, Location, OutcomeBatch};
 use crate::spool::rows::RowsView;
 use crate::spool::segments::Segments;
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Bytes taken into one commit.
 const BATCH: usize = 1 << 20;
@@ -33,14 +33,14 @@ const TRY_AGAIN: u32 = 8;
 /// How often mappings of retired segments are looked at while there are any.
 const RECYCLE_LOOK: Duration = Duration::from_millis(250);
 
-pub(super) struct Committer<D: Disk> {
+pub struct Committer<D: Disk> {
     disk: D,
-    file: File,
+    file: D::File,
     log: Log,
     inbox: Arc<Inbox>,
     segments: Arc<Segments>,
     counters: Arc<Counters>,
-    supply: Supply,
+    supply: Supply<D::File>,
     /// Acknowledged when the present commit is durable.
     waiting: Vec<(Arc<Receipt>, Committed)>,
     desks: Desks,
@@ -54,17 +54,19 @@ pub(super) struct Committer<D: Disk> {
     /// A segment's last rows are being read.
     gathering: bool,
     retiring: bool,
+    /// When the last record came in.
+    idle_since: Instant,
 }
 
 impl<D: Disk> Committer<D> {
     pub fn new(
         disk: D,
         log: Log,
-        first: Prepared,
+        first: Prepared<D::File>,
         inbox: Arc<Inbox>,
         segments: Arc<Segments>,
         counters: Arc<Counters>,
-        supply: Supply,
+        supply: Supply<D::File>,
     ) -> Committer<D> {
         segments.add(first.header, None);
         Committer {
@@ -83,6 +85,7 @@ impl<D: Disk> Committer<D> {
             reclaim_due: false,
             gathering: false,
             retiring: false,
+            idle_since: Instant::now(),
         }
     }
 
@@ -94,9 +97,23 @@ impl<D: Disk> Committer<D> {
 
     /// Runs until it is told to stop or the log fails.
     pub fn run(mut self) -> Result<(), SpoolError> {
-        let result = self.serve();
+        self.idle_since = Instant::now();
+        let result = loop {
+            self.inbox.wait_for_attention(self.next_wake());
+            match self.turn() {
+                Ok(true) => break Ok(()),
+                Ok(false) => {}
+                Err(error) => break Err(error),
+            }
+        };
+        self.close(&result);
+        result
+    }
+
+    /// After the last [`Committer::turn`], which gave `result`: nothing is taken any more.
+    pub fn close(&mut self, result: &Result<(), SpoolError>) {
         let closed = result.as_ref().err().cloned().unwrap_or(SpoolError::Stopped);
-        if let Err(error) = &result {
+        if let Err(error) = result {
             self.log.fail(error.to_string());
             tracing::error!(%error, "the spool has failed; it must be recovered by a restart");
         }
@@ -106,53 +123,49 @@ impl<D: Disk> Committer<D> {
         self.inbox.close(&closed);
         // Whoever waits for the log to move must look again.
         self.segments.set_durable(self.log.durable());
-        result
     }
 
-    fn serve(&mut self) -> Result<(), SpoolError> {
-        let mut idle_since = Instant::now();
-        loop {
-            self.sleep(idle_since);
-            let now = Instant::now();
-            let aged =
-                |since: Option<Instant>, age| since.is_some_and(|since| now.duration_since(since) >= age);
-            let (oldest, _) = self.inbox.outcomes();
-            let mut taken = self.inbox.take(BATCH, aged(oldest, OUTCOME_AGE));
-            let stop = taken.stop;
-            if !taken.submissions.is_empty() || !taken.outcomes.is_empty() {
-                idle_since = now;
-            }
-            if let Some(cursor) = taken.cursor {
-                (self.cursor, self.reclaim_due) = (self.cursor.max(cursor), true);
-            }
-            if let Some(gathered) = taken.gathered.take() {
-                self.forward(gathered)?;
-            }
-            self.place(taken)?;
-            let sync = !self.waiting.is_empty() || aged(self.dirty, SYNC_AGE);
-            self.flush(sync)?;
-            self.abort()?;
-            self.reclaim()?;
-            if stop && self.drained()? {
-                return Ok(());
-            }
-            if now.duration_since(idle_since) >= IDLE && self.log.vouch() {
-                self.flush(true)?;
-            }
+    /// Takes what is queued, writes, syncs, acknowledges. True once it was told to stop and everything is done.
+    pub fn turn(&mut self) -> Result<bool, SpoolError> {
+        let now = Instant::now();
+        let aged = |since: Option<Instant>, age| since.is_some_and(|since| now.duration_since(since) >= age);
+        let (oldest, _) = self.inbox.outcomes();
+        let mut taken = self.inbox.take(BATCH, aged(oldest, OUTCOME_AGE));
+        let stop = taken.stop;
+        if !taken.submissions.is_empty() || !taken.outcomes.is_empty() {
+            self.idle_since = now;
         }
+        if let Some(cursor) = taken.cursor {
+            (self.cursor, self.reclaim_due) = (self.cursor.max(cursor), true);
+        }
+        if let Some(gathered) = taken.gathered.take() {
+            self.forward(gathered)?;
+        }
+        self.place(taken)?;
+        let sync = !self.waiting.is_empty() || aged(self.dirty, SYNC_AGE);
+        self.flush(sync)?;
+        self.abort()?;
+        self.reclaim()?;
+        if stop && self.drained()? {
+            return Ok(true);
+        }
+        if now.duration_since(self.idle_since) >= IDLE && self.log.vouch() {
+            self.flush(true)?;
+        }
+        Ok(false)
     }
 
-    /// Waits for something to do.
-    fn sleep(&self, idle_since: Instant) {
+    /// When there is something to do although nobody calls.
+    pub fn next_wake(&self) -> Option<Instant> {
         let (oldest, due) = self.inbox.outcomes();
         if due {
-            return;
+            return oldest;
         }
         let outcomes = oldest.map(|since| since + OUTCOME_AGE);
         let sync = self.dirty.map(|since| since + SYNC_AGE);
-        let vouch = self.log.wants_vouching().then(|| idle_since + IDLE);
+        let vouch = self.log.wants_vouching().then(|| self.idle_since + IDLE);
         let look = self.retiring.then(|| Instant::now() + RECYCLE_LOOK);
-        self.inbox.wait_for_attention([outcomes, sync, vouch, look].into_iter().flatten().min());
+        [outcomes, sync, vouch, look].into_iter().flatten().min()
     }
 
     /// Appends what was taken, moving to further segments as needed.

@@ -44,6 +44,8 @@ impl Faults {
 }
 
 impl Disk for Faults {
+    type File = std::fs::File;
+
     fn write(&self, file: &std::fs::File, at: u64, blocks: &Blocks) -> io::Result<()> {
         if let Err(error) = self.operation() {
             if self.short {

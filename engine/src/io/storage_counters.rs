@@ -7,7 +7,7 @@ use std::time::Duration;
 pub const LATENCY_CLASSES: usize = 28;
 
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub struct Counters {
     pub bytes_written: AtomicU64,
     pub writes: AtomicU64,
     pub syncs: AtomicU64,

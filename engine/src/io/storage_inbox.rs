@@ -11,8 +11,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
-use tokio::time::Sleep;
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
 
 /// Bytes of submissions that may wait; one submission is always let in.
 const SUBMISSION_BYTES: usize = 32 << 20;
@@ -30,7 +30,7 @@ pub struct Submit {
 
 /// What the storage thread takes at once.
 #[derive(Default)]
-pub(super) struct Taken {
+pub struct Taken {
     pub submissions: Vec<Submit>,
     pub outcomes: Vec<OutcomeBatch>,
     pub cursor: Option<Location>,
@@ -39,7 +39,7 @@ pub(super) struct Taken {
 }
 
 /// What was read to empty a segment: nothing when it could not be read.
-pub(super) struct Gathered {
+pub struct Gathered {
     pub segment: u32,
     pub forward: Option<Forward>,
 }
@@ -58,6 +58,8 @@ struct Waiting {
     closed: Option<SpoolError>,
     /// Something has happened that the storage thread has to look at.
     attention: bool,
+    /// Woken instead of the storage thread.
+    watcher: Option<Waker>,
     /// It sleeps, and has to be woken.
     asleep: bool,
     /// Submitters that wait for room: threads, and tasks.
@@ -66,7 +68,7 @@ struct Waiting {
 }
 
 #[derive(Default)]
-pub(super) struct Inbox {
+pub struct Inbox {
     waiting: Mutex<Waiting>,
     room: Condvar,
     attention: Condvar,
@@ -180,11 +182,24 @@ impl Inbox {
         (waiting.attention, waiting.asleep) = (false, false);
     }
 
+    /// The same for a loop that is polled.
+    pub fn poll_attention(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.lock();
+        if std::mem::take(&mut waiting.attention) {
+            return Poll::Ready(());
+        }
+        waiting.watcher = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// Has the storage thread look, waking it when it sleeps; without the lock, which it takes first of all.
     fn attend(&self, mut waiting: MutexGuard<'_, Waiting>) {
         waiting.attention = true;
-        let asleep = std::mem::take(&mut waiting.asleep);
+        let (asleep, watcher) = (std::mem::take(&mut waiting.asleep), waiting.watcher.take());
         drop(waiting);
+        if let Some(watcher) = watcher {
+            watcher.wake();
+        }
         if asleep {
             self.attention.notify_one();
         }
@@ -258,7 +273,7 @@ struct Slip {
 }
 
 /// Shared between a submitter and the storage thread; one allocation per submission.
-pub(super) struct Receipt {
+pub struct Receipt {
     slip: Mutex<Slip>,
     given: Condvar,
     /// Where the submitter hears of the answer, and under which number; else it is woken itself.
@@ -348,7 +363,7 @@ impl Desk {
 
 /// Desks to be woken.
 #[derive(Default)]
-pub(super) struct Desks(Vec<Arc<Desk>>);
+pub struct Desks(Vec<Arc<Desk>>);
 
 impl Desks {
     fn ring(&mut self, desk: &Arc<Desk>, number: u32) {
@@ -444,7 +459,7 @@ impl Future for Pending {
         slip.waker = Some(cx.waker().clone());
         let Some((at, deadline)) = self.deadline else { return Poll::Pending };
         // The timer is only made for those who really have to wait.
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())));
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
         if sleep.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }

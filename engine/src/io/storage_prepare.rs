@@ -36,7 +36,7 @@ const ZEROS: usize = 1 << 20;
 /// What a file system answers that does not take O_DIRECT.
 const EINVAL: i32 = rustix::io::Errno::INVAL.raw_os_error();
 
-pub(super) enum Wish {
+pub enum Wish {
     /// Make the next segment.
     Prepare,
     /// The segment is retired and nobody reads it: its file may be used again.
@@ -46,9 +46,9 @@ pub(super) enum Wish {
 }
 
 /// A segment ready to be written.
-pub(super) struct Prepared {
+pub struct Prepared<F = File> {
     pub header: SegmentHeader,
-    pub file: File,
+    pub file: F,
 }
 
 pub(super) struct Preparer {
@@ -294,7 +294,7 @@ fn nonce() -> Result<[u8; 16], SpoolError> {
 }
 
 /// The channel ends the storage thread keeps.
-pub(super) struct Supply {
+pub struct Supply<F = File> {
     pub wishes: Sender<Wish>,
-    pub ready: Receiver<Result<Prepared, SpoolError>>,
+    pub ready: Receiver<Result<Prepared<F>, SpoolError>>,
 }

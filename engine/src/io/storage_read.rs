@@ -27,14 +27,14 @@ const DEPTH: usize = 64;
 const OPEN_FILES: usize = 32;
 
 /// A record wanted, and where to send it.
-pub(super) struct Wanted {
+pub struct Wanted {
     pub at: Location,
     pub answer: oneshot::Sender<Result<Arc<[u8]>, SpoolError>>,
 }
 
 /// Where reads go.
 #[derive(Clone)]
-pub(super) enum Reads {
+pub enum Reads {
     Threads(crossbeam_channel::Sender<Wanted>),
     Ring(tokio::sync::mpsc::UnboundedSender<Wanted>),
 }

@@ -45,7 +45,7 @@ impl LiveRows<'_> {
 }
 
 impl Recovered {
-    pub(super) fn new(recovery: Recovery, ledger: Ledger, segments: Arc<Segments>) -> Recovered {
+    pub fn new(recovery: Recovery, ledger: Ledger, segments: Arc<Segments>) -> Recovered {
         Recovered { recovery, ledger, segments }
     }
 

@@ -75,7 +75,8 @@ static PLAIN: [bool; 256] = {
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// Writes quoted-printable text piece by piece. Line ends in the text (CR LF, LF or CR) are hard breaks and kept;
-/// a CR LF must not be split between two pieces. Nothing is allocated but the room in `out`.
+/// a CR LF must not be split between two pieces. No line begins with two hyphens, so that no text can pass for the
+/// boundary of the multipart that it stands in. Nothing is allocated but the room in `out`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Quoted {
     column: usize,
@@ -94,6 +95,15 @@ impl Quoted {
     pub fn push(&mut self, text: &[u8], out: &mut Vec<u8>) {
         let mut rest = text;
         while let Some(&byte) = rest.first() {
+            if self.column == ROOM && PLAIN[byte as usize] {
+                self.soft_break(out);
+            }
+            // A hyphen that ends its piece may be the first of two.
+            if self.column == 0 && byte == b'-' && rest.get(1).is_none_or(|next| *next == b'-') {
+                self.escape(byte, out);
+                rest = &rest[1..];
+                continue;
+            }
             let room = ROOM - self.column;
             let window = &rest[..rest.len().min(room)];
             let run = window.iter().position(|b| !PLAIN[*b as usize]).unwrap_or(window.len());
@@ -107,11 +117,6 @@ impl Quoted {
             match byte {
                 b'\r' if rest.first() == Some(&b'\n') => {}
                 b'\r' | b'\n' => self.hard_break(out),
-                _ if PLAIN[byte as usize] => {
-                    self.soft_break(out);
-                    out.push(byte);
-                    self.column = 1;
-                }
                 _ => self.escape(byte, out),
             }
         }
@@ -191,6 +196,18 @@ mod test {
     }
 
     #[test]
+    fn no_line_passes_for_a_boundary() {
+        assert_eq!(quoted("--b\r\n-x--\r\n--"), "=2D-b\r\n-x--\r\n=2D-");
+        let line = "x".repeat(75);
+        assert_eq!(quoted(&format!("{line}--b--")), format!("{line}=\r\n=2D-b--"));
+        let (mut writer, mut out) = (Quoted::default(), Vec::new());
+        for piece in ["-", "-b", "\n-", "-"] {
+            writer.push(piece.as_bytes(), &mut out);
+        }
+        assert_eq!(String::from_utf8_lossy(&out), "=2D-b\r\n=2D-");
+    }
+
+    #[test]
     fn the_smallest_safe_encoding_is_chosen() {
         assert_eq!(Encoding::choose(b"plain\r\n"), Encoding::SevenBit);
         assert_eq!(Encoding::choose(&[b'x'; 999]), Encoding::QuotedPrintable);
@@ -201,7 +218,7 @@ mod test {
 
     proptest! {
         #[test]
-        fn quoted_text_comes_back(pieces in proptest::collection::vec("[ -~\t\u{e9}\u{0}=]{0,90}|\n", 0..12)) {
+        fn quoted_text_comes_back(pieces in proptest::collection::vec("[ -~\t\u{e9}\u{0}=]{0,90}|\n|-{1,3}", 0..12)) {
             let mut out = Vec::new();
             let mut writer = Quoted::default();
             for p in &pieces {
@@ -213,6 +230,7 @@ mod test {
             prop_assert!(survey(&out).longest_line <= MAX_ENCODED_LINE);
             prop_assert!(survey(&out).is_7bit());
             prop_assert!(!String::from_utf8_lossy(&out).contains(" \r\n"));
+            prop_assert!(!out.starts_with(b"--") && !String::from_utf8_lossy(&out).contains("\n--"));
         }
 
         #[test]

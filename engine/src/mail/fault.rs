@@ -3,11 +3,12 @@
 use super::address::AddressError;
 use super::header::InjectionError;
 use super::lines::BareCr;
+use super::printable::Printable;
 use thiserror::Error;
 
 /// One fault of a template; compiling reports all it finds.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{place}, line {line}: {problem}")]
+#[error("{place}, line {line}: {}", Printable(problem))]
 pub struct TemplateError {
     /// `header Subject`, `html part`, `text part`, `template`.
     pub place: String,
@@ -81,7 +82,7 @@ fn suggestion(nearest: Option<&str>) -> String {
 pub enum RenderError {
     #[error("the row has {got} values, the content has {expected} fields")]
     Values { expected: usize, got: usize },
-    #[error("field `{field}` contains {what}, but header {header} must stay on one line")]
+    #[error("field `{}` contains {what}, but header {header} must stay on one line", Printable(field))]
     Injection { header: String, field: String, what: &'static str },
     #[error(
         "header {header}: the value is not ASCII, and this header knows no encoding (use |urlencode in URLs)"
@@ -89,12 +90,15 @@ pub enum RenderError {
     NotAscii { header: String },
     #[error("header {header}: a word is longer than 998 characters")]
     WordTooLong { header: String },
-    #[error("header {header}: `{text}` is not an address: {error}")]
+    #[error("header {header}: `{}` is not an address: {error}", Printable(text))]
     Address { header: String, text: String, error: AddressError },
-    #[error("header {header}: the local part of `{text}` needs SMTPUTF8, the recipient's does not")]
+    #[error(
+        "header {header}: the local part of `{}` needs SMTPUTF8, the recipient's does not",
+        Printable(text)
+    )]
     NeedsSmtpUtf8 { header: String, text: String },
     /// `endless`: it ran out of fuel, or called itself too often.
-    #[error("{place}: {message}")]
+    #[error("{place}: {}", Printable(message))]
     Template { place: String, message: String, endless: bool },
     #[error("the message would be larger than {limit} bytes")]
     TooLarge { limit: usize },

@@ -146,6 +146,24 @@ impl Queue {
         taken
     }
 
+    /// Somebody has set the calendar `by` milliseconds: who waits for a date to begin at waits so much less.
+    pub fn clock_set(&mut self, slots: &mut Slots, now: Time, by: i64) {
+        let mut put_off = self.retry.drain(slots);
+        let step = Duration::from_millis(by.unsigned_abs());
+        while let Some(key) = put_off.pop_front(slots) {
+            let slot = &mut slots[key];
+            if slot.attempts == 0 {
+                let due = slot.due();
+                slot.set_due(if by > 0 { due - step } else { due + step });
+            }
+            if slot.due() > now {
+                self.retry.push(slots, key);
+            } else {
+                self.ready.push_back(slots, key);
+            }
+        }
+    }
+
     /// All keys, those that are ready first.
     pub fn iter<'a>(&'a self, slots: &'a Slots) -> impl Iterator<Item = u32> + 'a {
         self.ready.iter(slots).chain(self.retry.iter(slots))

@@ -65,6 +65,7 @@ impl Contents {
             self.evict(bytes);
         }
         self.bytes += bytes;
+        self.unreadable.remove(&at);
         let cached = Cached { content: Rc::new(content), bytes, used: now };
         if let Some(old) = self.cached.insert(at, cached) {
             self.bytes -= old.bytes;

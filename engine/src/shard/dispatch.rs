@@ -68,8 +68,8 @@ impl Shard {
                 self.backed_up.insert(queue);
                 return self.nothing(key);
             }
-            // Without its VMTA nothing may leave, over a connection that is open already neither (F39).
-            let held = self.draining || self.queues[queue].vmta.is_none();
+            // Held mail may not leave over a connection that is open already either (F39).
+            let held = self.draining || self.queues[queue].is_held();
             if held || self.queues[queue].queue.gate(now.mono).open().is_err() {
                 return self.nothing(key);
             }

@@ -1,6 +1,6 @@
 //! The queues of a shard with what belongs to each beside its schedule: configuration, connections, next hops.
 
-use super::profile::{QueueProfile, VmtaProfile};
+use super::profile::{Delivery, QueueProfile, VmtaProfile};
 use super::targets::Next;
 use crate::base::Time;
 use crate::queue::{Queue, QueueName};
@@ -40,17 +40,46 @@ pub struct Entry {
     pub resolving: bool,
     /// Stands in the list of queues that `total-max-smtp-out` has left no connection.
     pub short: bool,
+    /// A reload took its explicit next hops away while it had mail: that mail is held, and not sent by MX (F39).
+    pub route_gone: bool,
+}
+
+/// What a new configuration cannot change about a queue that has mail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// It cannot send: its virtual MTA or its route is gone.
+    pub held: bool,
+    /// It keeps its `type`.
+    pub delivery: bool,
 }
 
 impl Entry {
+    /// Whether anybody waits in it or is in the hands of one of its connections.
+    pub fn has_mail(&self) -> bool {
+        self.queue.waiting() > 0 || self.bytes > 0
+    }
+
+    /// Nothing may leave, for want of a virtual MTA or a route (F39).
+    pub fn is_held(&self) -> bool {
+        self.vmta.is_none() || self.route_gone
+    }
+
     /// Takes a new configuration; open connections keep the old one until they close.
-    pub fn configure(&mut self, profile: Arc<QueueProfile>, vmta: Option<Arc<VmtaProfile>>) {
+    pub fn configure(&mut self, mut profile: Arc<QueueProfile>, vmta: Option<Arc<VmtaProfile>>) -> Kept {
+        let has_mail = self.has_mail();
+        let delivery = has_mail && profile.delivery != self.profile.delivery;
+        if delivery {
+            profile = Arc::new(QueueProfile { delivery: self.profile.delivery, ..(*profile).clone() });
+        }
+        let lost = self.route_gone || self.profile.hosts.is_some();
+        self.route_gone = has_mail && lost && profile.hosts.is_none() && profile.delivery == Delivery::Smtp;
         self.queue.set_settings(profile.scheduling.clone());
         self.destination = destination(&self.queue, &profile);
         self.sources = sources(vmta.as_deref());
         self.next = None;
         self.profile = profile;
         self.vmta = vmta;
+        Kept { held: has_mail && self.is_held(), delivery }
     }
 
     pub fn new(queue: Queue, profile: Arc<QueueProfile>, vmta: Option<Arc<VmtaProfile>>) -> Entry {
@@ -70,6 +99,7 @@ impl Entry {
             left_until: None,
             hold_until: None,
             resolving: false,
+            route_gone: false,
             short: false,
         }
     }

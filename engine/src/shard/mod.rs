@@ -27,7 +27,8 @@ mod turn;
 pub use admit::{Admit, AdmitRow, owner};
 pub use profile::{Delivery, Profiles, QueueProfile, VmtaProfile};
 pub use request::{
-    Found, JobState, QueuePattern, QueueState, Selection, ShardReply, ShardRequest, ShardStatus,
+    Found, JobState, NewProfiles, QueuePattern, QueueState, Selection, ShardReply, ShardRequest, ShardStatus,
+    Unreached,
 };
 
 use crate::base::{Now, Time, Wheel};
@@ -42,10 +43,9 @@ use crate::spool::segments::Segments;
 use connection::Connections;
 use contents::Contents;
 use entries::{Entries, Entry};
-use hashbrown::HashSet;
 use outcomes::{HIGH_WATER, OutcomeBuffer};
 use sites::Sites;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use submissions::Submissions;
@@ -148,8 +148,8 @@ pub struct Shard {
     outcomes: OutcomeBuffer,
     /// Storage has no room for outcomes: nothing new is started.
     outcomes_held: bool,
-    /// Queues that had to wait for it.
-    backed_up: HashSet<u32>,
+    /// Queues that had to wait for it. In order, as all sets here whose order decides: one story has one course.
+    backed_up: BTreeSet<u32>,
     outputs: VecDeque<Output>,
     status: ShardStatus,
     draining: bool,
@@ -173,6 +173,18 @@ impl std::fmt::Debug for Shard {
     }
 }
 
+/// A stop that took too long ends with connections open: their grants come home all the same.
+impl Drop for Shard {
+    fn drop(&mut self) {
+        for key in self.connections.keys() {
+            if let Some(connection) = self.connections.remove(key) {
+                self.queues[connection.queue].queue.disconnected(connection.grant);
+                self.total.give_back();
+            }
+        }
+    }
+}
+
 impl Shard {
     pub fn new(now: Now, settings: Settings) -> Shard {
         Shard {
@@ -192,7 +204,7 @@ impl Shard {
             wheel: Wheel::new(),
             outcomes: OutcomeBuffer::default(),
             outcomes_held: false,
-            backed_up: HashSet::new(),
+            backed_up: BTreeSet::new(),
             outputs: VecDeque::new(),
             status: ShardStatus::default(),
             draining: false,
@@ -207,7 +219,7 @@ impl Shard {
 
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         // Before anything is found too old: a jump of the clock must not make it so (F32).
-        self.expiry.observe(now);
+        self.look_at_clock(now);
         match input {
             Input::Received { connection, bytes } => self.received(now, connection, bytes),
             Input::Admit(admit) => self.admit(now, admit),
@@ -215,7 +227,9 @@ impl Shard {
             Input::Closed { connection, cause } => self.socket_closed(now, connection, &cause),
             Input::Answered(answered) => self.answered(now, answered),
             Input::Content { at, bytes } => self.content(now, at, bytes.as_deref()),
-            Input::Profiles(profiles) => self.set_profiles(now, profiles),
+            Input::Profiles(profiles) => {
+                self.configure(now, profiles);
+            }
             Input::Drain => self.drain(now),
             Input::Wake => {}
         }
@@ -233,6 +247,15 @@ impl Shard {
             for queue in std::mem::take(&mut self.backed_up) {
                 self.wheel.set(queue << 1, now.mono);
             }
+        }
+    }
+
+    /// A start date is a matter of the calendar, whatever it said when the mail came in.
+    fn look_at_clock(&mut self, now: Now) {
+        let Some(step) = self.expiry.observe(now) else { return };
+        for queue in 0..self.queues.len() as u32 {
+            self.queues[queue].queue.clock_set(&mut self.slots, now.mono, step);
+            self.turn(now, queue);
         }
     }
 
@@ -292,11 +315,14 @@ impl Shard {
             };
             let mut slot = Slot::new(place, submission);
             slot.attempts = row.attempts;
-            if start > 0 {
+            // Who was tried before a restart had begun already, whatever the calendar says now.
+            if start > 0 && row.attempts == 0 {
                 slot.set_due(now.mono + std::time::Duration::from_millis(start));
             }
             let slot = self.slots.insert(slot);
             let entry = &mut self.queues[queues[row.queue as usize]];
+            // Mail that comes into an empty queue was never meant for the route that is gone.
+            entry.route_gone &= entry.has_mail();
             entry.bytes += u64::from(admit.size);
             entry.queue.push(&mut self.slots, slot, now.mono);
         }
@@ -338,15 +364,19 @@ impl Shard {
         self.queues.push(Entry::new(queue, profile, vmta))
     }
 
-    fn set_profiles(&mut self, now: Now, profiles: Box<dyn Profiles>) {
+    fn configure(&mut self, now: Now, profiles: Box<dyn Profiles>) -> Unreached {
         self.profiles = profiles;
+        let mut unreached = Unreached::default();
         for key in 0..self.queues.len() as u32 {
             let entry = &mut self.queues[key];
             let name = entry.queue.name().clone();
             let profile = self.profiles.queue(&name.domain, &name.vmta);
-            entry.configure(profile, self.profiles.vmta(&name.vmta));
+            let kept = entry.configure(profile, self.profiles.vmta(&name.vmta));
+            unreached.held += u64::from(kept.held);
+            unreached.keep_type += u64::from(kept.delivery);
             self.turn(now, key);
         }
+        unreached
     }
 
     fn drain(&mut self, now: Now) {

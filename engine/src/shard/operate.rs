@@ -12,13 +12,14 @@ use crate::spool::record::{Disposition, Said};
 
 impl Shard {
     pub fn request(&mut self, now: Now, request: ShardRequest) -> ShardReply {
-        self.expiry.observe(now);
+        self.look_at_clock(now);
         match request {
             ShardRequest::Status => ShardReply::Status(self.status()),
             ShardRequest::Waiting => self.waiting(),
             ShardRequest::Queues => ShardReply::Queues(self.queue_states(now, &QueuePattern::all())),
             ShardRequest::Jobs => ShardReply::Jobs(self.jobs()),
             ShardRequest::Pause { queue, paused } => ShardReply::Count(self.pause(now, &queue, paused)),
+            ShardRequest::Configure(profiles) => ShardReply::Configured(self.configure(now, profiles.make())),
             ShardRequest::Delete { selection, quiet } => {
                 ShardReply::Count(self.delete(now, &selection, quiet))
             }
@@ -90,6 +91,11 @@ impl Shard {
         if entry.vmta.is_none() {
             return format!("its virtual MTA {} is not in the configuration", entry.queue.name().vmta);
         }
+        if entry.route_gone {
+            return "its route was taken out of the configuration; give it smtp-hosts again, or resume the queue to \
+                    deliver by MX"
+                .to_owned();
+        }
         let wait = match entry.queue.gate(now.mono) {
             Gate::Wait(wait) => Some(wait),
             Gate::Go => match entry.queue.connection_gate(now.mono) {
@@ -140,6 +146,8 @@ impl Shard {
         for key in 0..self.queues.len() as u32 {
             if pattern.matches(self.queues[key].queue.name()) {
                 self.queues[key].queue.set_paused(paused);
+                // Whoever resumes a queue without its route wants it delivered as configured now.
+                self.queues[key].route_gone &= paused;
                 concerned += 1;
                 self.turn(now, key);
             }

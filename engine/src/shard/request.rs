@@ -1,7 +1,9 @@
 //! What the operator asks of a shard, and what it answers. Counts of several shards add up.
 
+use super::profile::Profiles;
 use crate::base::Wall;
 use crate::queue::QueueName;
+use std::fmt;
 use std::sync::Arc;
 
 /// A queue name pattern: `domain[/vmta]`, see [`QueueName::matches`].
@@ -26,6 +28,35 @@ impl QueuePattern {
     }
 }
 
+/// A new configuration for every shard: each makes profiles of its own from it.
+#[derive(Clone)]
+pub struct NewProfiles(Arc<dyn Fn() -> Box<dyn Profiles> + Send + Sync>);
+
+impl NewProfiles {
+    pub fn new(make: impl Fn() -> Box<dyn Profiles> + Send + Sync + 'static) -> NewProfiles {
+        NewProfiles(Arc::new(make))
+    }
+
+    pub(super) fn make(&self) -> Box<dyn Profiles> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for NewProfiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NewProfiles")
+    }
+}
+
+/// Queues with mail that a new configuration does not reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unreached {
+    /// Their virtual MTA or route is gone: their mail is held.
+    pub held: u64,
+    /// They keep their `type` until a restart.
+    pub keep_type: u64,
+}
+
 /// Which recipients `delete` removes; all given conditions must hold.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
@@ -38,6 +69,8 @@ pub struct Selection {
 
 #[derive(Clone, Debug)]
 pub enum ShardRequest {
+    /// Takes a new configuration.
+    Configure(NewProfiles),
     Status,
     /// What waits, over all queues.
     Waiting,
@@ -135,6 +168,7 @@ pub struct Found {
 
 #[derive(Clone, Debug)]
 pub enum ShardReply {
+    Configured(Unreached),
     Status(ShardStatus),
     /// Bytes of all messages, and a hash of each domain that has mail: queues of one domain may be on several shards, and
     /// the names of a million are not worth copying to count them.

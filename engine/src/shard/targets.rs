@@ -77,9 +77,8 @@ impl Shard {
 
     fn route_of(&mut self, now: Now, queue: u32) -> Option<Arc<Route>> {
         let entry = &mut self.queues[queue];
-        // Held: without its VMTA nothing may leave, from no other address either (F39).
-        entry.vmta.as_ref()?;
-        if entry.resolving {
+        // Held mail leaves neither from another address nor by another route (F39).
+        if entry.is_held() || entry.resolving {
             return None;
         }
         match self.routes.lookup(&entry.destination, queue, now.mono) {

@@ -168,7 +168,7 @@ impl Shard {
     /// `type discard`: everybody who may go is delivered to nowhere.
     pub(super) fn discard(&mut self, now: Now, queue: u32) {
         loop {
-            if self.queues[queue].vmta.is_none() {
+            if self.queues[queue].is_held() {
                 return;
             }
             if self.outcomes_back_up() {

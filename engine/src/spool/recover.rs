@@ -218,7 +218,11 @@ impl Run<'_> {
         let judged = scan.judge(floor, sealed.is_some());
         if short {
             let (length, size) = (bytes.len() as u64, u64::from(header.size));
-            self.recovery.damage.push(Damage::Short { segment: number, length, size });
+            let damage = Damage::Short { segment: number, length, size };
+            // A segment may be judged more than once.
+            if !self.recovery.damage.contains(&damage) {
+                self.recovery.damage.push(damage);
+            }
             self.recovery.ledger.hold(number);
         }
         Some(Ok((bytes, judged)))

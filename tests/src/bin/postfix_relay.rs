@@ -7,15 +7,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bench::cpu::{self, CpuTime};
 use bench::ground::Ground;
-use bench::wait::until;
-use rustix::process::{Pid, Signal, kill_process};
+use bench::smtp_tools::{self, Sent};
 use tests::accounting::{self, per_recipient};
 use tests::strace::Strace;
 use tests::trace::{self, Checker};
@@ -50,42 +49,6 @@ fn plan() -> Plan {
     }
 }
 
-/// A program that ends with this one.
-struct Running(Child);
-
-impl Running {
-    /// SIGTERM, upon which each of the programs used here ends in order.
-    fn end(mut self) -> io::Result<()> {
-        kill_process(Pid::from_child(&self.0), Signal::TERM)?;
-        self.0.wait().map(drop)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Fails where it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn sink() -> io::Result<(Running, SocketAddr)> {
-    let addr = TcpListener::bind(("127.0.78.1", 0))?.local_addr()?;
-    // Run by root it wants to be told whom else to be.
-    let user = if rustix::process::geteuid().is_root() { &["-u", "nobody"][..] } else { &[] };
-    let child = Command::new("smtp-sink")
-        .args(user)
-        .args(["-h", "sink.example", &addr.to_string(), "1000"])
-        .stdin(Stdio::null())
-        .spawn()
-        .map_err(|e| io::Error::new(e.kind(), format!("smtp-sink (of the package postfix): {e}")))?;
-    let sink = Running(child);
-    match until(Duration::from_secs(10), || TcpStream::connect(addr).ok()) {
-        Ok(_) => Ok((sink, addr)),
-        Err(waited) => Err(io::Error::other(format!("smtp-sink silent after {waited:?}"))),
-    }
-}
-
 fn check(file: &PathBuf, intake: SocketAddr) -> io::Result<trace::Proof> {
     let mut checker = Checker::new(intake);
     for line in BufReader::new(File::open(file)?).lines() {
@@ -94,23 +57,8 @@ fn check(file: &PathBuf, intake: SocketAddr) -> io::Result<trace::Proof> {
     Ok(checker.proof())
 }
 
-/// Runs `smtp-source` to its end; it stops at the first reply that is not positive.
-fn source(plan: &Plan, to: SocketAddr) -> io::Result<Duration> {
-    let begun = Instant::now();
-    let status = Command::new("smtp-source")
-        .args(["-d", "-N", "-s", &plan.sessions.to_string(), "-m", &plan.messages.to_string()])
-        .args(["-l", &SIZE.to_string(), "-M", "source.example", "-f", "a@source.example"])
-        .args(["-t", "to@sink.example", &to.to_string()])
-        .status()?;
-    if status.success() {
-        Ok(begun.elapsed())
-    } else {
-        Err(io::Error::other(format!("smtp-source: {status}")))
-    }
-}
-
 fn run(plan: &Plan) -> io::Result<bool> {
-    let (sink, sink_addr) = sink()?;
+    let (sink, sink_addr) = smtp_tools::sink()?;
     let mut ground = Ground::new()?;
     ground.runtime = plan.runtime;
     ground.route("sink.example", sink_addr, "  max-smtp-out 20");
@@ -119,9 +67,10 @@ fn run(plan: &Plan) -> io::Result<bool> {
     let tracer =
         if plan.trace { Some(Strace::attach(&engine, trace::CALLS, trace::BUFFER, &file)?) } else { None };
 
+    let sent = Sent { messages: plan.messages, sessions: plan.sessions, size: SIZE };
     let before = engine.cpu()?;
     let begun = Instant::now();
-    let accepted = source(plan, ground.listen)?;
+    let accepted = smtp_tools::source(sent, ground.listen)?;
     engine.wait_until_empty(PATIENCE);
     let (whole, cost) = (begun.elapsed(), engine.cpu()? - before);
     let back_end = engine.status()?.spool.back_end;

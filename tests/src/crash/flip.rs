@@ -140,7 +140,11 @@ impl Sound {
         let all = until(PATIENCE, || {
             let queued = engine.status().ok()?.smtp_queues.rcpts;
             let received = traffic.site.stats().recipients() - begun;
-            (received >= least && queued <= may_be_lost.len() as u64).then_some(())
+            // Second copies of what was delivered before are among those received.
+            (received >= least
+                && queued <= may_be_lost.len() as u64
+                && self.has_the_sound(traffic, &may_be_lost))
+            .then_some(())
         });
         if all.is_err() {
             let (queued, received) =
@@ -161,6 +165,13 @@ impl Sound {
         let said = Reported { by_tool: status == Some(1), by_log, hit: hit.len() };
         self.judge(damage, &may_be_lost, &received, traffic, verdict, said);
         Ok(())
+    }
+
+    fn has_the_sound(&self, traffic: &Traffic, may_be_lost: &HashSet<&str>) -> bool {
+        let ledger = traffic.site.ledger();
+        let received: HashSet<&str> = ledger.deliveries.iter().map(|d| d.recipient.as_str()).collect();
+        let mut sound = self.waiting.keys().filter(|address| !may_be_lost.contains(address.as_str()));
+        sound.all(|address| received.contains(address.as_str()))
     }
 
     fn judge(

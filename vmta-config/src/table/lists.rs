@@ -2,7 +2,7 @@
 
 use super::{Directive, Status, instead, no};
 use crate::scope::{Scope, Scopes};
-use crate::value::Syntax::*;
+use crate::value::{Subject, Syntax::*};
 
 const ON: Status = Status::InEffect;
 const LATER: Status = Status::Planned;
@@ -14,10 +14,10 @@ pub(super) const PATTERNS: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::PatternList]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("*", Unchecked, "", LATER, "What applies when nothing else matched").repeats(),
-        d("header", Unchecked, "", LATER, "Choose by a header body, folding included").repeats(),
-        d("mail-from", Unchecked, "", LATER, "Choose by the envelope sender").repeats(),
-        d("rcpt-to", Unchecked, "", LATER, "Choose by the recipient").repeats(),
+        d("*", Choice(Subject::Always), "", LATER, "What applies when nothing else fits").repeats().eg("virtual-mta=vmta1"),
+        d("header", Choice(Subject::Header), "", LATER, "Choose by the body of a header, folding included").repeats().eg("Subject /offer/ virtual-mta=vmta1"),
+        d("mail-from", Choice(Subject::Address), "", LATER, "Choose by the envelope sender").repeats().eg("/news@/ virtual-mta=vmta1"),
+        d("rcpt-to", Choice(Subject::Address), "", LATER, "Choose by the recipient").repeats().eg("/@gmail\\.com$/ virtual-mta=vmta1,recipient-priority=80"),
     ]
 };
 
@@ -28,8 +28,8 @@ pub(super) const SMTP_PATTERNS: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::SmtpPatternList]), "3.1", name, syntax, default, status, doc)
     }
     &[
-        d("include", Include, "", ON, "Read another file here; `*` and `?` name several").repeats(),
-        d("reply", Reply, "", LATER, "What to do when a reply of the receiver matches").repeats(),
+        d("include", Include, "", ON, "Read another file here; `*` and `?` name several").repeats().eg("/etc/posthaste/replies.conf"),
+        d("reply", Reply, "", LATER, "What a matching reply of the receiver causes").repeats().eg("/421 .*too many/ mode=backoff"),
     ]
 };
 
@@ -40,7 +40,7 @@ pub(super) const CATEGORIES: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::BounceCategoryPatterns]), "8.2", name, syntax, default, status, doc)
     }
     &[
-        d("/REGEX/", Category, "", ON, "Bounce category of diagnostics that match; the first match counts").repeats(),
+        d("/REGEX/", Category, "", ON, "Bounce category of diagnostics that fit; the first that fits counts").repeats().eg("bad-mailbox"),
     ]
 };
 
@@ -51,11 +51,11 @@ pub(super) const PROCESSORS: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::BounceProcessor, Scope::FeedbackLoopProcessor]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("deliver-email", Unchecked, "", instead("`deliver-matched-email` and `deliver-unmatched-email`"), "Older switch for passing mail on"),
+        d("deliver-email", Bool, "", instead("`deliver-matched-email` and `deliver-unmatched-email`"), "Older switch for passing mail on").eg("no"),
         d("deliver-matched-email", Bool, "false", LATER, "Pass recognised reports on"),
-        d("deliver-unmatched-email", Bool, "true", LATER, "Pass unrecognised mail on"),
-        d("forward-errors-to", Email, "", LATER, "Copy unrecognised / unparsable mail to an address").repeats(),
-        d("forward-unmatched-to", Email, "", LATER, "Copy unrecognised / unparsable mail to an address").repeats(),
+        d("deliver-unmatched-email", Bool, "true", LATER, "Pass on mail that is no report"),
+        d("forward-errors-to", Email, "", LATER, "Where reports that cannot be read go too").repeats().eg("errors@example.com"),
+        d("forward-unmatched-to", Email, "", LATER, "Where mail that is no report goes too").repeats().eg("postmaster@example.com"),
     ]
 };
 
@@ -66,9 +66,9 @@ pub(super) const ADDRESSES: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::AddressList]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("address", EmailOrRegex, "", LATER, "One address, local part or pattern").repeats(),
-        d("address-file", File, "", LATER, "Bulk list").repeats(),
-        d("domain", HostName, "", LATER, "Every address of that domain").repeats(),
+        d("address", EmailOrRegex, "", LATER, "An address, a local part, or a pattern").repeats().eg("bounce@example.com"),
+        d("address-file", File, "", LATER, "A file of addresses and local parts, one a line").repeats().eg("/etc/posthaste/unsubscribed"),
+        d("domain", DomainPattern, "", LATER, "Every address of that domain").repeats().eg("bounce.example.com"),
     ]
 };
 
@@ -79,8 +79,8 @@ pub(super) const EMAIL_PATTERNS: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::EmailPatterns]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("body-pattern-file", File, "", LATER, "One regex with named groups, 8.5").repeats(),
-        d("log-match-info", Bool, "", LATER, "Log what was extracted and by which file"),
+        d("body-pattern-file", File, "", LATER, "A file with one expression that finds addresses in reports by named groups").repeats().eg("/etc/posthaste/pattern"),
+        d("log-match-info", Bool, "", LATER, "Log what was found and by which file").eg("yes"),
     ]
 };
 
@@ -91,7 +91,7 @@ pub(super) const ROLLUP: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::MxRollupList]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("mx", Unchecked, "", LATER, "9.3").repeats(),
+        d("mx", MxRollup, "", LATER, "MX hosts whose domains share one queue; `rollup-by-ip` makes one for each address").repeats().eg("*.yahoodns.net yahoo.rollup"),
     ]
 };
 
@@ -102,8 +102,8 @@ pub(super) const REWRITE: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::RewriteList]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("from-domain", Unchecked, "", LATER, "Domain of the From header").repeats(),
-        d("mail-from", Unchecked, "", LATER, "Rewrite the envelope sender; `*` in the target copies").repeats(),
+        d("from-domain", FromDomain, "", LATER, "Rewrite the domain of the From header").repeats().eg("[*.]old.example new.example"),
+        d("mail-from", Rewrite, "", LATER, "Rewrite the envelope sender; `*` in the target copies").repeats().eg("*@old.example *@bounce.new.example"),
     ]
 };
 
@@ -114,7 +114,7 @@ pub(super) const KEYS: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::DomainKeyList]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("domain-key", DomainKey, "", LATER, "DKIM key").repeats(),
+        d("domain-key", DomainKey, "", LATER, "DKIM key; none of another list is tried").repeats().eg("s2026,example.com,/etc/posthaste/example.com.pem"),
     ]
 };
 
@@ -125,7 +125,7 @@ pub(super) const ALIASES: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::Aliases]), "2.1", name, syntax, default, status, doc)
     }
     &[
-        d("alias", Unchecked, "", LATER, "Forward an address: `user@d`, `*@d`, or a bare local part of a local host name").repeats(),
+        d("alias", Alias, "", LATER, "Forward an address: `user@d`, `*@d`, or the bare local part of a local host name").repeats().eg("sales@example.com ann@example.com"),
     ]
 };
 
@@ -136,9 +136,9 @@ pub(super) const DNS: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::Dns]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("precached-domains-file", File, "", LATER, "Domains whose DNS data is always kept fresh, one per line"),
-        d("precached-max-domains", Number(0, u32::MAX as u64), "500", LATER, "How many lines of the file to use"),
-        d("precached-refresh-interval", Time, "5m", LATER, "Replaces the TTL"),
+        d("precached-domains-file", File, "", LATER, "Domains whose DNS data is kept fresh, one a line").eg("/etc/posthaste/domains"),
+        d("precached-max-domains", Number(0, u32::MAX as u64), "500", LATER, "How many lines of that file count").eg("1000"),
+        d("precached-refresh-interval", Time, "5m", LATER, "How often it is refreshed, instead of by TTL").eg("10m"),
     ]
 };
 
@@ -149,10 +149,10 @@ pub(super) const API: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::TransmissionsApi]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("api-key", Text, "", LATER, "Accepted `Authorization` values").repeats(),
-        d("log-data", Bool, "false", LATER, "Log-data dumps ASCII and hex"),
-        d("log-requests", Bool, "false", LATER, "Injection logging"),
-        d("log-tls", Bool, "false", LATER, "Log-data dumps ASCII and hex"),
+        d("api-key", ApiKey, "", LATER, "A key that `Authorization` may carry").repeats().eg("0123456789abcdef0123456789abcdef"),
+        d("log-data", Bool, "false", LATER, "Log the data of injection requests"),
+        d("log-requests", Bool, "false", LATER, "Log injection requests"),
+        d("log-tls", Bool, "false", LATER, "Log TLS of injection requests"),
     ]
 };
 
@@ -163,9 +163,9 @@ pub(super) const VAULT: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::Vault]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("access-token", Text, "", LATER, "Misses cached one hour"),
-        d("cache-ttl", Time, "24h", LATER, "Misses cached one hour"),
-        d("server-url", Text, "", LATER, "Misses cached one hour"),
+        d("access-token", Text, "", LATER, "Token for the Vault server").eg("token"),
+        d("cache-ttl", Time, "24h", LATER, "How long a secret is kept").eg("1h"),
+        d("server-url", Url, "", LATER, "The Vault server that keys are fetched from").eg("https://vault.example.com:8200"),
     ]
 };
 
@@ -176,15 +176,15 @@ pub(super) const SIGNALS: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::Signals]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("api-key", Text, "", no("it feeds the vendor's cloud service"), "Vendor cloud").repeats(),
-        d("custom-message-id-header", Unchecked, "", no("it feeds the vendor's cloud service"), "Vendor cloud"),
-        d("engagement-tracking", Unchecked, "", no("it feeds the vendor's cloud service"), "Vendor cloud"),
-        d("log-verbose", Unchecked, "", no("it feeds the vendor's cloud service"), "Vendor cloud"),
-        d("min-free-space", Size, "20M", no("it feeds the vendor's cloud service"), "Vendor cloud"),
-        d("privacy-policy", Unchecked, "", no("it feeds the vendor's cloud service"), "Hides recipients"),
-        d("process-x-sp-subaccount-id", Unchecked, "", no("it feeds the vendor's cloud service"), "Vendor cloud"),
-        d("retain-x-sp-subaccount-id", Unchecked, "", no("it feeds the vendor's cloud service"), "Vendor cloud"),
-        d("upload-url", Unchecked, "", no("it feeds the vendor's cloud service"), "Vendor cloud"),
+        d("api-key", Text, "", no("it feeds the vendor's cloud service"), "Key of the vendor's cloud service").repeats().eg("key"),
+        d("custom-message-id-header", Unchecked, "", no("it feeds the vendor's cloud service"), "Header that carries a message id").eg("X-Message-Id"),
+        d("engagement-tracking", Unchecked, "", no("it feeds the vendor's cloud service"), "Rewrite links to track opens and clicks").eg("no"),
+        d("log-verbose", Unchecked, "", no("it feeds the vendor's cloud service"), "Log uploads").eg("no"),
+        d("min-free-space", Size, "20M", no("it feeds the vendor's cloud service"), "Free disk space below which uploads stop").eg("50M"),
+        d("privacy-policy", Unchecked, "", no("it feeds the vendor's cloud service"), "How the local part of recipients is shown").eg("sha1"),
+        d("process-x-sp-subaccount-id", Unchecked, "", no("it feeds the vendor's cloud service"), "Obey `x-sp-subaccount-id`").eg("no"),
+        d("retain-x-sp-subaccount-id", Unchecked, "", no("it feeds the vendor's cloud service"), "Keep `x-sp-subaccount-id`").eg("no"),
+        d("upload-url", Unchecked, "", no("it feeds the vendor's cloud service"), "Where reports go").eg("https://signals.example/"),
     ]
 };
 
@@ -195,6 +195,17 @@ pub(super) const SIGNALS_FILTER: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::SignalsFilter]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("sender-or-from", Unchecked, "", no("it feeds the vendor's cloud service"), "Chooses sender domains for the vendor cloud; parse and ignore").repeats(),
+        d("sender-or-from", Unchecked, "", no("it feeds the vendor's cloud service"), "Chooses sender domains that are reported").repeats().eg("*.example.com enable-signals"),
+    ]
+};
+
+/// [`Scope::GmImprinter`]: its directives are not in any text, so that every line is this one.
+#[rustfmt::skip]
+pub(super) const GM_IMPRINTER: &[Directive] = {
+    const fn d(name: &'static str, syntax: crate::value::Syntax, default: &'static str, status: Status, doc: &'static str) -> Directive {
+        Directive::new(Scopes::of(&[Scope::GmImprinter]), "2.1", name, syntax, default, status, doc)
+    }
+    &[
+        d("*", Unchecked, "", no("Goodmail, which it was for, is gone"), "Whatever stood here").repeats().eg("..."),
     ]
 };

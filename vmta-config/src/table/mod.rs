@@ -24,8 +24,7 @@ pub enum Status {
     Planned,
     /// Accepted for the sake of existing files; the reason completes "has no effect: ...".
     NoEffect(&'static str),
-    /// An older form, which is refused: to ignore it would change where, how fast or to whom mail goes. The text says
-    /// what to write instead.
+    /// An older form. It is read as the newer one, which the text names.
     Replaced(&'static str),
 }
 
@@ -50,6 +49,10 @@ pub struct Directive {
     pub ours: bool,
     /// Another spelling of this directive of the same scope.
     pub same_as: Option<&'static str>,
+    /// A change takes a restart; everything else is applied by a reload.
+    pub restart: bool,
+    /// A value as it might be written.
+    example: &'static str,
 }
 
 const fn no(reason: &'static str) -> Status {
@@ -70,8 +73,43 @@ impl Directive {
         status: Status,
         doc: &'static str,
     ) -> Directive {
-        let (repeats, once, ours, same_as) = (false, false, false, None);
-        Directive { name, scopes, section, syntax, default, status, doc, repeats, once, ours, same_as }
+        let (repeats, once, ours, same_as, restart, example) = (false, false, false, None, false, "");
+        Directive {
+            name,
+            scopes,
+            section,
+            syntax,
+            default,
+            status,
+            doc,
+            repeats,
+            once,
+            ours,
+            same_as,
+            restart,
+            example,
+        }
+    }
+
+    /// A value as it might be written: the one given, or one that differs from the default, or the default.
+    pub fn example(&self) -> &'static str {
+        match (self.example, self.syntax) {
+            ("", Syntax::Bool) if matches!(self.default, "true" | "yes") => "no",
+            ("", Syntax::Bool) => "yes",
+            ("", Syntax::BoolOr([word, ..])) => word,
+            ("", _) => self.default,
+            (example, _) => example,
+        }
+    }
+
+    const fn eg(mut self, value: &'static str) -> Directive {
+        self.example = value;
+        self
+    }
+
+    const fn restart(mut self) -> Directive {
+        self.restart = true;
+        self
     }
 
     const fn repeats(mut self) -> Directive {
@@ -105,7 +143,7 @@ struct Table {
     by_name: HashMap<(Scope, &'static str), RowId>,
 }
 
-const PARTS: [&[Directive]; 29] = [
+const PARTS: [&[Directive]; 30] = [
     global::GLOBAL,
     management::MANAGEMENT,
     acct::SPOOL,
@@ -135,6 +173,7 @@ const PARTS: [&[Directive]; 29] = [
     lists::API,
     lists::VAULT,
     lists::SIGNALS,
+    lists::GM_IMPRINTER,
 ];
 
 /// Constant data, indexed once: the only state outside a `Config`.
@@ -161,7 +200,9 @@ pub fn directives() -> impl Iterator<Item = &'static Directive> {
 
 pub(crate) fn find(scope: Scope, name: &str) -> Option<RowId> {
     let by_name: &HashMap<(Scope, &str), RowId> = &TABLE.by_name;
-    by_name.get(&(scope, name)).copied()
+    let exact = by_name.get(&(scope, name)).copied();
+    // What Goodmail's tag held is not known by name.
+    exact.or_else(|| (scope == Scope::GmImprinter).then(|| by_name.get(&(scope, "*")).copied())?)
 }
 
 impl RowId {
@@ -216,8 +257,23 @@ mod tests {
     #[test]
     fn every_row_says_what_it_is_for_on_one_line() {
         for row in directives() {
-            assert!(!row.doc.is_empty() && row.doc.len() <= 100 && !row.doc.contains('\n'), "{}", row.name);
+            assert!(!row.doc.is_empty() && row.doc.len() <= 120 && !row.doc.contains('\n'), "{}", row.name);
+            assert!(row.doc.starts_with(|c: char| c.is_uppercase() || c == '`'), "{}", row.name);
+            assert!(!row.doc.contains("see ") && !row.doc.contains("See "), "{}: {}", row.name, row.doc);
             assert!(row.section.starts_with(['2', '3', '8']), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn every_example_is_a_value_that_could_be_written() {
+        for row in directives().filter(|r| r.syntax != Syntax::DomainMacro) {
+            let example = row.example();
+            assert!(!example.is_empty(), "{} of {} has no example", row.name, row.scopes);
+            // A pattern stands before the value of a line that has no name.
+            let line =
+                if row.name == "/REGEX/" { format!("/user unknown/ {example}") } else { example.into() };
+            let parsed = row.syntax.parse(&line, &Macros::default());
+            assert!(parsed.is_ok(), "{} `{line}`: {}", row.name, parsed.unwrap_err());
         }
     }
 

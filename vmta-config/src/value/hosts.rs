@@ -169,17 +169,6 @@ fn host_and_port(word: &Word) -> Result<HostAndPort, ParseError> {
     Ok(HostAndPort { host, port })
 }
 
-/// `SELECTOR,DOMAIN,FILE`
-pub(super) fn domain_key(c: &mut Cursor) -> Result<Value, ParseError> {
-    let words = c.list("SELECTOR,DOMAIN,FILE")?;
-    if let [selector, domain, file] = &words[..] {
-        return Ok(Value::List(vec![selector.text.clone(), domain.text.clone(), file.text.clone()]));
-    }
-    let end = words.last().map_or(0, |w| w.at.end);
-    Err(ParseError::new(0..end, format!("a key has three parts, not {}", words.len()))
-        .help("write SELECTOR,DOMAIN,FILE; `*` as DOMAIN fits all, such as dkim,*,/etc/posthaste/dkim.pem"))
-}
-
 /// `CIDR none | monitor[,deny-logs] | operator | admin`
 pub(super) fn http_access(c: &mut Cursor) -> Result<Value, ParseError> {
     let net = cidr_word(&c.word("an IP address or network")?)?;

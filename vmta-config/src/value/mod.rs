@@ -5,7 +5,9 @@ mod hosts;
 mod names;
 mod numbers;
 mod regex;
+mod remote;
 mod reply;
+mod rules;
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -20,6 +22,8 @@ pub(crate) use names::{expand_patterns, literal, matches_net, network};
 pub use numbers::{DailyLimit, Rate, VolumeRate};
 pub use regex::Pattern;
 pub use reply::SmtpAction;
+pub(crate) use rules::NESTED;
+pub use rules::{Choice, Subject};
 
 use crate::lex::{Cursor, shorten};
 use crate::macros::Macros;
@@ -128,7 +132,22 @@ pub enum Syntax {
     HttpAccess,
     Reply,
     Category,
-    PatternResult,
+    /// A line of a `<pattern-list>`.
+    Choice(Subject),
+    Alias,
+    /// `SRC DST` of a `<rewrite-list>`.
+    Rewrite,
+    FromDomain,
+    MxRollup,
+    /// Names of headers and `/expressions/`; `""` clears.
+    HeaderList,
+    Url,
+    ApiKey,
+    ProxyServer,
+    ProxyClient,
+    ProxySource,
+    DkimIdentity,
+    Privacy,
     Records,
     RecordFields,
     HeaderField,
@@ -174,6 +193,7 @@ pub enum Value {
     RecordFields(RecordType, FieldSelection),
     HeaderField(HeaderField),
     QueueFilter(QueueFilter),
+    Choice(Option<Pattern>, Vec<Choice>),
 }
 
 impl Syntax {
@@ -225,9 +245,12 @@ impl Syntax {
             Syntax::Regex => Value::Pattern(regex::pattern(c)?),
             Syntax::Reply => reply::reply(c)?,
             Syntax::Category => reply::category(c)?,
-            Syntax::PatternResult => {
-                c.remainder("a result, such as `virtual-mta=NAME`").map(|w| Value::Text(w.text))?
-            }
+            Syntax::Choice(subject) => rules::choice(c, subject)?,
+            Syntax::Alias => rules::alias(c)?,
+            Syntax::Rewrite => rules::rewrite(c)?,
+            Syntax::FromDomain => rules::from_domain(c, macros)?,
+            Syntax::MxRollup => rules::rollup(c, macros)?,
+            Syntax::HeaderList => rules::header_list(c)?,
             _ => return self.parse_named(c, macros),
         })
     }
@@ -254,7 +277,14 @@ impl Syntax {
                 let name = c.word("the name of the macro")?;
                 Value::Pair(name.text, c.list("a list of domains")?.len().to_string())
             }
-            Syntax::DomainKey => hosts::domain_key(c)?,
+            Syntax::DomainKey => remote::domain_key(c, macros)?,
+            Syntax::Url => remote::url(c)?,
+            Syntax::ApiKey => remote::api_key(c)?,
+            Syntax::ProxyServer => remote::server(c)?,
+            Syntax::ProxyClient => remote::client(c)?,
+            Syntax::ProxySource => remote::proxy_source(c)?,
+            Syntax::DkimIdentity => remote::identity(c)?,
+            Syntax::Privacy => remote::privacy(c)?,
             Syntax::HttpAccess => hosts::http_access(c)?,
             Syntax::Records => Value::Records(acct::records(c)?),
             Syntax::RecordFields => acct::record_fields(c)?,

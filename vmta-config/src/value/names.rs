@@ -194,7 +194,7 @@ pub(super) fn cidr_word(word: &Word) -> Result<IpNet, ParseError> {
     })
 }
 
-fn email(word: &Word) -> Result<String, ParseError> {
+pub(super) fn email(word: &Word) -> Result<String, ParseError> {
     let refused =
         |message: String| Err(ParseError::new(word.at.clone(), message).help("write user@example.com"));
     let Some((local, domain)) = word.text.rsplit_once('@') else {

@@ -100,7 +100,7 @@ pub(super) fn number(c: &mut Cursor, low: u64, high: u64) -> Result<u64, ParseEr
 }
 
 /// Digits only: `parse` would also accept a plus sign.
-fn digits(text: &str) -> Option<u64> {
+pub(super) fn digits(text: &str) -> Option<u64> {
     (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?
 }
 

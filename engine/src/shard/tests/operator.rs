@@ -4,8 +4,12 @@ use super::delivery::world;
 use super::site::{Say, reply};
 use super::spool::{Mail, TestProfiles, profile};
 use super::world::World;
+use crate::limit::Rate;
 use crate::queue::QueueSettings;
-use crate::shard::{Input, QueuePattern, Selection, ShardReply, ShardRequest};
+use crate::route::RouteError;
+use crate::shard::{
+    Delivery, Input, NewProfiles, QueuePattern, QueueProfile, Selection, ShardReply, ShardRequest, Unreached,
+};
 use crate::spool::record::Disposition::{Deferred, Deleted, Delivered};
 use std::time::Duration;
 
@@ -161,6 +165,100 @@ fn a_reload_that_removes_the_virtual_mta_holds_its_mail_even_on_open_connections
     world.input(Input::Profiles(Box::new(profiles)));
     world.finish();
     assert_eq!(world.site.reached(), ["a@a.example", "b@a.example"]);
+}
+
+fn configure(world: &mut World, profiles: &TestProfiles) -> Unreached {
+    let profiles = profiles.clone();
+    match world.request(ShardRequest::Configure(NewProfiles::new(move || Box::new(profiles.clone())))) {
+        ShardReply::Configured(unreached) => unreached,
+        other => panic!("not configured: {other:?}"),
+    }
+}
+
+#[test]
+fn a_reload_that_removes_the_route_holds_the_mail_that_was_queued_for_it() {
+    let routed = TestProfiles::new(profile("[10.0.0.1]"));
+    let by_mx = TestProfiles::new(profile(""));
+    let mut world = World::new(routed.clone());
+    pause(&mut world, "*", true);
+    world.submit(&Mail::to(&["a@a.example", "b@b.example"]));
+    assert_eq!(configure(&mut world, &by_mx), Unreached { held: 2, keep_type: 0 });
+    assert_eq!(configure(&mut world, &by_mx).held, 2, "a second reload changes nothing");
+    assert_eq!(configure(&mut world, &routed).held, 0);
+    pause(&mut world, "*", false);
+    world.finish();
+    assert_eq!(world.site.reached(), ["a@a.example", "b@b.example"]);
+}
+
+#[test]
+fn held_mail_waits_with_its_reason_and_asks_no_name_server_until_the_queue_is_resumed() {
+    let mut world = World::new(TestProfiles::new(profile("[10.0.0.1]")));
+    world.answer(|ask| if ask.verb == "RCPT" { reply("450 later") } else { ask.well() });
+    world.submit(&Mail::to(&["a@a.example"]));
+    world.run(SECOND);
+    assert_eq!(world.count(Deferred), 1);
+    assert_eq!(configure(&mut world, &TestProfiles::new(profile(""))).held, 1);
+    let connects = world.site.connects.len();
+    world.run(40 * 86_400 * SECOND);
+    assert_eq!(
+        (world.site.connects.len(), world.status().bounced),
+        (connects, 0),
+        "neither sent nor bounced"
+    );
+    assert!(waits_for(&mut world).contains("its route was taken out"), "{}", waits_for(&mut world));
+    assert_eq!(world.lookups, 0);
+    let text = "no answer".to_owned();
+    let error = RouteError { permanent: false, status: "4.4.3", text, ttl: SECOND };
+    world.dns.insert("a.example".into(), Err(error));
+    pause(&mut world, "a.example/v1", false);
+    world.run(SECOND);
+    assert_eq!(world.lookups, 1, "resumed, it goes by MX");
+}
+
+#[test]
+fn mail_that_comes_after_the_reload_into_an_empty_queue_is_not_held() {
+    let mut world = World::new(TestProfiles::new(profile("[10.0.0.1]")));
+    pause(&mut world, "*", true);
+    world.submit(&Mail::to(&["a@a.example"]));
+    configure(&mut world, &TestProfiles::new(profile("")));
+    let all = Selection { queue: Some(QueuePattern::parse("a.example")), ..Selection::default() };
+    assert_eq!(delete(&mut world, all), 1);
+    world.submit(&Mail::to(&["b@a.example"]));
+    assert_eq!(waits_for(&mut world), "queue is paused");
+}
+
+#[test]
+fn a_queue_with_mail_keeps_its_type() {
+    let mut world = world(|_| {});
+    pause(&mut world, "*", true);
+    world.submit(&Mail::to(&["a@a.example"]));
+    let discard = QueueProfile { delivery: Delivery::Discard, ..profile("[10.0.0.1]") };
+    let profiles = TestProfiles::new(discard);
+    assert_eq!(configure(&mut world, &profiles), Unreached { held: 0, keep_type: 1 });
+    world.submit(&Mail::to(&["b@b.example"]));
+    pause(&mut world, "*", false);
+    world.finish();
+    assert_eq!(world.site.reached(), ["a@a.example"]);
+    assert_eq!(world.story("b@b.example"), [Delivered]);
+}
+
+#[test]
+fn a_storm_of_reloads_forgets_no_rate() {
+    let mut usual = profile("[10.0.0.1]");
+    let rate = Rate { count: 10, per: 60 * SECOND };
+    usual.scheduling = QueueSettings { max_msg_rate: Some(rate), ..QueueSettings::default() }.into();
+    let profiles = TestProfiles::new(usual);
+    let mut world = World::new(profiles.clone());
+    world.submit(&Mail::many(100, "a.example"));
+    for _ in 0..600 {
+        world.run(SECOND / 10);
+        configure(&mut world, &profiles);
+    }
+    // The burst, and what a minute gives back.
+    let delivered = world.status().delivered;
+    assert!((10..=20).contains(&delivered), "{delivered} in a minute at 10/m");
+    delete(&mut world, Selection { queue: Some(QueuePattern::all()), ..Selection::default() });
+    world.finish();
 }
 
 #[test]

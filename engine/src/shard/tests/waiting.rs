@@ -27,6 +27,20 @@ fn mail_waits_for_its_start() {
 }
 
 #[test]
+fn a_start_date_follows_the_calendar() {
+    let mut world = world(|_| {});
+    // Accepted while the calendar is ten days late.
+    world.submit(&Mail { start_at: Wall(START.0 + 10 * 86_400_000), ..Mail::many(3, "a.example") });
+    world.run(SECOND);
+    world.set_clock(10 * DAY - 60 * SECOND);
+    world.input(crate::shard::Input::Wake);
+    world.run(50 * SECOND);
+    assert_eq!(world.count(Delivered), 0);
+    world.run(20 * SECOND);
+    assert_eq!(world.count(Delivered), 3);
+}
+
+#[test]
 fn no_recipient_is_tried_before_its_time() {
     let mut world = world(|settings| settings.retry_recipients_after = 1800 * SECOND);
     let mut heard: Vec<(String, Time)> = Vec::new();

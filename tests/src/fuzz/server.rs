@@ -1,0 +1,130 @@
+//! A session with a client: what it says and takes does not depend on how its bytes are cut into reads, only true ends
+//! end a message, and nothing is taken that the options do not allow.
+
+use std::time::Duration;
+
+use posthaste::base::{Now, Time, Wall};
+use posthaste::mail::{address, normalise_domain};
+use posthaste::smtp::server::{Envelope, LineEnds, Relay, RelayDomains, ServerEvent, ServerOptions, Session};
+
+use super::input::{Input, is_crlf_only, pieces};
+
+const NOW: Now = Now { mono: Time::from_millis(5), wall: Wall(0) };
+const MAX_SIZE: usize = 600;
+/// More would reach the bound on what waits behind a message, which counts reads.
+const MAX_WIRE: usize = 32 * 1024;
+
+/// Ends the session of a client that sends more behind a command that has to be the last of its read.
+const AHEAD: &[u8] = b"commands sent before the reply they had to wait for\r\n";
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Transcript {
+    said: Vec<u8>,
+    messages: Vec<(Envelope, Vec<u8>)>,
+    closed: bool,
+}
+
+fn options(choice: u8) -> ServerOptions {
+    let relay = match choice & 1 {
+        0 => Relay::Open,
+        _ => Relay::Closed { to: RelayDomains::new(|domain| domain == "ours.example") },
+    };
+    ServerOptions {
+        relay,
+        line_ends: if choice & 2 == 0 { LineEnds::Reject } else { LineEnds::Normalize },
+        smtputf8: choice & 4 == 0,
+        max_message_size: MAX_SIZE,
+        max_recipients: 3,
+        max_header: 200,
+        max_hops: 2,
+        max_errors: 4,
+        max_junk: 6,
+        command_timeout: Duration::from_secs(1),
+        ..ServerOptions::new("mx.example")
+    }
+}
+
+fn talk(options: &ServerOptions, pieces: &[&[u8]]) -> Transcript {
+    let mut session = Session::new(options.clone(), NOW);
+    let mut transcript = Transcript { said: std::mem::take(session.output()), ..Transcript::default() };
+    for piece in pieces {
+        session.handle_bytes(NOW, piece);
+        while let Some(event) = session.poll_event() {
+            assert!(!transcript.closed, "an event after the end");
+            match event {
+                ServerEvent::Message(envelope, message) => {
+                    assert!(!session.wants_input());
+                    // Alike for all ways of cutting, and each way now and then.
+                    if message.len() % 3 == 0 {
+                        session.rejected(NOW, 550, "5.7.1 not\r\n250 wanted");
+                    } else {
+                        session.accepted(NOW, transcript.messages.len());
+                    }
+                    transcript.messages.push((*envelope, message));
+                }
+                ServerEvent::Closed => transcript.closed = true,
+            }
+        }
+        transcript.said.append(session.output());
+    }
+    assert_eq!(session.is_closed(), transcript.closed);
+    transcript
+}
+
+pub fn session(data: &[u8]) {
+    let mut input = Input::new(data);
+    let options = options(input.byte());
+    let cuts = input.text();
+    let wire = input.rest();
+    let wire = &wire[..wire.len().min(MAX_WIRE)];
+    // A client that waits after every line, and one that sends a byte at a time: never ahead of a reply.
+    let lines: Vec<&[u8]> = wire.split_inclusive(|b| *b == b'\n').collect();
+    let transcript = talk(&options, &lines);
+    assert_eq!(transcript, talk(&options, &wire.chunks(1).collect::<Vec<_>>()), "byte by byte");
+    for cut in [talk(&options, &pieces(wire, cuts)), talk(&options, &[wire])] {
+        let ahead = cut.said.ends_with(AHEAD).then(|| without_last_line(&cut.said));
+        assert!(
+            ahead.map_or(cut == transcript, |said| {
+                transcript.said.starts_with(said) && transcript.messages.starts_with(&cut.messages)
+            }),
+            "cut otherwise: {cut:?}\n{transcript:?}"
+        );
+    }
+
+    assert!(is_crlf_only(&transcript.said) && transcript.said.ends_with(b"\r\n"));
+    for line in transcript.said.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+        let coded = line[..3].iter().all(u8::is_ascii_digit) && matches!(line[3], b' ' | b'-');
+        assert!(coded, "{:?}", String::from_utf8_lossy(line));
+    }
+    let ends = wire.windows(5).filter(|bytes| bytes == b"\r\n.\r\n").count();
+    assert!(transcript.messages.len() <= ends, "{} messages with {ends} ends", transcript.messages.len());
+    for (envelope, message) in &transcript.messages {
+        taken(&options, envelope, message);
+    }
+}
+
+fn without_last_line(said: &[u8]) -> &[u8] {
+    let end = said[..said.len() - 1].iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    &said[..end]
+}
+
+fn taken(options: &ServerOptions, envelope: &Envelope, message: &[u8]) {
+    assert!(is_crlf_only(message) && !message.contains(&0));
+    assert!(message.is_empty() || message.ends_with(b"\r\n"));
+    assert!(message.len() <= options.max_message_size);
+    assert!((1..=options.max_recipients).contains(&envelope.recipients.len()));
+    assert!(envelope.smtputf8 <= options.smtputf8);
+    let addresses = envelope.recipients.iter().chain(Some(&envelope.sender).filter(|s| !s.is_empty()));
+    for text in addresses {
+        assert!(address::check(text.as_bytes()).is_ok(), "{text:?}");
+        assert!(text.is_ascii() || envelope.smtputf8, "{text:?}");
+    }
+    if matches!(options.relay, Relay::Closed { .. }) {
+        for recipient in &envelope.recipients {
+            let (local, domain) = recipient.rsplit_once('@').expect("an address");
+            let mut normal = String::new();
+            assert!(normalise_domain(domain, &mut normal).is_ok() && normal == "ours.example", "{recipient}");
+            assert!(!local.contains(['@', '%', '!']), "{recipient}");
+        }
+    }
+}
