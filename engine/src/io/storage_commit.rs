@@ -138,8 +138,10 @@ impl<D: Disk> Committer<D> {
         if let Some(cursor) = taken.cursor {
             (self.cursor, self.reclaim_due) = (self.cursor.max(cursor), true);
         }
-        if let Some(gathered) = taken.gathered.take() {
-            self.forward(gathered)?;
+        if let Some(gathered) = taken.gathered.take()
+            && let Err(error) = self.forward(gathered)
+        {
+            return Err(refuse(taken.submissions, error));
         }
         self.place(taken)?;
         let sync = !self.waiting.is_empty() || aged(self.dirty, SYNC_AGE);
@@ -175,14 +177,21 @@ impl<D: Disk> Committer<D> {
         if outcomes + submissions > 0 {
             self.log.expect(outcomes + submissions);
         }
-        for mut batch in taken.outcomes {
+        let mut submissions = taken.submissions.into_iter();
+        let placed = self.place_each(taken.outcomes, &mut submissions);
+        placed.map_err(|error| refuse(submissions, error))
+    }
+
+    fn place_each(
+        &mut self,
+        outcomes: Vec<OutcomeBatch>,
+        submissions: &mut impl Iterator<Item = Submit>,
+    ) -> Result<(), SpoolError> {
+        for mut batch in outcomes {
             self.segments.translate(&mut batch);
             self.place_outcomes(&batch)?;
         }
-        for submit in taken.submissions {
-            self.place_submission(submit)?;
-        }
-        Ok(())
+        submissions.try_for_each(|submit| self.place_submission(submit))
     }
 
     fn place_outcomes(&mut self, batch: &OutcomeBatch) -> Result<(), SpoolError> {
@@ -219,10 +228,10 @@ impl<D: Disk> Committer<D> {
             Room::Never => {
                 Some(SpoolError::TooBig { size: submit.bound as u64, limit: self.log.limit() as u64 })
             }
-            Room::AfterRoll => {
-                self.roll()?;
-                None
-            }
+            Room::AfterRoll => match self.roll() {
+                Ok(()) => None,
+                Err(error) => return Err(refuse([submit], error)),
+            },
             Room::Here => None,
         };
         if let Some(refusal) = refusal {
@@ -432,12 +441,18 @@ impl<D: Disk> Committer<D> {
         if room == Room::AfterRoll {
             self.roll()?;
         }
-        match self.log.append(group) {
-            Ok(committed) => self.segments.carry(forward.moved(&committed.places)),
-            Err(SpoolError::Draft { .. }) => self.log.leave(gathered.segment, 1),
+        let committed = match self.log.append(group) {
+            Ok(committed) => committed,
+            Err(SpoolError::Draft { .. }) => {
+                self.log.leave(gathered.segment, 1);
+                return Ok(());
+            }
             Err(error) => return Err(error),
-        }
-        self.flush(true)
+        };
+        self.flush(true)?;
+        // Not before: who asks for an old place is sent to the new one from here on.
+        self.segments.carry(forward.moved(&committed.places));
+        Ok(())
     }
 
     /// The end of the log: true once everything is durable and vouched for.
@@ -455,6 +470,12 @@ impl<D: Disk> Committer<D> {
         pass(Point::StorageDrained);
         Ok(true)
     }
+}
+
+/// Nobody is to wait for an answer that a failure has overtaken.
+fn refuse(submissions: impl IntoIterator<Item = Submit>, error: SpoolError) -> SpoolError {
+    submissions.into_iter().for_each(|submit| submit.receipt.refuse(error.clone()));
+    error
 }
 
 fn halves(batch: &OutcomeBatch) -> (OutcomeBatch, OutcomeBatch) {
