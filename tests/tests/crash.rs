@@ -52,6 +52,7 @@ fn nothing_acknowledged_is_lost_over_power_cuts() {
 }
 
 #[test]
+#[ignore = "by chance: direct writes often survive a cut without a sync; `crash power --control` runs it"]
 fn a_disk_that_lies_about_syncs_is_found() {
     let Some(verdict) = is_reported(What::Power, &Options::short(1, 7)) else { return };
     assert!(!verdict.lost.is_empty(), "{}", verdict.table());

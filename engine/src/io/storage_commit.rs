@@ -6,7 +6,7 @@
 use super::disk::Disk;
 use super::failpoint::{Point, check, due, pass};
 use super::storage_counters::Counters;
-use super::storage_inbox::{Desks, Gathered, Inbox, Receipt, Submit, Taken};
+use super::storage_inbox::{Desks, Gathered, Inbox, Receipt, Submit};
 use super::storage_prepare::{Prepared, Supply, Wish};
 use crate::base::planted::{Bug, planted};
 use crate::spool::SpoolError;
@@ -41,6 +41,10 @@ pub struct Committer<D: Disk> {
     segments: Arc<Segments>,
     counters: Arc<Counters>,
     supply: Supply<D::File>,
+    /// Taken and not yet placed; if the log fails before that, they are refused.
+    submissions: std::vec::IntoIter<Submit>,
+    /// Whether outcomes are among what is not synced.
+    outcomes_unsynced: bool,
     /// Acknowledged when the present commit is durable.
     waiting: Vec<(Arc<Receipt>, Committed)>,
     desks: Desks,
@@ -77,7 +81,9 @@ impl<D: Disk> Committer<D> {
             segments,
             counters,
             supply,
+            submissions: Vec::new().into_iter(),
             waiting: Vec::new(),
+            outcomes_unsynced: false,
             desks: Desks::default(),
             aborts: Vec::new(),
             dirty: None,
@@ -117,7 +123,8 @@ impl<D: Disk> Committer<D> {
             self.log.fail(error.to_string());
             tracing::error!(%error, "the spool has failed; it must be recovered by a restart");
         }
-        for (receipt, _) in self.waiting.drain(..) {
+        let unplaced = self.submissions.by_ref().map(|submit| submit.receipt);
+        for receipt in self.waiting.drain(..).map(|(receipt, _)| receipt).chain(unplaced) {
             receipt.refuse(closed.clone());
         }
         self.inbox.close(&closed);
@@ -138,12 +145,11 @@ impl<D: Disk> Committer<D> {
         if let Some(cursor) = taken.cursor {
             (self.cursor, self.reclaim_due) = (self.cursor.max(cursor), true);
         }
-        if let Some(gathered) = taken.gathered.take()
-            && let Err(error) = self.forward(gathered)
-        {
-            return Err(refuse(taken.submissions, error));
+        self.submissions = std::mem::take(&mut taken.submissions).into_iter();
+        if let Some(gathered) = taken.gathered.take() {
+            self.forward(gathered)?;
         }
-        self.place(taken)?;
+        self.place(taken.outcomes)?;
         let sync = !self.waiting.is_empty() || aged(self.dirty, SYNC_AGE);
         self.flush(sync)?;
         self.abort()?;
@@ -171,27 +177,20 @@ impl<D: Disk> Committer<D> {
     }
 
     /// Appends what was taken, moving to further segments as needed.
-    fn place(&mut self, taken: Taken) -> Result<(), SpoolError> {
-        let outcomes: usize = taken.outcomes.iter().map(Log::outcomes_bound).sum();
-        let submissions: usize = taken.submissions.iter().map(|submit| submit.bound).sum();
+    fn place(&mut self, batches: Vec<OutcomeBatch>) -> Result<(), SpoolError> {
+        let outcomes: usize = batches.iter().map(Log::outcomes_bound).sum();
+        let submissions: usize = self.submissions.as_slice().iter().map(|submit| submit.bound).sum();
         if outcomes + submissions > 0 {
             self.log.expect(outcomes + submissions);
         }
-        let mut submissions = taken.submissions.into_iter();
-        let placed = self.place_each(taken.outcomes, &mut submissions);
-        placed.map_err(|error| refuse(submissions, error))
-    }
-
-    fn place_each(
-        &mut self,
-        outcomes: Vec<OutcomeBatch>,
-        submissions: &mut impl Iterator<Item = Submit>,
-    ) -> Result<(), SpoolError> {
-        for mut batch in outcomes {
+        for mut batch in batches {
             self.segments.translate(&mut batch);
             self.place_outcomes(&batch)?;
         }
-        submissions.try_for_each(|submit| self.place_submission(submit))
+        while let Some(submit) = self.submissions.next() {
+            self.place_submission(submit)?;
+        }
+        Ok(())
     }
 
     fn place_outcomes(&mut self, batch: &OutcomeBatch) -> Result<(), SpoolError> {
@@ -209,6 +208,7 @@ impl<D: Disk> Committer<D> {
             }
         }
         self.log.append_outcomes(batch)?;
+        self.outcomes_unsynced = true;
         pass(Point::StorageOutcomePlaced);
         let in_doubt = batch.outcomes.iter().filter(|o| o.disposition == Disposition::InDoubt).count();
         self.counters.add(|c| &c.outcomes, batch.outcomes.len() as u64);
@@ -228,10 +228,13 @@ impl<D: Disk> Committer<D> {
             Room::Never => {
                 Some(SpoolError::TooBig { size: submit.bound as u64, limit: self.log.limit() as u64 })
             }
-            Room::AfterRoll => match self.roll() {
-                Ok(()) => None,
-                Err(error) => return Err(refuse([submit], error)),
-            },
+            Room::AfterRoll => {
+                if let Err(error) = self.roll() {
+                    submit.receipt.refuse(error.clone());
+                    return Err(error);
+                }
+                None
+            }
             Room::Here => None,
         };
         if let Some(refusal) = refusal {
@@ -270,8 +273,7 @@ impl<D: Disk> Committer<D> {
         if !sync || self.dirty.is_none() {
             return Ok(());
         }
-        if self.dirty.is_some_and(|since| since < begun) {
-            // Only outcomes are written and not synced at once.
+        if std::mem::take(&mut self.outcomes_unsynced) {
             pass(Point::StorageOutcomeWritten);
         }
         if planted(Bug::AckBeforeSync) {
@@ -459,7 +461,8 @@ impl<D: Disk> Committer<D> {
     fn drained(&mut self) -> Result<bool, SpoolError> {
         let taken = self.inbox.take(BATCH, true);
         if !taken.submissions.is_empty() || !taken.outcomes.is_empty() {
-            self.place(taken)?;
+            self.submissions = taken.submissions.into_iter();
+            self.place(taken.outcomes)?;
             self.flush(true)?;
             return Ok(false);
         }
@@ -470,12 +473,6 @@ impl<D: Disk> Committer<D> {
         pass(Point::StorageDrained);
         Ok(true)
     }
-}
-
-/// Nobody is to wait for an answer that a failure has overtaken.
-fn refuse(submissions: impl IntoIterator<Item = Submit>, error: SpoolError) -> SpoolError {
-    submissions.into_iter().for_each(|submit| submit.receipt.refuse(error.clone()));
-    error
 }
 
 fn halves(batch: &OutcomeBatch) -> (OutcomeBatch, OutcomeBatch) {
