@@ -89,23 +89,6 @@ impl Configured {
         }
     }
 
-    /// In words, what of the rules for routes differs from those of the start, which a reload leaves in effect.
-    pub fn routing_differs(&self, started: &Configured) -> Vec<String> {
-        let (now, then) = (self.route_policy(0), started.route_policy(0));
-        let family = |name: &str| {
-            format!("{name} source addresses are the first or last: used or not after a restart")
-        };
-        let mut differs = Vec::new();
-        differs.extend((now.ipv4 != then.ipv4).then(|| family("IPv4")));
-        differs.extend((now.ipv6 != then.ipv6).then(|| family("IPv6")));
-        if now.own_names != then.own_names {
-            differs.push(
-                "host-name: MX hosts of the new names are taken for this host after a restart".to_owned(),
-            );
-        }
-        differs
-    }
-
     /// The VMTAs a name stands for: itself, or the members of a pool.
     pub fn members(&self, name: &str) -> Option<Vec<String>> {
         match self.config.resolve_vmta(if name.is_empty() { "{default}" } else { name }) {
