@@ -123,14 +123,13 @@ impl Engine {
             let _inside = control.enter();
             Arc::new(Routing::new(&configured)?)
         };
-        let paused = recovered.paused().map(QueuePattern::parse).collect();
         let start = Start {
             clock,
             configured: configured.clone(),
             storage: storage.clone(),
             total: total.clone(),
             routing: routing.clone(),
-            paused,
+            paused: recovered.paused().map(QueuePattern::parse).collect(),
             verp,
         };
         let (owners, reactors) = start.reactors(control.handle(), shard_count(config))?;
@@ -138,11 +137,11 @@ impl Engine {
             .map_err(|_| SpoolError::Stopped)?;
         tracing::info!(recipients = waiting, "queues rebuilt");
         let configured = Arc::new(ArcSwap::new(configured));
-        let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured.clone()));
+        let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured));
         let pickup = Pickup::start(config, &intake, &recovered)?;
         drop(recovered);
         let (stop, stopping) = watch::channel(false);
-        let clients = submission::clients(&configured.load());
+        let clients = submission::clients(&intake.configured.load());
         let listeners = Arc::new(Listeners::new(intake.clone(), clients.clone(), stopping));
         let listening = control.block_on(listen(config, &listeners))?;
         let parts = Parts {
