@@ -253,6 +253,8 @@ async fn commit(
         tokio::time::sleep(disk.begin_turn()).await;
         // A turn may move to the next segment, and would wait for it.
         while ready.is_empty() {
+            // Whoever prepares it may not have heard yet that it is wanted.
+            post.stir();
             post.stirred.notified().await;
         }
         let turn = committer.turn();
@@ -396,7 +398,15 @@ impl Follower {
             return;
         }
         let mut reader = LogReader::new(Arc::clone(segments), self.at);
-        while let Ok(Some(record)) = reader.next() {
+        loop {
+            let record = match reader.next() {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(error) => {
+                    audit.breach("readable log", format!("at {}: {error}", reader.at()));
+                    break;
+                }
+            };
             if record.kind != Kind::Outcomes {
                 continue;
             }

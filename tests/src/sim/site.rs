@@ -84,6 +84,8 @@ pub struct Peer {
     searched: usize,
     phase: Phase,
     pipelining: bool,
+    /// It refused a RSET: a client need not believe what it says of the commands behind it.
+    unbelieved: bool,
     sender: Option<String>,
     recipients: Vec<String>,
     message: Vec<u8>,
@@ -167,6 +169,7 @@ impl Peer {
             searched: 0,
             phase: Phase::Command,
             pipelining: false,
+            unbelieved: false,
             sender: None,
             recipients: Vec::new(),
             message: Vec::new(),
@@ -397,7 +400,7 @@ impl Peer {
             }
             "RSET" => {
                 (self.sender, self.recipients) = (None, Vec::new());
-                self.answer(scene, "RSET", "250 ok");
+                self.unbelieved |= !self.answer(scene, "RSET", "250 ok");
             }
             "QUIT" => self.last("221 bye"),
             _ => self.say("500 5.5.2 what?"),
@@ -429,7 +432,7 @@ impl Peer {
             } else {
                 scene.counts.refused_4xx += 1;
                 self.say(text);
-                if let Some(say) = self.says.last_mut() {
+                if let Some(say) = self.says.last_mut().filter(|_| !self.unbelieved) {
                     say.means = Some(Meaning::PutOff(address.to_owned()));
                 }
                 return;
