@@ -42,9 +42,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Free segments kept besides the prepared one, as the preparing thread keeps them.
-const SPARE: usize = 3;
-
 /// What is needed to start an engine.
 pub struct Ground {
     pub clock: Rc<Clock>,
@@ -52,6 +49,7 @@ pub struct Ground {
     pub post: Rc<Post>,
     pub configured: Arc<Configured>,
     pub segment_size: u32,
+    pub spare: usize,
     pub commit_deadline: Duration,
     pub route_seed: u64,
 }
@@ -202,7 +200,7 @@ async fn open_storage(ground: &Ground, audit: &mut Auditor) -> Result<(Storage, 
     let _ = wishes.send(Wish::Prepare);
     ground.post.spawn(prepare_segments(
         disk.clone(),
-        ground.segment_size,
+        (ground.segment_size, ground.spare),
         Arc::clone(&counters),
         (wanted, given),
         (Arc::clone(&inbox), Arc::clone(&segments)),
@@ -278,7 +276,7 @@ async fn commit(
 /// The thread that prepares segments.
 async fn prepare_segments(
     disk: FakeDisk,
-    size: u32,
+    (size, spare): (u32, usize),
     counters: Arc<Counters>,
     (wishes, ready): (
         crossbeam_channel::Receiver<Wish>,
@@ -299,7 +297,7 @@ async fn prepare_segments(
             }
             post.stir();
         }
-        while disk.free_files() < SPARE && disk.has_room() {
+        while disk.free_files() < spare && disk.has_room() {
             tokio::time::sleep(Duration::from_millis(5)).await;
             disk.allocate();
         }
