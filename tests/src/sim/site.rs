@@ -14,6 +14,9 @@ pub struct Say {
     /// Thinking time before it.
     pub after: Duration,
     pub close: bool,
+    /// Arrives in one piece: of two replies to one command, cut between them, the second answers the next command, and
+    /// nobody could tell.
+    pub whole: bool,
     /// What the engine knows once it has read this.
     pub means: Option<Meaning>,
 }
@@ -342,6 +345,9 @@ impl Peer {
                 let nonsense =
                     ["250 ok\r\n250 ok", "what?", "250-a\r\n550 b", "\u{0}\u{1b}[2J", "25", "354 go"];
                 self.say(scene.site.rng.choice(nonsense.iter()).unwrap_or(&"?"));
+                if let Some(say) = self.says.last_mut() {
+                    say.whole = true;
+                }
                 self.phase = Phase::Deaf;
             }
             Some(Wrong::Permanent) if ["RCPT", "MAIL"].contains(&verb) => {
