@@ -66,8 +66,8 @@ pub struct Queue {
     failures: u16,
     /// When the whole queue failed last.
     failed_at: Option<Time>,
-    /// The whole queue waits until then.
-    retry_at: Option<Time>,
+    /// The whole queue waits until then; in the past where it does not wait.
+    retry_at: Time,
     counters: Counters,
     last_error: Option<Box<LastError>>,
 }
@@ -88,7 +88,7 @@ impl Queue {
             paused: false,
             failures: 0,
             failed_at: None,
-            retry_at: None,
+            retry_at: Time::ZERO,
             counters: Counters::default(),
             last_error: None,
         }
@@ -111,7 +111,7 @@ impl Queue {
         }
         self.ready.push_back(slots, key);
         if self.settings.retry_upon_new_mail {
-            self.retry_at = None;
+            self.retry_at = Time::ZERO;
         }
     }
 
@@ -200,7 +200,7 @@ impl Queue {
                 Some(_) => {}
             }
         }
-        if let Some(until) = self.retry_at.filter(|until| *until > now) {
+        if let Some(until) = self.retry_wait(now) {
             return Gate::wait(Some(until), WaitReason::Retry { failures: self.failures });
         }
         self.rates.as_ref().map_or(Gate::Go, |rates| rates.message_gate(now))
@@ -305,7 +305,7 @@ impl Queue {
             Disposition::Delivered => {
                 self.counters.delivered += 1;
                 self.failures = 0;
-                self.retry_at = None;
+                self.retry_at = Time::ZERO;
             }
             Disposition::Bounced | Disposition::Expired => self.counters.bounced += 1,
             Disposition::Deleted { .. } => self.counters.deleted += 1,
@@ -353,12 +353,12 @@ impl Queue {
     fn fail(&mut self, now: Now, text: &str, wait: Duration) -> Time {
         self.note_error(now, text);
         self.failed_at = Some(now.mono);
-        if let Some(until) = self.retry_at.filter(|until| *until > now.mono) {
+        if let Some(until) = self.retry_wait(now.mono) {
             return until;
         }
         self.failures = self.failures.saturating_add(1);
         let until = now.mono + wait;
-        self.retry_at = Some(until);
+        self.retry_at = until;
         until
     }
 
@@ -375,7 +375,7 @@ impl Queue {
 
     /// `schedule`: the queue tries again now, with `recipients` also those that are put off.
     pub fn schedule(&mut self, slots: &mut Slots, recipients: bool) {
-        self.retry_at = None;
+        self.retry_at = Time::ZERO;
         if recipients {
             let mut all = self.retry.drain(slots);
             while let Some(key) = all.pop_front(slots) {
@@ -399,7 +399,7 @@ impl Queue {
 
     /// Until when the whole queue waits, if it does.
     pub fn retry_wait(&self, now: Time) -> Option<Time> {
-        self.retry_at.filter(|until| *until > now)
+        Some(self.retry_at).filter(|until| *until > now)
     }
 
     /// Connections open, those being opened included.

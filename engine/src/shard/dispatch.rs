@@ -258,7 +258,7 @@ impl Shard {
 
     fn begin(&mut self, now: Now, key: u32, header: &Submission, started: Started) {
         let Some(connection) = self.connections.at(key) else { return };
-        self.queues[connection.queue].left_until = None;
+        self.queues[connection.queue].work_mut().left_until = None;
         let Started { submission, content, recipients, sender, addresses, mut body } = started;
         let mut eight_bit = content.needs_8bit();
         if eight_bit && !connection.eight_bit {

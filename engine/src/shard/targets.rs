@@ -33,8 +33,8 @@ pub struct Next {
 impl Shard {
     /// The next hop of a queue; `None` while there is none, and then the queue has a turn when there is one.
     pub(super) fn next_target(&mut self, now: Now, queue: u32) -> Option<Target> {
-        let next = match self.queues[queue].next.take() {
-            Some(next) => *next,
+        let next = match self.queues[queue].some_work().and_then(|work| work.next.take()) {
+            Some(next) => next,
             None => self.new_plan(now, queue)?,
         };
         let entry = &self.queues[queue];

@@ -26,13 +26,13 @@ impl Shard {
             self.discard(now, queue);
         }
         while !self.is_left_to_others(now, queue)
-            && let Some(key) = self.queues[queue].idle.pop_front()
+            && let Some(key) = self.queues[queue].next_idle()
         {
             match self.feed(now, key) {
                 Fed::Started => self.pump(now, key),
                 Fed::Busy => {}
                 Fed::Nothing => {
-                    self.queues[queue].idle.push_front(key);
+                    self.queues[queue].work_mut().idle.push_front(key);
                     break;
                 }
             }
@@ -48,16 +48,19 @@ impl Shard {
     /// may be far.
     fn is_left_to_others(&mut self, now: Now, queue: u32) -> bool {
         let entry = &mut self.queues[queue];
-        if entry.queue.ready() == 0 || entry.queue.ready() > entry.coming {
-            entry.left_until = None;
+        let ready = entry.queue.ready();
+        let Some(work) = entry.some_work() else { return false };
+        if ready == 0 || ready > work.coming {
+            work.left_until = None;
             return false;
         }
-        *entry.left_until.get_or_insert(now.mono + WORTH_LEAVING) > now.mono
+        *work.left_until.get_or_insert(now.mono + WORTH_LEAVING) > now.mono
     }
 
     /// Sets the queue's timer to when it may go on.
     fn arm(&mut self, now: Now, queue: u32) {
-        let entry = &self.queues[queue];
+        let entry = &mut self.queues[queue];
+        entry.rest(now.mono);
         let mut wake = match entry.queue.gate(now.mono) {
             Gate::Wait(wait) => wait.until,
             Gate::Go => match entry.queue.connection_gate(now.mono) {
@@ -65,15 +68,16 @@ impl Shard {
                 Gate::Go => None,
             },
         };
-        if let Some(hold) = entry.hold_until.filter(|h| *h > now.mono && entry.queue.waiting() > 0) {
+        let (hold, left) = entry.work().map_or((None, None), |work| (work.hold_until, work.left_until));
+        if let Some(hold) = hold.filter(|h| *h > now.mono && entry.queue.waiting() > 0) {
             wake = Some(wake.map_or(hold, |w| w.min(hold)));
         }
-        if let Some(until) = entry.left_until.filter(|until| *until > now.mono) {
+        if let Some(until) = left.filter(|until| *until > now.mono) {
             wake = Some(wake.map_or(until, |w| w.min(until)));
         }
         match wake {
-            Some(at) => self.wheel.set(queue << 1, at),
-            None => self.wheel.cancel(queue << 1),
+            Some(at) => self.queue_timers.set(queue, at),
+            None => self.queue_timers.cancel(queue),
         }
     }
 
@@ -90,7 +94,7 @@ impl Shard {
         for _ in 0..self.total.room() {
             let Some(queue) = self.short_of_connections.pop_front() else { break };
             self.queues[queue].short = false;
-            self.wheel.set(queue << 1, now.mono);
+            self.queue_timers.set(queue, now.mono);
         }
         let wait = !self.short_of_connections.is_empty();
         self.short_again = wait.then(|| now.mono + SHORT);
@@ -131,7 +135,9 @@ impl Shard {
             entry.queue.failed(now, text);
         }
         // The next try begins at the best host again.
-        entry.next = None;
+        if let Some(work) = entry.some_work() {
+            work.next = None;
+        }
         self.outcomes.queue_failed(now, attempt, said);
         self.sweep(now, queue);
     }
@@ -205,14 +211,10 @@ impl Shard {
     /// Timers that have come due.
     pub(super) fn expire_timers(&mut self, now: Now) {
         let mut due = std::mem::take(&mut self.due);
-        self.wheel.expire(now.mono, |key| due.push(key));
-        for key in due.drain(..) {
-            if key & 1 == 0 {
-                self.turn(now, key >> 1);
-            } else {
-                self.connection_timer(now, key >> 1);
-            }
-        }
+        self.queue_timers.expire(now.mono, |key| due.push(key));
+        due.drain(..).for_each(|queue| self.turn(now, queue));
+        self.connection_timers.expire(now.mono, |key| due.push(key));
+        due.drain(..).for_each(|connection| self.connection_timer(now, connection));
         self.due = due;
     }
 }

@@ -72,6 +72,8 @@ pub struct Client {
     pub(super) tls_seen: Option<TlsSeen>,
     pub(super) extensions: Extensions,
     pub(super) expected: VecDeque<Expected>,
+    /// The reply that is being read began before the command it would answer was sent.
+    pub(super) began_early: bool,
     /// The transaction under way and, with pipelining across DATA, the next one.
     pub(super) envelopes: VecDeque<Envelope>,
     /// An envelope whose buffers can be used again.
@@ -116,6 +118,7 @@ impl Client {
             tls_seen: None,
             extensions: Extensions::default(),
             expected: VecDeque::from([greeting]),
+            began_early: false,
             envelopes: VecDeque::new(),
             spare: None,
             next_serial: 0,

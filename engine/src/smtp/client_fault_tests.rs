@@ -315,6 +315,25 @@ fn s13_surplus_and_early_replies() {
     let early = protocol(ProtocolError::Early(250));
     assert_eq!(talk.closed(), [broken(1, Stage::Rcpt, early.clone()), failed(Stage::Rcpt, early)]);
 
+    // The same, cut so that the end of the surplus reply comes behind the command (seed 2005430 of the simulator).
+    let mut talk = Talk::open("", |_| {});
+    talk.start(1, &["x"]);
+    talk.written();
+    talk.client.handle_bytes(talk.now, b"250 a\r\n250 b");
+    talk.written();
+    talk.client.handle_bytes(talk.now, b"\r\n");
+    let early = protocol(ProtocolError::Early(250));
+    assert_eq!(talk.closed(), [broken(1, Stage::Rcpt, early.clone()), failed(Stage::Rcpt, early)]);
+
+    // 421 may come at any time, cut or not.
+    let mut talk = Talk::open("", |_| {});
+    talk.start(1, &["x"]);
+    talk.written();
+    talk.client.handle_bytes(talk.now, b"250 a\r\n42");
+    talk.written();
+    talk.client.handle_bytes(talk.now, b"1 busy\r\n");
+    assert_eq!(talk.closed().last(), Some(&failed(Stage::Rcpt, said(421, "busy"))));
+
     // 354, then 250 before any content.
     let mut talk = Talk::open("PIPELINING", |_| {});
     talk.start(1, &["x"]);

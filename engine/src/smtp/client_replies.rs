@@ -8,6 +8,7 @@ impl Client {
     /// One complete reply stands in the parser.
     pub(super) fn take_reply(&mut self) {
         let code = self.parser.code();
+        let began_early = std::mem::take(&mut self.began_early);
         let Some(&front) = self.expected.front() else {
             // 421 may come at any time (RFC 5321 3.8); anything else answers nothing.
             let failure = match code {
@@ -16,7 +17,7 @@ impl Client {
             };
             return self.fail(failure);
         };
-        if front.end > self.taken && code != 421 {
+        if (began_early || front.end > self.taken) && code != 421 {
             return self.on_early(front, code);
         }
         if code == 421 && front.command != Command::Quit {
