@@ -4,7 +4,7 @@
 //! by [`Queue::take`]. Every recipient taken comes back by exactly one of [`Queue::settled`] (it is gone),
 //! [`Queue::defer`] (it waits) or [`Queue::hand_back`] (it was not tried). A refusal says until when and why.
 
-use super::expiry::{Expiry, tried};
+use super::expiry::{TooOld, tried};
 use super::gate::{Gate, Wait, WaitReason};
 use super::list::List;
 use super::name::QueueName;
@@ -171,19 +171,18 @@ impl Queue {
 
     /// Takes out those of the first `most` ready recipients that are too old. For a queue that cannot deliver and so
     /// comes across them in no other way; to be called after [`Queue::failed`].
-    pub fn sweep(
+    pub fn sweep<A: Fn(u32) -> Wall>(
         &mut self,
         slots: &mut Slots,
         now: Now,
         most: u32,
-        expiry: &Expiry,
-        accepted: impl Fn(u32) -> Wall,
+        old: &TooOld<'_, A>,
     ) -> List {
         self.retry.wake(slots, now.mono, &mut self.ready);
         let (settings, failed_at) = (&self.settings, self.failed_at);
         self.ready.split(slots, most, |slot| {
             let tried = tried(slot, settings.retry_recipients_after).max(failed_at);
-            expiry.is_expired(now, accepted(slot.submission), tried, settings.bounce_after)
+            old.is(now, slot, tried)
         })
     }
 
@@ -250,15 +249,14 @@ impl Queue {
 
     /// Takes the recipients of one transaction: from the front, of one submission, at most `most` (1 where each has a
     /// content of its own), and at most what the settings allow. They count for `max-msg-rate` from now on. Those that
-    /// are too old come out on the way, whatever the answer; `accepted` tells when a submission was accepted. A batch that
-    /// is empty although the answer is yes had more of them before it than one call takes: call again.
-    pub fn take(
+    /// are too old come out on the way, whatever the answer. A batch that is empty although the answer is yes had more of
+    /// them before it than one call takes: call again.
+    pub fn take<A: Fn(u32) -> Wall>(
         &mut self,
         slots: &mut Slots,
         now: Now,
         most: u32,
-        expiry: &Expiry,
-        accepted: impl Fn(u32) -> Wall,
+        old: &TooOld<'_, A>,
         taken: &mut Taken,
     ) -> Result<(), Wait> {
         taken.batch.clear();
@@ -270,7 +268,7 @@ impl Queue {
         while let Some(key) = self.ready.front() {
             let slot = &slots[key];
             let tried = tried(slot, self.settings.retry_recipients_after).max(self.failed_at);
-            if expiry.is_expired(now, accepted(slot.submission), tried, self.settings.bounce_after) {
+            if old.is(now, slot, tried) {
                 if taken.expired.len() == EXPIRED_AT_ONCE {
                     break;
                 }

@@ -127,6 +127,8 @@ pub struct RouteError {
     pub text: String,
     /// How long it is to be believed.
     pub ttl: Duration,
+    /// What is certain: the domain has no MX records.
+    pub no_mx: bool,
 }
 
 #[cfg(test)]

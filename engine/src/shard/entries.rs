@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 #[derive(Debug)]
 pub struct Entry {
@@ -26,6 +27,8 @@ pub struct Entry {
     pub turn: u32,
     /// Boxed, because few of a million queues have connections at a time.
     work: Option<Box<Work>>,
+    /// The route last looked up goes by A and AAAA records, for want of MX records.
+    pub no_mx: bool,
     /// Waits for an answer from DNS.
     pub resolving: bool,
     /// Stands in the list of queues that `total-max-smtp-out` has left no connection.
@@ -80,6 +83,16 @@ impl Entry {
         self.vmta.is_none() || self.route_gone
     }
 
+    /// The age at which its mail is given up for want of MX records (`bounce-upon-no-mx`).
+    pub fn life_without_mx(&self) -> Option<Duration> {
+        self.profile.bounce_upon_no_mx.filter(|age| self.no_mx && *age < self.queue.settings().bounce_after)
+    }
+
+    /// The age at which its mail is given up, whatever the reason.
+    pub fn life(&self) -> Duration {
+        self.life_without_mx().unwrap_or(self.queue.settings().bounce_after)
+    }
+
     /// What there is of [`Work`].
     pub fn work(&self) -> Option<&Work> {
         self.work.as_deref()
@@ -113,6 +126,7 @@ impl Entry {
         self.route_gone = has_mail && lost && profile.hosts.is_none() && profile.delivery == Delivery::Smtp;
         self.queue.set_settings(profile.scheduling.clone());
         self.destination = destination(&self.queue, &profile);
+        self.no_mx = false;
         self.sources = sources(vmta.as_deref());
         if let Some(work) = &mut self.work {
             work.next = None;
@@ -133,6 +147,7 @@ impl Entry {
             sources,
             turn: 0,
             work: None,
+            no_mx: false,
             resolving: false,
             route_gone: false,
             short: false,

@@ -10,6 +10,7 @@ use crate::smtp::client::{ClientOptions, StartTls};
 use crate::spool::record::{Attempt, Said};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A connection to be made.
 #[derive(Debug)]
@@ -82,9 +83,11 @@ impl Shard {
             return None;
         }
         match self.routes.lookup(&entry.destination, queue, now.mono) {
-            Looked::Hit(route) => Some(route),
+            Looked::Hit(route) => self.may_go(now, queue, route.no_mx).then_some(route),
             Looked::Failed(error) => {
-                self.unroutable(now, queue, &error);
+                if self.may_go(now, queue, error.no_mx) {
+                    self.unroutable(now, queue, &error);
+                }
                 None
             }
             Looked::Pending => {
@@ -95,6 +98,25 @@ impl Shard {
                 entry.resolving = true;
                 self.outputs.push_back(Output::Resolve(query));
                 None
+            }
+        }
+    }
+
+    /// Gives up what `bounce-upon-no-mx` does not let wait for A and AAAA records; false when nobody is left to go.
+    fn may_go(&mut self, now: Now, queue: u32, no_mx: bool) -> bool {
+        let entry = &mut self.queues[queue];
+        entry.no_mx = no_mx;
+        match entry.life_without_mx() {
+            None => true,
+            Some(Duration::ZERO) => {
+                let said = super::said::of_no_mx(&entry.destination);
+                entry.queue.note_error(now, &said.diagnostic);
+                self.bounce_queue(now, queue, &said);
+                false
+            }
+            Some(_) => {
+                self.sweep(now, queue);
+                self.queues[queue].queue.ready() > 0
             }
         }
     }

@@ -3,9 +3,10 @@
 use super::Shard;
 use super::dispatch::Fed;
 use super::profile::Delivery;
+use super::said;
 use super::settle::Fate;
 use crate::base::Now;
-use crate::queue::{Gate, List};
+use crate::queue::{Gate, List, TooOld};
 use crate::spool::record::{Attempt, Disposition, Said};
 use std::time::Duration;
 
@@ -137,11 +138,18 @@ impl Shard {
         if let Some(work) = entry.some_work() {
             work.next = None;
         }
-        let submissions = &self.submissions;
-        let accepted = |key| submissions.accepted_at(key);
-        let expired = entry.queue.sweep(&mut self.slots, now, SWEEP, &self.expiry, accepted);
-        let expired = self.keys_of(expired);
         self.outcomes.queue_failed(now, attempt, said);
+        self.sweep(now, queue);
+    }
+
+    /// Gives up what has become too old in a queue that nobody is taken from.
+    pub(super) fn sweep(&mut self, now: Now, queue: u32) {
+        let submissions = &self.submissions;
+        let entry = &mut self.queues[queue];
+        let accepted = |key| submissions.accepted_at(key);
+        let old = TooOld { expiry: &self.expiry, accepted, life: entry.life() };
+        let expired = entry.queue.sweep(&mut self.slots, now, SWEEP, &old);
+        let expired = self.keys_of(expired);
         self.expire(now, queue, &expired);
     }
 
@@ -149,7 +157,12 @@ impl Shard {
         if slots.is_empty() {
             return;
         }
-        let last = self.queues[queue].queue.last_error().map(|e| e.text.to_string()).unwrap_or_default();
+        let entry = &self.queues[queue];
+        if entry.life_without_mx().is_some() {
+            let (said, disposition) = (said::of_no_mx(&entry.destination), Disposition::Bounced);
+            return self.settle_unattempted(now, queue, slots, &Fate { disposition, said, size: 0 });
+        }
+        let last = entry.queue.last_error().map(|e| e.text.to_string()).unwrap_or_default();
         let said = Said { status: "4.4.7 (delivery time expired)".to_owned(), diagnostic: last };
         let fate = Fate { disposition: Disposition::Expired, said, size: 0 };
         self.settle_unattempted(now, queue, slots, &fate);
