@@ -35,7 +35,13 @@ fn import(csv: &[u8]) -> usize {
     let vmtas = ["mta0", "mta1", "mta2"].map(str::to_owned);
     let mut table = Table::open(Format::Csv, csv).expect("a table");
     let plan = Plan::new(table.columns(), "email", &fields).expect("a plan");
-    let settings = Settings { vmtas: &vmtas, duplicates: Duplicates::Drop, key: [3; 16], resume: None };
+    let settings = Settings {
+        vmtas: &vmtas,
+        duplicates: Duplicates::Drop,
+        domain_suffix: "",
+        key: [3; 16],
+        resume: None,
+    };
     let mut import = Import::new(plan, &settings).expect("an import");
     let (mut batch, mut taken, mut stored) = (Batch::new(), Taken::default(), 0);
     while table.read(&mut batch).expect("rows") {

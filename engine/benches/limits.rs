@@ -7,7 +7,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use posthaste::base::{Now, Time, Wall, Wheel};
 use posthaste::limit::{Gcra, Rate};
-use posthaste::queue::{Expiry, Queue, QueueName, QueueSettings, Slot, Slots, Taken};
+use posthaste::queue::{Expiry, Queue, QueueName, QueueSettings, Slot, Slots, Taken, TooOld};
 use posthaste::spool::record::{Disposition, Location, RowRef};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -73,7 +73,8 @@ fn queue(c: &mut Criterion) {
             b.iter(|| {
                 now.mono = Time(now.mono.0 + 2);
                 let accepted = |_| Wall::from_secs(1_000_000);
-                queue.take(&mut slots, now, 1, &expiry, accepted, &mut taken).expect("somebody may go");
+                let old = TooOld { expiry: &expiry, accepted, life: Duration::MAX };
+                queue.take(&mut slots, now, 1, &old, &mut taken).expect("somebody may go");
                 for key in taken.batch.drain(..) {
                     slots.remove(key);
                     queue.settled(Disposition::Delivered);

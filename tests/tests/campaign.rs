@@ -27,6 +27,15 @@ fn so_it_is_with_the_blocking_back_end() {
     everyone_has_their_own("blocking");
 }
 
+/// The kernel's account: with huge pages an import takes half as much memory again.
+#[test]
+fn the_engine_does_without_huge_pages() {
+    let engine = Ground::new().and_then(|ground| ground.start()).expect("the engine starts");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", engine.pid())).expect("it runs");
+    let told = status.lines().find(|line| line.starts_with("THP_enabled:")).expect("the kernel tells");
+    assert!(told.ends_with('0'), "{told}");
+}
+
 fn everyone_has_their_own(runtime: &'static str) {
     let doors = vec![DoorConfig::new("a", Persona::Fast), DoorConfig::new("b", Persona::Fast)];
     let site = Site::start(SiteConfig { doors, ledger: LedgerMode::Messages, ..SiteConfig::default() })

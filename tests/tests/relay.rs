@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use std::process::Command;
 use std::time::Duration;
 
+use bench::campaign::Campaign;
 use bench::ground::{Ground, programs};
+use bench::people::People;
+use bench::site::ledger::Delivery;
 use bench::site::{DoorConfig, LedgerMode, Persona, Site, SiteConfig};
 use bench::source::{self, Load, SourceConfig};
 use bench::wait::until;
@@ -112,4 +115,38 @@ fn the_envelope_headers_are_obeyed_and_do_not_go_out() {
         (line["jobId"].as_str(), line["envId"].as_str(), line["vmta"].as_str()),
         ("spring", "e-1", "special")
     );
+}
+
+#[test]
+fn a_domain_of_one_label_gets_the_suffix_on_every_way_in() {
+    let doors = vec![DoorConfig::new("site", Persona::Fast)];
+    let site = Site::start(SiteConfig { doors, ledger: LedgerMode::Entries, ..SiteConfig::default() })
+        .expect("loopback");
+    let mut ground = Ground::new().expect("a directory");
+    ground.add("domain-suffix corp.example\n").route("site.corp.example", site.addr("site"), "");
+    let engine = ground.start().expect("the engine starts");
+
+    let mut peer = Peer::connect(ground.listen).expect("the engine greets");
+    assert!(peer.say("EHLO peer.example").expect("a reply").starts_with("250 "));
+    let said = peer.send("<a@web>", &["smtp@site"], "Subject: s\n\nText\n").expect("a reply");
+    assert!(said.starts_with("250 2."), "{said}");
+    let file = b"x-sender: a@web\nx-receiver: pickup@site\nFrom: a@b.example\n\nText\n";
+    ground.pick_up("one", file).expect("the pickup directory takes it");
+    let people = People::new(3, &[("site", 1)]);
+    let campaign = Campaign::new("spring", people.clone(), 1);
+    campaign.drop_into(&ground).expect("the pickup directory takes it");
+    until(PATIENCE, || (site.stats().recipients() >= 3).then_some(())).expect("all is delivered");
+    engine.wait_until_empty(PATIENCE);
+    engine.stop().expect("it can be waited for");
+
+    let ledger = site.ledger();
+    let seen = |d: &Delivery| format!("{} to {}", d.sender, d.recipient);
+    let mut seen: Vec<String> = ledger.deliveries.iter().map(seen).collect();
+    seen.sort();
+    let campaign = format!("bounce@news.example to {}.corp.example", people.nth(0).address());
+    let from = "a@web.corp.example to";
+    let mut wanted =
+        [format!("{from} smtp@site.corp.example"), format!("{from} pickup@site.corp.example"), campaign];
+    wanted.sort();
+    assert_eq!(seen, wanted);
 }

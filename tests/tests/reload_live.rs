@@ -139,7 +139,7 @@ fn accounting_files_change_without_a_line_lost_or_doubled() {
     let odd: HashMap<_, _> = delivered.iter().filter(|(_, count)| **count != 1).collect();
     assert!(odd.is_empty() && delivered.len() as u64 == MESSAGES, "{} recipients, {odd:?}", delivered.len());
     let files = fs::read_dir(ground.path("acct")).expect("a directory").count();
-    assert!(files >= 8, "{files} files: the reloads came after the mail");
+    assert!(files >= 4, "{files} files: the reloads came after the mail");
 
     // A place that cannot be is told of before anything changes.
     let engine = ground.start().expect("the engine starts");

@@ -137,7 +137,7 @@ settings! {
         total_max_smtp_in: u32 = "total-max-smtp-in",
         /// Source addresses of virtual MTAs that have none of their own, and of `{default}`.
         source_hosts: Vec<SourceHost> = "smtp-source-host",
-        /// Appended to addresses without a domain.
+        /// Appended to envelope addresses whose domain has no dot.
         domain_suffix: Option<String> = "domain-suffix",
         /// Domains whose mail is accepted from anybody; see `Config::relays`.
         relay_domains: Vec<DomainPattern> = "relay-domain",

@@ -26,7 +26,7 @@ struct Checked {
 }
 
 pub fn send(cli: &Cli, campaign: &Path, only_check: bool) -> ExitCode {
-    let checked = match check(campaign) {
+    let checked = match check(campaign, &domain_suffix(cli)) {
         Ok(checked) => checked,
         Err(faults) => {
             complain(cli.json, &format!("{}:\n{}", campaign.display(), faults.trim_end()));
@@ -55,8 +55,14 @@ pub fn send(cli: &Cli, campaign: &Path, only_check: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// What the configuration says, if it can be read: a check alone does without one.
+fn domain_suffix(cli: &Cli) -> String {
+    let loaded = vmta_config::load(&cli.config.to_string_lossy(), &vmta_config::OsFiles, true);
+    loaded.config.and_then(|config| config.global().domain_suffix.clone()).unwrap_or_default()
+}
+
 /// Checks everything the import checks, to the last row.
-fn check(campaign: &Path) -> Result<Checked, String> {
+fn check(campaign: &Path, domain_suffix: &str) -> Result<Checked, String> {
     let dir = Directory::open(campaign).map_err(|e| e.to_string())?;
     let fixed = |_: &_| Fixed {
         date: "Thu, 1 Jan 1970 00:00:00 +0000".to_owned(),
@@ -64,10 +70,15 @@ fn check(campaign: &Path) -> Result<Checked, String> {
         host: "localhost".to_owned(),
         sender: String::new(),
     };
-    let mut opened = CampaignDirectory::open(&dir, fixed)?;
+    let mut opened = CampaignDirectory::open(&dir, domain_suffix, fixed)?;
     let one = [String::new()];
-    let settings =
-        Settings { vmtas: &one, duplicates: opened.campaign.duplicates, key: [0; 16], resume: None };
+    let settings = Settings {
+        vmtas: &one,
+        duplicates: opened.campaign.duplicates,
+        domain_suffix,
+        key: [0; 16],
+        resume: None,
+    };
     let mut import = Import::new(opened.prepared.plan, &settings).map_err(|e| e.to_string())?;
     let (mut batch, mut taken, mut faults) = (Batch::new(), Taken::default(), Vec::new());
     let file = &opened.campaign.recipients.name;

@@ -9,6 +9,7 @@ use crate::daemon::engine::{BootError, Engine, Overrides};
 use crate::daemon::log_file::LogFile;
 use crate::io::panics;
 use crate::spool::error::EXIT_LOG_FAILED;
+use rustix::thread::disable_transparent_huge_pages;
 use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -83,6 +84,9 @@ fn start_log(file: Option<&str>, default: &str) -> Result<Option<LogFile>, Strin
 }
 
 fn run(cli: &Cli) -> ExitCode {
+    // With huge pages every place that the allocator touches costs 2 MiB. Where they cannot be switched off, that is the
+    // cost; nothing else depends on it.
+    let _ = disable_transparent_huge_pages(true);
     let config = match configuration(cli, &cli.config, false) {
         Ok(config) => config,
         Err(code) => return code,

@@ -22,9 +22,11 @@ use thiserror::Error;
 
 /// Entries taken from the log between two looks at the operator's orders.
 const ENTRIES: usize = 256;
-/// How long to wait when the log has nothing more; lines appear that much later at most. Short enough for a busy log to
+/// How long to wait when the log has nothing more; lines of a busy log appear that much later at most. Short enough for a busy log to
 /// be read while it is in RAM (4 MiB are, which is 40 ms at 100 MB a second).
 const IDLE: Duration = Duration::from_millis(20);
+/// The same once nothing has come for a while: a thread that wakes 50 times a second is most of what an idle engine costs.
+const LONG_IDLE: Duration = Duration::from_millis(160);
 /// How long to wait after a failure before the next try.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -156,15 +158,22 @@ fn now() -> Wall {
 }
 
 fn run<L: Log>(mut stream: Stream<L>, orders: &Receiver<Order>, next: &Next, shown: &Shown) {
-    let mut recovered = false;
+    let (mut recovered, mut idle) = (false, IDLE);
     loop {
         if let Some(options) = next.lock().unwrap_or_else(PoisonError::into_inner).take() {
             stream.configure(options);
         }
         let result = if recovered { stream.step(now(), ENTRIES) } else { stream.recover().map(|()| true) };
         let wait = match &result {
-            Ok(true) => Duration::ZERO,
-            Ok(false) => IDLE,
+            Ok(true) => {
+                idle = IDLE;
+                Duration::ZERO
+            }
+            Ok(false) => {
+                let wait = idle;
+                idle = (idle * 2).min(LONG_IDLE);
+                wait
+            }
             Err(_) => RETRY,
         };
         recovered = result.is_ok();

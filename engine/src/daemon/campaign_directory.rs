@@ -31,18 +31,27 @@ pub struct CampaignDirectory {
 }
 
 impl CampaignDirectory {
-    /// Opens the campaign in `dir` and checks everything but the rows. `fixed` gives what the content takes over from the
+    /// Opens the campaign in `dir` and checks everything but the rows. `domain_suffix` stands behind a sender's domain of a
+    /// single label; `fixed` gives what the content takes over from the
     /// submission (a check may give anything).
     ///
     /// # Errors
     /// Everything that is wrong with it, a line each.
     pub fn open(
         dir: &Directory,
+        domain_suffix: &str,
         fixed: impl FnOnce(&Campaign) -> Fixed,
     ) -> Result<CampaignDirectory, String> {
         let text = read_file(dir, DESCRIPTION, MAX_CAMPAIGN as u64)?;
-        let campaign = Campaign::parse(&text)
+        let mut campaign = Campaign::parse(&text)
             .map_err(|errors| errors.iter().fold(String::new(), |all, e| all + &format!("{e}\n")))?;
+        let sender = campaign.envelope_sender.as_ref().qualified(domain_suffix).map_err(|e| {
+            let sender = campaign.envelope_sender.as_str();
+            format!(
+                "{DESCRIPTION}: envelope-sender: {sender:?} with the domain-suffix {domain_suffix:?}: {e}\n"
+            )
+        })?;
+        campaign.envelope_sender = sender.unwrap_or(campaign.envelope_sender);
         let file = &campaign.recipients;
         let named = |e: &dyn std::fmt::Display| format!("{}: {e}\n", file.name);
         let (recipients, stat) = dir.open_file(OsStr::new(&file.name)).map_err(|e| named(&e))?;

@@ -116,6 +116,7 @@ struct Ready {
     campaign: Campaign,
     identity: String,
     members: Vec<String>,
+    domain_suffix: String,
     table: Table<Box<dyn BufRead + Send>>,
     prepared: Prepared,
     id: u64,
@@ -178,7 +179,8 @@ impl Run {
         let dir = self.job.aside.subdirectory(&self.job.name).map_err(|e| format!("{e}\n"))?;
         let configured = self.job.intake.configured.load_full();
         let (id, started) = (self.job.intake.storage.new_id(), clock::wall());
-        let opened = CampaignDirectory::open(&dir, |campaign| Fixed {
+        let domain_suffix = configured.domain_suffix().to_owned();
+        let opened = CampaignDirectory::open(&dir, &domain_suffix, |campaign| Fixed {
             date: plain::date(started),
             submission_id: id,
             host: configured.host.to_string(),
@@ -195,11 +197,11 @@ impl Run {
         if self.done.contains(&identity) {
             return Ok(Err(identity));
         }
-        Ok(Ok(Ready { campaign, identity, members, table, prepared, id, started }))
+        Ok(Ok(Ready { campaign, identity, members, domain_suffix, table, prepared, id, started }))
     }
 
     fn rows(&self, ready: Ready, rows: &mut Rows<'_>) -> Result<(), Stop> {
-        let Ready { campaign, identity, members, mut table, prepared, id, started } = ready;
+        let Ready { campaign, identity, members, domain_suffix, mut table, prepared, id, started } = ready;
         let name = self.job.name.to_string_lossy();
         let short = name.split(".campaign").next().unwrap_or(&name).to_owned();
         let mut report = Report::new(&short, &campaign.job, id, started);
@@ -211,6 +213,7 @@ impl Run {
         let settings = Settings {
             vmtas: &members,
             duplicates: campaign.duplicates,
+            domain_suffix: &domain_suffix,
             key: fastrand::u128(..).to_le_bytes(),
             resume: rows.stored.and_then(|s| s.progress),
         };

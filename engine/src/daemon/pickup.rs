@@ -261,7 +261,7 @@ impl Watch {
         if !self.is_settled(&stat, &identity) || nix_lock(&file).is_err() {
             return None;
         }
-        let configured = self.intake.configured.load();
+        let configured = self.intake.configured.load_full();
         let source = configured.config.source_named("{pickup}");
         let options = PickupOptions {
             max_bytes: source.max_message_size.map_or(PickupOptions::default().max_bytes, |n| n as usize),
@@ -269,6 +269,7 @@ impl Watch {
             process_virtual_mta: source.process_x_virtual_mta,
             process_job: source.process_x_job,
             process_envid: source.process_x_envid,
+            domain_suffix: configured.domain_suffix(),
         };
         let mut bytes = Vec::new();
         if let Err(e) = file.take(options.max_bytes as u64 + 1).read_to_end(&mut bytes) {

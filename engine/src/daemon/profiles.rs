@@ -12,7 +12,8 @@ use hashbrown::HashMap;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
-use vmta_config::{Config, DeliveryType, DomainSettings, MailHost, Resolved};
+use std::time::Duration;
+use vmta_config::{Config, DeliveryType, DomainSettings, MailHost, NoMx, Resolved};
 
 /// What all shards' profiles are made from.
 #[derive(Debug)]
@@ -87,6 +88,11 @@ impl Configured {
             seed,
             ..RoutePolicy::default()
         }
+    }
+
+    /// What stands behind domains of a single label in the addresses of envelopes; empty for nothing.
+    pub fn domain_suffix(&self) -> &str {
+        self.config.global().domain_suffix.as_deref().unwrap_or_default()
     }
 
     /// The VMTAs a name stands for: itself, or the members of a pool.
@@ -217,6 +223,11 @@ fn queue_profile(settings: &DomainSettings) -> QueueProfile {
         hosts: settings.smtp_hosts.as_ref().map(|route| Arc::new(host_list(route))),
         port: settings.default_smtp_port,
         attempts: settings.mx_connection_attempts as usize,
+        bounce_upon_no_mx: match settings.bounce_upon_no_mx {
+            NoMx::Never => None,
+            NoMx::AtOnce => Some(Duration::ZERO),
+            NoMx::After(age) => Some(age),
+        },
         connect_timeout: settings.connect_timeout,
         timeouts,
         starttls: match (settings.require_starttls, settings.use_starttls) {
@@ -241,7 +252,7 @@ fn queue_profile(settings: &DomainSettings) -> QueueProfile {
 }
 
 /// A connection that waits for its queue's rate is idle for up to half a minute.
-const KEEP_FOR_RATE: std::time::Duration = std::time::Duration::from_secs(40);
+const KEEP_FOR_RATE: Duration = Duration::from_secs(40);
 
 fn rate(rate: vmta_config::Rate) -> Option<Rate> {
     match rate {
@@ -263,4 +274,27 @@ fn host_list(route: &vmta_config::Route) -> HostList {
         })
     });
     HostList { hosts: hosts.collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mail_without_mx_is_given_up_as_the_queue_says() {
+        let sections = [("a", "yes"), ("b", "1h"), ("c", "never")].map(|(domain, value)| {
+            format!("<domain {domain}.example>\n bounce-upon-no-mx {value}\n</domain>\n")
+        });
+        let text = format!("<spool /s>\n</spool>\nlog-file /l\n{}", sections.concat());
+        let loaded = vmta_config::load("config", &vmta_config::MemoryFiles::new([("config", text)]), false);
+        let config = loaded.config.map(Arc::new).expect("a configuration");
+        let profiles =
+            ConfigProfiles::new(Arc::new(Configured::new(config, "mx.example").expect("profiles")));
+        let life = |domain| profiles.queue(domain, "{default}").bounce_upon_no_mx;
+        assert_eq!(
+            (life("a.example"), life("b.example")),
+            (Some(Duration::ZERO), Some(Duration::from_secs(3600)))
+        );
+        assert_eq!((life("c.example"), life("d.example")), (None, None));
+    }
 }

@@ -89,6 +89,7 @@ fn options(configured: &Arc<Configured>, settings: &SourceSettings) -> ServerOpt
     let defaults = ServerOptions::new(&configured.host);
     ServerOptions {
         relay,
+        domain_suffix: configured.domain_suffix().to_owned(),
         smtputf8: settings.allow_smtputf8,
         max_message_size: settings
             .max_message_size

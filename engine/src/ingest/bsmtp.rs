@@ -5,8 +5,8 @@ use super::pickup::{
     Lines, MAX_ENVELOPE_LINE, MAX_RECIPIENTS, PickupError, PickupMessage, PickupOptions, PickupProblem,
     RefusedRecipient, error,
 };
-use super::pickup_text::{MessageText, name};
-use crate::mail::address;
+use super::pickup_text::{MessageText, address_of, name};
+use crate::mail::AddressError;
 
 /// Whether a file is batch SMTP, which its first word tells.
 pub(super) fn starts(file: &[u8]) -> bool {
@@ -17,8 +17,11 @@ pub(super) fn starts(file: &[u8]) -> bool {
         .any(|verb| verb.as_bytes().eq_ignore_ascii_case(&file[..end]))
 }
 
-pub(super) fn parse(lines: &mut Lines<'_>, options: &PickupOptions) -> Result<PickupMessage, PickupError> {
-    let mut session = Session::default();
+pub(super) fn parse(
+    lines: &mut Lines<'_>,
+    options: &PickupOptions<'_>,
+) -> Result<PickupMessage, PickupError> {
+    let mut session = Session { suffix: options.domain_suffix, ..Session::default() };
     loop {
         let Some(line) = lines.next()? else {
             let right = "the message comes last, after DATA";
@@ -57,7 +60,9 @@ pub(super) fn parse(lines: &mut Lines<'_>, options: &PickupOptions) -> Result<Pi
 }
 
 #[derive(Default)]
-struct Session {
+struct Session<'o> {
+    /// Stands behind domains of a single label.
+    suffix: &'o str,
     message: PickupMessage,
     greeted: bool,
     mail: bool,
@@ -65,7 +70,7 @@ struct Session {
     quiet: bool,
 }
 
-impl Session {
+impl Session<'_> {
     /// Carries out a command; true when the message follows.
     fn command(&mut self, number: usize, line: &[u8]) -> Result<bool, PickupError> {
         if line.len() > MAX_ENVELOPE_LINE {
@@ -114,9 +119,9 @@ impl Session {
         let right = "write MAIL FROM:<user@domain>";
         let Some((path, parameters)) = path(rest, "FROM:") else { return syntax(number, "MAIL", right) };
         if !path.is_empty() {
-            check(path).or_else(|cause| refuse(number, "MAIL FROM", path, cause))?;
+            let sender = address_of(path.as_bytes(), self.suffix);
+            self.message.sender = sender.or_else(|cause| refuse(number, "MAIL FROM", path, cause))?;
         }
-        self.message.sender = path.to_owned();
         for parameter in parameters.split_ascii_whitespace() {
             self.mail_parameter(number, parameter)?;
         }
@@ -163,8 +168,8 @@ impl Session {
                 return error(number, PickupProblem::Parameter { command: "RCPT", parameter, right });
             }
         }
-        match check(path) {
-            Ok(()) => self.message.recipients.push(path.to_owned()),
+        match address_of(path.as_bytes(), self.suffix) {
+            Ok(recipient) => self.message.recipients.push(recipient),
             Err(cause) if self.quiet => {
                 let address = path.chars().take(300).collect();
                 self.message.refused.push(RefusedRecipient { line: number, address, error: cause });
@@ -188,16 +193,7 @@ impl Session {
     }
 }
 
-fn check(path: &str) -> Result<(), crate::mail::AddressError> {
-    address::check(path.as_bytes()).map(|_| ())
-}
-
-fn refuse(
-    number: usize,
-    field: &'static str,
-    path: &str,
-    cause: crate::mail::AddressError,
-) -> Result<(), PickupError> {
+fn refuse<T>(number: usize, field: &'static str, path: &str, cause: AddressError) -> Result<T, PickupError> {
     error(number, PickupProblem::Address { field, value: path.chars().take(300).collect(), error: cause })
 }
 

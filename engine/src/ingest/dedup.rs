@@ -1,7 +1,9 @@
 //! The set of addresses an import has already taken: 96-bit keyed hashes in ordered open addressing.
 //!
 //! Rows are many and memory is short, so the set stores twelve bytes for an address and never more than sixteen. The
-//! table is split into [`TABLES`] parts that grow one at a time by a seventh, in place, so that growth has no copying peak.
+//! table is split into [`TABLES`] parts that grow one at a time by a seventh. A part stands in pages that never move: growing
+//! has no copying peak, and an allocator that keeps what it gets back has nothing to keep.
+//!
 //! Within a part the entries stand in the order of their hashes: a search stops at the first larger entry, which
 //! keeps it short at a load of seven eighths, and growing is one pass that spreads the entries out again.
 //!
@@ -14,8 +16,8 @@ use siphasher::sip128::SipHasher13;
 const TABLES: usize = 32;
 /// Places after the last home, so that a run of entries at the end needs no wrapping around.
 const SLACK: usize = 128;
-/// Entries of a part before its first growth.
-const FIRST: usize = 64;
+/// Entries in a page.
+const PAGE: usize = 512;
 
 type Entry = [u32; 3];
 const EMPTY: Entry = [0; 3];
@@ -30,8 +32,8 @@ pub struct Dedup {
 
 #[derive(Clone, Default)]
 struct Part {
-    /// `homes + SLACK` places, or none before the first entry.
-    places: Vec<Entry>,
+    pages: Vec<Box<[Entry; PAGE]>>,
+    /// [`SLACK`] fewer than there are places, or none before the first entry.
     homes: usize,
     len: usize,
 }
@@ -79,7 +81,7 @@ impl Dedup {
 
     /// Bytes of memory the entries take, empty places included.
     pub fn memory(&self) -> usize {
-        self.tables.iter().map(|part| part.places.capacity() * size_of::<Entry>()).sum()
+        self.tables.iter().map(Part::memory).sum()
     }
 }
 
@@ -88,23 +90,56 @@ impl Part {
         if self.len * 8 >= self.homes * 7 {
             self.grow();
         }
-        let mut at = self.home(entry);
-        loop {
-            match self.places.get(at) {
-                Some(&place) if place == EMPTY || place > entry => break,
-                Some(&place) if place == entry => return false,
-                Some(_) => at += 1,
-                None => break,
-            }
+        let found = self.first_not_before(entry);
+        if found.is_some_and(|at| *self.place(at) == entry) {
+            return false;
         }
-        let Some(free) = (at..self.places.len()).find(|&place| self.places[place] == EMPTY) else {
+        if !found.is_some_and(|at| self.insert_at(at, entry)) {
             // The run at the end has filled the slack: possible, and rare beyond reach. More homes resolve it.
             self.grow();
             return self.insert(entry);
-        };
-        self.places.copy_within(at..free, at + 1);
-        self.places[at] = entry;
+        }
         self.len += 1;
+        true
+    }
+
+    /// The first place from the entry's home on that is empty or holds none that belongs before it.
+    fn first_not_before(&self, entry: Entry) -> Option<usize> {
+        let home = self.home(entry);
+        let mut offset = home % PAGE;
+        for (number, page) in self.pages.iter().enumerate().skip(home / PAGE) {
+            if let Some(found) = page[offset..].iter().position(|place| *place == EMPTY || *place >= entry) {
+                return Some(number * PAGE + offset + found);
+            }
+            offset = 0;
+        }
+        None
+    }
+
+    /// Puts the entry there and what stands there one further, up to the next empty place; false when there is none.
+    fn insert_at(&mut self, at: usize, entry: Entry) -> bool {
+        let (first, start) = (at / PAGE, at % PAGE);
+        let free = |places: &[Entry]| places.iter().position(|place| *place == EMPTY);
+        let last = if free(&self.pages[first][start..]).is_some() {
+            first
+        } else {
+            let following = &self.pages[first + 1..];
+            first + 1 + following.iter().take_while(|page| free(&page[..]).is_none()).count()
+        };
+        if last == self.pages.len() {
+            return false;
+        }
+        let (mut carried, mut offset) = (entry, start);
+        for page in &mut self.pages[first..last] {
+            let pushed_out = page[PAGE - 1];
+            page.copy_within(offset..PAGE - 1, offset + 1);
+            page[offset] = std::mem::replace(&mut carried, pushed_out);
+            offset = 0;
+        }
+        let page = &mut self.pages[last];
+        let free = offset + free(&page[offset..]).unwrap_or(0);
+        page.copy_within(offset..free, offset + 1);
+        page[offset] = carried;
         true
     }
 
@@ -112,13 +147,26 @@ impl Part {
         ((u64::from(entry[0]) * self.homes as u64) >> 32) as usize
     }
 
+    fn places(&self) -> usize {
+        self.pages.len() * PAGE
+    }
+
+    fn memory(&self) -> usize {
+        self.places() * size_of::<Entry>() + self.pages.capacity() * size_of::<usize>()
+    }
+
+    fn place(&mut self, at: usize) -> &mut Entry {
+        &mut self.pages[at / PAGE][at % PAGE]
+    }
+
     /// A seventh more homes, until every entry has a place; the entries are moved within the part's own memory.
     fn grow(&mut self) {
         let packed_at = loop {
-            let old = self.places.len();
-            self.homes = (self.homes + self.homes / 7).max(FIRST);
-            self.places.reserve_exact(self.homes + SLACK - old);
-            self.places.resize(self.homes + SLACK, EMPTY);
+            let old = self.places();
+            for _ in 0..(self.pages.len() / 7).max(1) {
+                self.pages.push(Box::new([EMPTY; PAGE]));
+            }
+            self.homes = self.places() - SLACK;
             let packed_at = self.pack(old);
             if self.fits(packed_at) {
                 break packed_at;
@@ -129,11 +177,12 @@ impl Part {
 
     /// Moves the entries to the end, in order; returns where they start.
     fn pack(&mut self, old: usize) -> usize {
-        let mut to = self.places.len();
+        let mut to = self.places();
         for from in (0..old).rev() {
-            if self.places[from] != EMPTY {
+            let entry = std::mem::replace(self.place(from), EMPTY);
+            if entry != EMPTY {
                 to -= 1;
-                self.places.swap(from, to);
+                *self.place(to) = entry;
             }
         }
         to
@@ -142,20 +191,20 @@ impl Part {
     /// Whether each of the packed entries gets a place at or after its home.
     fn fits(&self, packed_at: usize) -> bool {
         let mut next = 0;
-        for &entry in &self.places[packed_at..packed_at + self.len] {
-            next = self.home(entry).max(next) + 1;
+        for at in packed_at..packed_at + self.len {
+            next = self.home(self.pages[at / PAGE][at % PAGE]).max(next) + 1;
         }
-        next <= self.places.len()
+        next <= self.places()
     }
 
     /// Gives each of the packed entries its place. The place is never after the entry's own, because all that
     /// follow it fit behind it.
     fn spread(&mut self, packed_at: usize) {
         let mut next = 0;
-        for from in packed_at..self.places.len() {
-            let entry = std::mem::replace(&mut self.places[from], EMPTY);
+        for from in packed_at..self.places() {
+            let entry = std::mem::replace(self.place(from), EMPTY);
             next = self.home(entry).max(next);
-            self.places[next] = entry;
+            *self.place(next) = entry;
             next += 1;
         }
     }
@@ -195,6 +244,20 @@ mod tests {
             assert!(!seen.insert(&n.to_string(), "site.example"));
         }
         assert!(worst <= 16.0, "{worst} bytes an address");
+    }
+
+    /// What an allocator has once lent for a large array and got back, it keeps for one of that size.
+    #[test]
+    fn growing_moves_no_page() {
+        let mut part = Part::default();
+        let mut before: Vec<*const Entry> = Vec::new();
+        for n in 1..20_000_u32 {
+            assert!(part.insert([n.wrapping_mul(0x9e37_79b9), n, 1]));
+            let pages: Vec<_> = part.pages.iter().map(|page| page.as_ptr()).collect();
+            assert!(pages.starts_with(&before));
+            before = pages;
+        }
+        assert!(part.pages.len() * PAGE * 10 < 20_000 * 14, "{} pages", part.pages.len());
     }
 
     #[test]

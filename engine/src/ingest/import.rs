@@ -9,8 +9,8 @@ use super::domains::Domains;
 use super::fault::Fault;
 use super::plan::{Column, Plan};
 use super::progress::{Counts, Progress};
-use crate::mail::address;
 use crate::mail::row::put_value;
+use crate::mail::{Address, address};
 
 /// Longest value, in bytes.
 pub const MAX_VALUE: usize = 64 * 1024;
@@ -31,6 +31,8 @@ pub struct Settings<'a> {
     /// VMTAs that the rows rotate over; one for a campaign that names no pool.
     pub vmtas: &'a [String],
     pub duplicates: Duplicates,
+    /// Stands behind domains of a single label; empty for none.
+    pub domain_suffix: &'a str,
     /// Random, and private to this run.
     pub key: [u8; 16],
     /// What an interrupted import had stored last.
@@ -71,6 +73,7 @@ pub struct Taken {
 /// A running import.
 pub struct Import {
     plan: Plan,
+    domain_suffix: String,
     seen: Option<Dedup>,
     chunks: Chunks,
     counts: Counts,
@@ -98,7 +101,8 @@ impl Import {
         let chunks = Chunks::new(settings.vmtas, Domains::new(&settings.key), first_row)?;
         let counts = Counts::default();
         let (stored, row, domain) = (Progress::default(), Vec::new(), String::new());
-        Ok(Import { plan, seen, chunks, counts, stored, resume, row, domain })
+        let domain_suffix = settings.domain_suffix.to_owned();
+        Ok(Import { plan, domain_suffix, seen, chunks, counts, stored, resume, row, domain })
     }
 
     /// Imports the rows of a batch; full chunks and refused rows are appended to `taken`.
@@ -182,8 +186,10 @@ impl Import {
             return Err(fault.clone());
         }
         let email = &self.plan.email;
-        let address = address::check(cell(row, email)?.trim_ascii())
-            .map_err(|error| Fault::Address { field: email.name.clone(), error })?;
+        let refused = |error| Fault::Address { field: email.name.clone(), error };
+        let address = address::check(cell(row, email)?.trim_ascii()).map_err(refused)?;
+        let qualified = address.qualified(&self.domain_suffix).map_err(refused)?;
+        let address = qualified.as_ref().map_or(address, Address::as_ref);
         self.row.clear();
         put_value(&mut self.row, address.as_str());
         for field in &self.plan.fields {
@@ -198,8 +204,7 @@ impl Import {
             self.domain.push_str(domain);
             self.domain.make_ascii_lowercase();
         } else {
-            address::normalise_domain(domain, &mut self.domain)
-                .map_err(|error| Fault::Address { field: email.name.clone(), error })?;
+            address::normalise_domain(domain, &mut self.domain).map_err(refused)?;
         }
         let new = self.seen.as_mut().is_none_or(|seen| seen.insert(address.local(), &self.domain));
         Ok(if new { Fate::Accepted } else { Fate::Duplicate })

@@ -31,7 +31,7 @@ fn import(
 ) -> Imported {
     let mut table = Table::open(Format::Csv, csv).unwrap();
     let plan = Plan::new(table.columns(), "email", fields).unwrap();
-    let settings = Settings { vmtas: &vmtas(pool), duplicates, key: [3; 16], resume };
+    let settings = Settings { vmtas: &vmtas(pool), duplicates, domain_suffix: "", key: [3; 16], resume };
     let mut import = Import::new(plan, &settings).unwrap();
     let (mut batch, mut taken) = (Batch::new(), Taken::default());
     let mut end = Ok(());
@@ -212,7 +212,13 @@ fn the_list_of_vmtas_has_its_bounds() {
     let plan = Plan::new(&["email".to_owned()], "email", &[]).unwrap();
     for (count, error) in [(0, MembersError::None), (256, MembersError::TooMany(256))] {
         let pool = vmtas(count);
-        let settings = Settings { vmtas: &pool, duplicates: Duplicates::Drop, key: [0; 16], resume: None };
+        let settings = Settings {
+            vmtas: &pool,
+            duplicates: Duplicates::Drop,
+            domain_suffix: "",
+            key: [0; 16],
+            resume: None,
+        };
         assert_eq!(Import::new(plan.clone(), &settings).err(), Some(ImportError::Members(error)));
     }
 }
@@ -304,7 +310,13 @@ fn a_file_of_any_length_takes_the_memory_of_a_batch_and_of_the_addresses_seen() 
     const ROWS: u64 = 300_000;
     let mut table = Table::open(Format::Csv, std::io::BufReader::new(made_up(ROWS))).unwrap();
     let plan = Plan::new(table.columns(), "email", &[field("city", false)]).unwrap();
-    let settings = Settings { vmtas: &vmtas(3), duplicates: Duplicates::Drop, key: [3; 16], resume: None };
+    let settings = Settings {
+        vmtas: &vmtas(3),
+        duplicates: Duplicates::Drop,
+        domain_suffix: "",
+        key: [3; 16],
+        resume: None,
+    };
     let mut import = Import::new(plan, &settings).unwrap();
     let (mut batch, mut taken) = (Batch::new(), Taken::default());
     while table.read(&mut batch).unwrap() {
@@ -314,4 +326,25 @@ fn a_file_of_any_length_takes_the_memory_of_a_batch_and_of_the_addresses_seen() 
     }
     assert_eq!(import.finish(&mut taken).unwrap().accepted, ROWS);
     assert!(import.memory() as u64 <= 16 * ROWS, "{} bytes", import.memory());
+}
+
+#[test]
+fn a_domain_of_one_label_gets_the_suffix_before_it_is_compared() {
+    let csv = b"email\njim@host\njim@HOST.example.com\nann@site.example\nbob@[192.0.2.1]\n";
+    let mut table = Table::open(Format::Csv, &csv[..]).unwrap();
+    let plan = Plan::new(table.columns(), "email", &[]).unwrap();
+    let (vmtas, duplicates) = (vmtas(1), Duplicates::Drop);
+    let settings =
+        Settings { vmtas: &vmtas, duplicates, domain_suffix: "example.com", key: [3; 16], resume: None };
+    let mut import = Import::new(plan, &settings).unwrap();
+    let (mut batch, mut taken) = (Batch::new(), Taken::default());
+    while table.read(&mut batch).unwrap() {
+        import.take(&batch, &mut taken).unwrap();
+    }
+    let counts = import.finish(&mut taken).unwrap();
+    assert_eq!((counts.accepted, counts.duplicates), (3, 1));
+    let domains: Vec<_> = import.domains().since(0).iter().map(|name| name.to_string()).collect();
+    assert_eq!(domains, ["host.example.com", "site.example", "[192.0.2.1]"]);
+    let rows = &taken.chunks[0].rows;
+    assert_eq!(row_view(&rows.bytes[..rows.ends[0] as usize]).unwrap().address, "jim@host.example.com");
 }

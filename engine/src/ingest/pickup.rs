@@ -15,7 +15,7 @@ pub const MAX_NAME: usize = 128;
 
 /// What `<source {pickup}>` and the global directives say about pickup files.
 #[derive(Clone, Copy, Debug)]
-pub struct PickupOptions {
+pub struct PickupOptions<'a> {
     /// Longest file, in bytes.
     pub max_bytes: usize,
     /// `pickup-remove-dot`: undoes dot-stuffing in plain files.
@@ -25,10 +25,12 @@ pub struct PickupOptions {
     /// `process-x-job` and `process-x-envid`, for batch SMTP; in plain files these headers are the envelope's always.
     pub process_job: bool,
     pub process_envid: bool,
+    /// Stands behind domains of a single label; empty for none.
+    pub domain_suffix: &'a str,
 }
 
-impl Default for PickupOptions {
-    fn default() -> PickupOptions {
+impl Default for PickupOptions<'_> {
+    fn default() -> Self {
         let max_bytes = 25 * 1024 * 1024;
         PickupOptions {
             max_bytes,
@@ -36,6 +38,7 @@ impl Default for PickupOptions {
             process_virtual_mta: true,
             process_job: true,
             process_envid: true,
+            domain_suffix: "",
         }
     }
 }
@@ -155,7 +158,7 @@ pub(super) fn error<T>(line: usize, problem: PickupProblem) -> Result<T, PickupE
 ///
 /// # Errors
 /// The first thing that is wrong with it.
-pub fn parse(file: &[u8], options: &PickupOptions) -> Result<PickupMessage, PickupError> {
+pub fn parse(file: &[u8], options: &PickupOptions<'_>) -> Result<PickupMessage, PickupError> {
     if file.len() > options.max_bytes {
         return error(1, PickupProblem::TooLarge { bytes: file.len(), max: options.max_bytes });
     }

@@ -5,11 +5,14 @@ use super::pickup::{
 };
 use super::pickup_text::{Control, MessageText, address, field};
 
-pub(super) fn parse(lines: &mut Lines<'_>, options: &PickupOptions) -> Result<PickupMessage, PickupError> {
+pub(super) fn parse(
+    lines: &mut Lines<'_>,
+    options: &PickupOptions<'_>,
+) -> Result<PickupMessage, PickupError> {
     let mut text = MessageText::new(options, lines.remaining());
     text.read_envelope_headers();
-    let sender = sender(lines)?;
-    let (recipients, mut next) = envelope(lines, &mut text)?;
+    let sender = sender(lines, options.domain_suffix)?;
+    let (recipients, mut next) = envelope(lines, &mut text, options.domain_suffix)?;
     while let Some(line) = next {
         let following = lines.next()?;
         let line = if options.remove_dot { unstuffed(line, following.is_none()) } else { Some(line) };
@@ -35,13 +38,13 @@ pub(super) fn parse(lines: &mut Lines<'_>, options: &PickupOptions) -> Result<Pi
 }
 
 /// The first line.
-fn sender(lines: &mut Lines<'_>) -> Result<String, PickupError> {
+fn sender(lines: &mut Lines<'_>, suffix: &str) -> Result<String, PickupError> {
     let first = lines.next()?.unwrap_or_default();
     let first = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first);
     match field(first) {
         Some((name, value)) if Control::named(name) == Some(Control::Sender) => {
             short(1, first)?;
-            address(1, Control::Sender.field(), value, true)
+            address(1, Control::Sender.field(), value, true, suffix)
         }
         _ => error(1, PickupProblem::Start),
     }
@@ -51,6 +54,7 @@ fn sender(lines: &mut Lines<'_>) -> Result<String, PickupError> {
 fn envelope<'f>(
     lines: &mut Lines<'f>,
     text: &mut MessageText,
+    suffix: &str,
 ) -> Result<(Vec<String>, Option<&'f [u8]>), PickupError> {
     let mut recipients = Vec::new();
     let next = loop {
@@ -64,7 +68,7 @@ fn envelope<'f>(
             }
             Some(Control::Receiver) => {
                 short(number, line)?;
-                recipients.push(address(number, Control::Receiver.field(), value, false)?);
+                recipients.push(address(number, Control::Receiver.field(), value, false, suffix)?);
             }
             Some(control) if text.reads(control) => {
                 short(number, line)?;

@@ -15,6 +15,22 @@ const PLAIN: &str = "x-sender: bounce@news.example\nx-receiver: jim@site.example
     x-envid: e-1\nx-job: spring\nFrom: News <news@news.example>\nSubject: Hello\n\tagain\nx-virtual-mta: pool-a\n\n.\n..two\nlast";
 
 #[test]
+fn a_domain_of_one_label_gets_the_suffix() {
+    let options = PickupOptions { domain_suffix: "example.com", ..PickupOptions::default() };
+    let plain = "x-sender: app@web\nx-receiver: jim@host\nx-receiver: ann@site.example\nx-sender-override: b@web\n\
+                 From: a@b.example\n\nText\n";
+    let batch = "HELO web\nMAIL FROM:<b@web>\nRCPT TO:<jim@host>\nRCPT TO:<ann@site.example>\nDATA\n\
+                 From: a@b.example\n\nText\n.\n";
+    for file in [plain, batch] {
+        let message = parse(file.as_bytes(), &options).unwrap();
+        assert_eq!(message.sender, "b@web.example.com");
+        assert_eq!(message.recipients, ["jim@host.example.com", "ann@site.example"]);
+    }
+    let plain = plain.replace("x-sender-override: b@web\n", "");
+    assert_eq!(parse(plain.as_bytes(), &options).unwrap().sender, "app@web.example.com");
+}
+
+#[test]
 fn a_plain_file_is_envelope_then_message() {
     let message = read(PLAIN);
     assert_eq!(message.sender, "bounce@news.example");

@@ -1,7 +1,7 @@
 //! The message of a pickup file, line by line: control headers are taken out and read, every other line is kept.
 
 use super::pickup::{MAX_LINE, MAX_NAME, PickupError, PickupOptions, PickupProblem, error};
-use crate::mail::{AddressError, address, header};
+use crate::mail::{Address, AddressError, address, header};
 
 /// Headers that the engine reads and takes out (reference 5.2, 6.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,24 +41,33 @@ pub(super) fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     header::is_name(name).then(|| (name, line[colon + 1..].trim_ascii()))
 }
 
-/// The bare address that a field holds; empty, or `<>`, is the null sender where that is allowed.
+/// The bare address that a field holds, with `suffix` behind a domain of a single label; empty, or `<>`, is the null sender
+/// where that is allowed.
 pub(super) fn address(
     line: usize,
     field: &'static str,
     value: &[u8],
     null: bool,
+    suffix: &str,
 ) -> Result<String, PickupError> {
     if null && (value.is_empty() || value == b"<>") {
         return Ok(String::new());
     }
-    match address::check(value) {
-        Ok(address) => Ok(address.as_str().to_owned()),
+    match address_of(value, suffix) {
+        Ok(address) => Ok(address),
         Err(AddressError::NotUtf8) => error(line, PickupProblem::NotUtf8 { field }),
         Err(cause) => {
             let value: String = String::from_utf8_lossy(value).chars().take(300).collect();
             error(line, PickupProblem::Address { field, value, error: cause })
         }
     }
+}
+
+/// Checks an address and puts `suffix` behind a domain of a single label.
+pub(super) fn address_of(bytes: &[u8], suffix: &str) -> Result<String, AddressError> {
+    let address = address::check(bytes)?;
+    let qualified = address.qualified(suffix)?;
+    Ok(qualified.as_ref().map_or(address.as_str(), Address::as_str).to_owned())
 }
 
 /// A job, envelope id or VMTA.
@@ -75,6 +84,7 @@ pub(super) fn name(line: usize, field: &'static str, value: &[u8]) -> Result<Str
 /// What control headers said.
 #[derive(Debug, Default)]
 pub(super) struct Controls {
+    domain_suffix: String,
     pub(super) sender_override: Option<String>,
     pub(super) envid: Option<String>,
     pub(super) job: Option<String>,
@@ -87,7 +97,9 @@ impl Controls {
         let field = control.field();
         let (place, value) = match control {
             Control::Sender | Control::Receiver => return error(line, PickupProblem::Misplaced { field }),
-            Control::SenderOverride => (&mut self.sender_override, address(line, field, value, true)?),
+            Control::SenderOverride => {
+                (&mut self.sender_override, address(line, field, value, true, &self.domain_suffix)?)
+            }
             Control::Envid => (&mut self.envid, name(line, field, value)?),
             Control::Job => (&mut self.job, name(line, field, value)?),
             Control::VirtualMta => (&mut self.virtual_mta, name(line, field, value)?),
@@ -115,9 +127,9 @@ pub(super) struct MessageText {
 
 impl MessageText {
     /// `size` is about how long the message will be.
-    pub(super) fn new(options: &PickupOptions, size: usize) -> MessageText {
+    pub(super) fn new(options: &PickupOptions<'_>, size: usize) -> MessageText {
         MessageText {
-            controls: Controls::default(),
+            controls: Controls { domain_suffix: options.domain_suffix.to_owned(), ..Controls::default() },
             reads: (options.process_envid, options.process_job, options.process_virtual_mta),
             out: Vec::with_capacity(size + size / 32 + 2),
             in_header: true,

@@ -43,8 +43,13 @@ fn a_campaign_goes_from_its_files_to_messages() {
     let template = TemplateBytes::Parts { html: Some(b"<p>{{ city }}</p>"), text: Some(b"From {{ city }}.") };
     let Prepared { content, plan } = prepare(&campaign, template, table.columns(), &fixed()).unwrap();
     table.require(plan.columns());
-    let settings =
-        Settings { vmtas: &["v".into()], duplicates: campaign.duplicates, key: [1; 16], resume: None };
+    let settings = Settings {
+        vmtas: &["v".into()],
+        duplicates: campaign.duplicates,
+        domain_suffix: "",
+        key: [1; 16],
+        resume: None,
+    };
     let mut import = Import::new(plan, &settings).unwrap();
     let (mut batch, mut taken) = (Batch::new(), Taken::default());
     while table.read(&mut batch).unwrap() {

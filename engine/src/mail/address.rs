@@ -138,6 +138,21 @@ impl<'a> AddressRef<'a> {
         &self.text[self.at + 1..]
     }
 
+    /// Whether the domain is a single label, as in `jim@host`.
+    pub fn is_unqualified(&self) -> bool {
+        // The full stops of IDNA (RFC 3490 section 3.1).
+        !self.domain().starts_with('[') && !self.domain().contains(['.', '\u{3002}', '\u{ff0e}', '\u{ff61}'])
+    }
+
+    /// With `suffix` behind a domain that is a single label (`domain-suffix`); `None` where the address stays as it is,
+    /// as it does with an empty suffix.
+    pub fn qualified(&self, suffix: &str) -> Result<Option<Address>, AddressError> {
+        if suffix.is_empty() || !self.is_unqualified() {
+            return Ok(None);
+        }
+        Address::parse(&format!("{}.{suffix}", self.text)).map(Some)
+    }
+
     /// Whether the local part is not ASCII, so that the next hop must offer SMTPUTF8. (A domain can always be
     /// written in ASCII.)
     pub fn needs_smtputf8(&self) -> bool {

@@ -106,6 +106,24 @@ fn a_domain_has_one_normal_form() {
 }
 
 #[test]
+fn a_suffix_stands_behind_single_labels_only() {
+    let qualified = |text: &str, suffix| {
+        let address = check(text.as_bytes()).expect(text).qualified(suffix);
+        address.map(|address| address.map(|address| address.as_str().to_owned()))
+    };
+    let to = |text: &str| Ok(Some(text.to_owned()));
+    assert_eq!(qualified("jim@host", "example.com"), to("jim@host.example.com"));
+    assert_eq!(qualified("\"a@b.c\"@host", "example.com"), to("\"a@b.c\"@host.example.com"));
+    assert_eq!(qualified("jim@bücher", "example.com"), to("jim@bücher.example.com"));
+    assert_eq!(qualified("jim@host", ""), Ok(None));
+    for text in ["jim@host.example", "jim@[IPv6:::1]", "jim@例子。测试"] {
+        assert_eq!(qualified(text, "example.com"), Ok(None), "{text}");
+    }
+    let suffix = ["b".repeat(60).as_str(); 4].join(".");
+    assert_eq!(qualified("johnny@host", &suffix), Err(AddressError::TooLong(255)));
+}
+
+#[test]
 fn smtputf8_is_needed_for_the_local_part_only() {
     assert!(check("jürgen@example.com".as_bytes()).expect("valid").needs_smtputf8());
     assert!(!check("jurgen@bücher.example".as_bytes()).expect("valid").needs_smtputf8());

@@ -54,6 +54,22 @@ impl Expiry {
     }
 }
 
+/// Who of a queue's recipients is to be given up.
+#[derive(Debug)]
+pub struct TooOld<'a, A> {
+    pub expiry: &'a Expiry,
+    /// When a submission was accepted.
+    pub accepted: A,
+    /// The age that none may reach: `bounce-after`, or less.
+    pub life: Duration,
+}
+
+impl<A: Fn(u32) -> Wall> TooOld<'_, A> {
+    pub(super) fn is(&self, now: Now, slot: &Slot, tried: Option<Time>) -> bool {
+        self.expiry.is_expired(now, (self.accepted)(slot.submission), tried, self.life)
+    }
+}
+
 /// When a waiting recipient was last tried, as far as its slot tells.
 pub(super) fn tried(slot: &Slot, retry_recipients_after: Duration) -> Option<Time> {
     (slot.attempts > 0).then(|| slot.due() - retry_recipients_after)

@@ -15,7 +15,7 @@ mod tests;
 #[allow(clippy::module_inception)] // The noun of this directory.
 pub mod queue;
 
-pub use expiry::Expiry;
+pub use expiry::{Expiry, TooOld};
 pub use gate::{Gate, Wait, WaitReason};
 pub use list::List;
 pub use name::QueueName;

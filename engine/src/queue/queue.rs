@@ -4,7 +4,7 @@
 //! by [`Queue::take`]. Every recipient taken comes back by exactly one of [`Queue::settled`] (it is gone),
 //! [`Queue::defer`] (it waits) or [`Queue::hand_back`] (it was not tried). A refusal says until when and why.
 
-use super::expiry::{Expiry, tried};
+use super::expiry::{TooOld, tried};
 use super::gate::{Gate, Wait, WaitReason};
 use super::list::List;
 use super::name::QueueName;
@@ -66,8 +66,8 @@ pub struct Queue {
     failures: u16,
     /// When the whole queue failed last.
     failed_at: Option<Time>,
-    /// The whole queue waits until then.
-    retry_at: Option<Time>,
+    /// The whole queue waits until then; in the past where it does not wait.
+    retry_at: Time,
     counters: Counters,
     last_error: Option<Box<LastError>>,
 }
@@ -88,7 +88,7 @@ impl Queue {
             paused: false,
             failures: 0,
             failed_at: None,
-            retry_at: None,
+            retry_at: Time::ZERO,
             counters: Counters::default(),
             last_error: None,
         }
@@ -111,7 +111,7 @@ impl Queue {
         }
         self.ready.push_back(slots, key);
         if self.settings.retry_upon_new_mail {
-            self.retry_at = None;
+            self.retry_at = Time::ZERO;
         }
     }
 
@@ -171,19 +171,18 @@ impl Queue {
 
     /// Takes out those of the first `most` ready recipients that are too old. For a queue that cannot deliver and so
     /// comes across them in no other way; to be called after [`Queue::failed`].
-    pub fn sweep(
+    pub fn sweep<A: Fn(u32) -> Wall>(
         &mut self,
         slots: &mut Slots,
         now: Now,
         most: u32,
-        expiry: &Expiry,
-        accepted: impl Fn(u32) -> Wall,
+        old: &TooOld<'_, A>,
     ) -> List {
         self.retry.wake(slots, now.mono, &mut self.ready);
         let (settings, failed_at) = (&self.settings, self.failed_at);
         self.ready.split(slots, most, |slot| {
             let tried = tried(slot, settings.retry_recipients_after).max(failed_at);
-            expiry.is_expired(now, accepted(slot.submission), tried, settings.bounce_after)
+            old.is(now, slot, tried)
         })
     }
 
@@ -201,7 +200,7 @@ impl Queue {
                 Some(_) => {}
             }
         }
-        if let Some(until) = self.retry_at.filter(|until| *until > now) {
+        if let Some(until) = self.retry_wait(now) {
             return Gate::wait(Some(until), WaitReason::Retry { failures: self.failures });
         }
         self.rates.as_ref().map_or(Gate::Go, |rates| rates.message_gate(now))
@@ -250,15 +249,14 @@ impl Queue {
 
     /// Takes the recipients of one transaction: from the front, of one submission, at most `most` (1 where each has a
     /// content of its own), and at most what the settings allow. They count for `max-msg-rate` from now on. Those that
-    /// are too old come out on the way, whatever the answer; `accepted` tells when a submission was accepted. A batch that
-    /// is empty although the answer is yes had more of them before it than one call takes: call again.
-    pub fn take(
+    /// are too old come out on the way, whatever the answer. A batch that is empty although the answer is yes had more of
+    /// them before it than one call takes: call again.
+    pub fn take<A: Fn(u32) -> Wall>(
         &mut self,
         slots: &mut Slots,
         now: Now,
         most: u32,
-        expiry: &Expiry,
-        accepted: impl Fn(u32) -> Wall,
+        old: &TooOld<'_, A>,
         taken: &mut Taken,
     ) -> Result<(), Wait> {
         taken.batch.clear();
@@ -270,7 +268,7 @@ impl Queue {
         while let Some(key) = self.ready.front() {
             let slot = &slots[key];
             let tried = tried(slot, self.settings.retry_recipients_after).max(self.failed_at);
-            if expiry.is_expired(now, accepted(slot.submission), tried, self.settings.bounce_after) {
+            if old.is(now, slot, tried) {
                 if taken.expired.len() == EXPIRED_AT_ONCE {
                     break;
                 }
@@ -307,7 +305,7 @@ impl Queue {
             Disposition::Delivered => {
                 self.counters.delivered += 1;
                 self.failures = 0;
-                self.retry_at = None;
+                self.retry_at = Time::ZERO;
             }
             Disposition::Bounced | Disposition::Expired => self.counters.bounced += 1,
             Disposition::Deleted { .. } => self.counters.deleted += 1,
@@ -355,12 +353,12 @@ impl Queue {
     fn fail(&mut self, now: Now, text: &str, wait: Duration) -> Time {
         self.note_error(now, text);
         self.failed_at = Some(now.mono);
-        if let Some(until) = self.retry_at.filter(|until| *until > now.mono) {
+        if let Some(until) = self.retry_wait(now.mono) {
             return until;
         }
         self.failures = self.failures.saturating_add(1);
         let until = now.mono + wait;
-        self.retry_at = Some(until);
+        self.retry_at = until;
         until
     }
 
@@ -377,7 +375,7 @@ impl Queue {
 
     /// `schedule`: the queue tries again now, with `recipients` also those that are put off.
     pub fn schedule(&mut self, slots: &mut Slots, recipients: bool) {
-        self.retry_at = None;
+        self.retry_at = Time::ZERO;
         if recipients {
             let mut all = self.retry.drain(slots);
             while let Some(key) = all.pop_front(slots) {
@@ -401,7 +399,7 @@ impl Queue {
 
     /// Until when the whole queue waits, if it does.
     pub fn retry_wait(&self, now: Time) -> Option<Time> {
-        self.retry_at.filter(|until| *until > now)
+        Some(self.retry_at).filter(|until| *until > now)
     }
 
     /// Connections open, those being opened included.

@@ -52,7 +52,8 @@ impl Site {
     /// 1,000,000.
     fn take(&mut self, most: u32) -> Result<Vec<u32>, Wait> {
         let accepted = |_| Wall::from_secs(1_000_000);
-        self.queue.take(&mut self.slots, self.now, most, &self.expiry, accepted, &mut self.taken)?;
+        let old = TooOld { expiry: &self.expiry, accepted, life: self.queue.settings().bounce_after };
+        self.queue.take(&mut self.slots, self.now, most, &old, &mut self.taken)?;
         Ok(self.taken.batch.iter().map(|&key| self.slots[key].row().record.offset8).collect())
     }
 
@@ -251,7 +252,8 @@ fn a_queue_that_cannot_deliver_gives_the_old_up_as_well() {
     site.pass(61 * MINUTE);
     site.queue.failed(site.now, "connection timed out");
     let accepted = |_| Wall::from_secs(1_000_000);
-    let old = site.queue.sweep(&mut site.slots, site.now, 2, &site.expiry, accepted);
+    let old = TooOld { expiry: &site.expiry, accepted, life: 60 * MINUTE };
+    let old = site.queue.sweep(&mut site.slots, site.now, 2, &old);
     assert_eq!((old.len(), site.queue.waiting()), (2, 1));
 }
 

@@ -147,6 +147,7 @@ fn no_family(route: &Route) -> RouteError {
         status: "4.4.4",
         text: format!("all hosts have {theirs} addresses and the virtual MTA has {ours} addresses only"),
         ttl: Duration::from_secs(30),
+        no_mx: route.no_mx,
     }
 }
 
@@ -164,7 +165,7 @@ mod tests {
             let addresses = words.map(|word| word.parse().expect(word)).collect();
             RouteHost { name, preference, port: None, addresses }
         };
-        Route { hosts: hosts.iter().map(host).collect(), ttl: Duration::from_secs(60) }
+        Route { hosts: hosts.iter().map(host).collect(), ttl: Duration::from_secs(60), no_mx: false }
     }
 
     fn sources(addresses: &[&str]) -> Sources {

@@ -16,6 +16,14 @@ pub enum Destination {
 }
 
 impl Destination {
+    /// [`Destination::domain`] without a second copy of a name that is already as it has to be.
+    pub fn of(domain: &Arc<str>) -> Destination {
+        if domain.is_ascii() && !domain.ends_with('.') && !domain.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Destination::Domain(Arc::clone(domain));
+        }
+        Destination::domain(domain)
+    }
+
     /// The destination of mail for `domain`, which may be international or an address literal (`[1.2.3.4]`).
     pub fn domain(domain: &str) -> Destination {
         let domain = domain.strip_suffix('.').unwrap_or(domain);
@@ -119,6 +127,8 @@ pub struct RouteError {
     pub text: String,
     /// How long it is to be believed.
     pub ttl: Duration,
+    /// What is certain: the domain has no MX records.
+    pub no_mx: bool,
 }
 
 #[cfg(test)]

@@ -72,6 +72,8 @@ pub struct Route {
     pub hosts: Vec<RouteHost>,
     /// How long it is good for: 30 s to 1 day, whatever the records say (D09).
     pub ttl: Duration,
+    /// There are no MX records: the domain is its own host.
+    pub no_mx: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +96,8 @@ pub struct Candidates<'a> {
     destination: String,
     list: Vec<Candidate>,
     ttl: Duration,
+    /// The destination itself is a domain without MX records.
+    no_mx: bool,
     /// The gravest reason why candidates were dropped.
     failure: Option<RouteError>,
 }
@@ -101,7 +105,8 @@ pub struct Candidates<'a> {
 impl<'a> Candidates<'a> {
     pub fn new(destination: &Destination, policy: &'a RoutePolicy) -> Candidates<'a> {
         let destination = destination.to_string();
-        Candidates { policy, destination, list: Vec::new(), ttl: LONGEST, failure: None }
+        let (list, no_mx) = (Vec::new(), false);
+        Candidates { policy, destination, list, ttl: LONGEST, no_mx, failure: None }
     }
 
     /// A destination that takes no DNS: addresses of the configuration, whatever their range, or a domain that is an
@@ -149,6 +154,7 @@ impl<'a> Candidates<'a> {
             // Implicit MX (D03): the domain is its own host.
             Err(NoAnswer::NoRecords { ttl }) => {
                 self.ttl = self.ttl.min(ttl);
+                self.no_mx = self.destination == domain;
                 (vec![MxRecord { preference: 0, host: domain.to_owned() }], true)
             }
             Err(NoAnswer::NoName { ttl }) => return self.drop_because(no_name(domain, ttl)),
@@ -228,11 +234,11 @@ impl<'a> Candidates<'a> {
         let incomplete = self.failure.as_ref().is_some_and(|failure| !failure.permanent);
         let longest = if incomplete { INCOMPLETE } else { LONGEST };
         match (hosts.is_empty(), self.failure) {
-            (false, _) => Ok(Route { hosts, ttl: self.ttl.clamp(SHORTEST, longest) }),
-            (true, Some(failure)) => Err(failure),
+            (false, _) => Ok(Route { hosts, ttl: self.ttl.clamp(SHORTEST, longest), no_mx: self.no_mx }),
+            (true, Some(failure)) => Err(RouteError { no_mx: self.no_mx, ..failure }),
             (true, None) => {
                 let text = format!("no host of {} has an address", self.destination);
-                Err(permanent("5.4.4", text, self.ttl))
+                Err(RouteError { no_mx: self.no_mx, ..permanent("5.4.4", text, self.ttl) })
             }
         }
     }
@@ -287,12 +293,13 @@ impl<'a> Candidates<'a> {
 }
 
 fn permanent(status: &'static str, text: String, ttl: Duration) -> RouteError {
-    RouteError { permanent: true, status, text, ttl: ttl.clamp(SHORTEST, LONGEST_MISSING) }
+    let ttl = ttl.clamp(SHORTEST, LONGEST_MISSING);
+    RouteError { permanent: true, status, text, ttl, no_mx: false }
 }
 
 fn unresolved(status: &'static str, name: &str, text: &str) -> RouteError {
     let text = format!("{name} could not be resolved: {text}");
-    RouteError { permanent: false, status, text, ttl: SHORTEST }
+    RouteError { permanent: false, status, text, ttl: SHORTEST, no_mx: false }
 }
 
 fn no_name(domain: &str, ttl: Duration) -> RouteError {

@@ -107,6 +107,30 @@ fn d03_without_mx_records_the_domain_is_the_host() {
 }
 
 #[test]
+fn a_route_says_that_there_are_no_mx_records() {
+    let host = [("example.com", at("8.0.0.1")), ("a", at("8.0.0.2"))];
+    assert!(resolve(no_data(), &host).expect("a route").no_mx);
+    assert!(!resolve(mx(&[(10, "a")]), &host).expect("a route").no_mx);
+    // It is as certain where the address is not to be had.
+    for address in [no_data(), fails()] {
+        assert!(resolve(no_data(), &[("example.com", address)]).expect_err("no route").no_mx);
+    }
+    assert!(!resolve(fails(), &host).expect_err("no route").no_mx);
+    assert!(!resolve(no_name(), &host).expect_err("no route").no_mx);
+    assert!(!resolve(mx(&[(10, "b")]), &host).expect_err("no route").no_mx);
+}
+
+#[test]
+fn hosts_of_the_configuration_are_no_domain_without_mx() {
+    let policy = RoutePolicy::default();
+    let list: HostList = "lookup-mx:example.net".parse().expect("a list");
+    let mut candidates = Candidates::new(&Destination::Hosts(Arc::new(list)), &policy);
+    candidates.add_mx(0, "example.net", None, no_data());
+    let answers: Vec<_> = candidates.names().into_iter().map(|name| (name, at("8.0.0.1"))).collect();
+    assert!(!candidates.route(&answers).expect("a route").no_mx);
+}
+
+#[test]
 fn d04_null_mx() {
     let address = [("example.com", at("8.0.0.1")), ("a", at("8.0.0.2"))];
     assert_eq!(status(resolve(mx(&[(0, "")]), &address)), "5.1.10");

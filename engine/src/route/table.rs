@@ -211,7 +211,7 @@ mod tests {
     fn route(name: &str, ttl: u64) -> Answer {
         let host =
             RouteHost { name: "mx".into(), preference: 0, port: None, addresses: vec![[8, 8, 8, 8].into()] };
-        let route = Ok(Route { hosts: vec![host], ttl: Duration::from_secs(ttl) });
+        let route = Ok(Route { hosts: vec![host], ttl: Duration::from_secs(ttl), no_mx: false });
         Answer { destination: Destination::domain(name), route }
     }
 
@@ -222,6 +222,7 @@ mod tests {
             status: if permanent { "5.1.2" } else { "4.4.3" },
             text: String::new(),
             ttl,
+            no_mx: false,
         };
         Answer { destination: Destination::domain(name), route: Err(error) }
     }

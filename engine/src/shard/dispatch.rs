@@ -9,6 +9,7 @@ use crate::mail::content::{Content, Row};
 use crate::mail::row::row_view;
 use crate::mail::seven_bit::to_seven_bit;
 use crate::mail::verp::Returned;
+use crate::queue::TooOld;
 use crate::smtp::client;
 use crate::spool::codec;
 use crate::spool::record::{Disposition, Said, Submission};
@@ -149,10 +150,11 @@ impl Shard {
     pub(super) fn take(&mut self, now: Now, queue: u32, most: u32) -> SmallVec<[u32; 4]> {
         let mut taken = std::mem::take(&mut self.taken);
         let submissions = &self.submissions;
-        let accepted = |key| submissions.accepted_at(key);
         let entry = &mut self.queues[queue];
+        let accepted = |key| submissions.accepted_at(key);
+        let old = TooOld { expiry: &self.expiry, accepted, life: entry.life() };
         // A refusal is seen by the empty batch; its reason is asked for where it is shown.
-        let _ = entry.queue.take(&mut self.slots, now, most, &self.expiry, accepted, &mut taken);
+        let _ = entry.queue.take(&mut self.slots, now, most, &old, &mut taken);
         self.expire(now, queue, &taken.expired);
         let batch = SmallVec::from_slice(&taken.batch);
         taken.batch.clear();
@@ -256,7 +258,7 @@ impl Shard {
 
     fn begin(&mut self, now: Now, key: u32, header: &Submission, started: Started) {
         let Some(connection) = self.connections.at(key) else { return };
-        self.queues[connection.queue].left_until = None;
+        self.queues[connection.queue].work_mut().left_until = None;
         let Started { submission, content, recipients, sender, addresses, mut body } = started;
         let mut eight_bit = content.needs_8bit();
         if eight_bit && !connection.eight_bit {

@@ -33,9 +33,10 @@ impl Shard {
         }
         loop {
             let entry = &mut self.queues[queue];
-            let connecting = entry.connecting;
+            let (connecting, hold) =
+                entry.work().map_or((0, None), |work| (work.connecting, work.hold_until));
             // Once refused, the next one goes alone, to see whether the site takes more again.
-            let wait = entry.hold_until.is_some_and(|until| until > now.mono || connecting > 0);
+            let wait = hold.is_some_and(|until| until > now.mono || connecting > 0);
             if wait && entry.queue.connections() > 0 {
                 return;
             }
@@ -60,7 +61,7 @@ impl Shard {
             self.total.give_back();
             return false;
         };
-        entry.connecting += 1;
+        entry.work_mut().connecting += 1;
         let (id, from, to) = (self.connections.reserve(), target.from, target.to);
         let deadline = now.mono + entry.profile.connect_timeout;
         let attempt = AttemptKey::new(self.attempt_at(queue, &target));
@@ -84,7 +85,7 @@ impl Shard {
             proven: false,
             eight_bit: false,
         });
-        self.wheel.set(key(id) << 1 | 1, deadline);
+        self.connection_timers.set(key(id), deadline);
         self.outputs.push_back(Output::Connect { connection: id, from, to });
         true
     }
@@ -159,10 +160,10 @@ impl Shard {
                         }
                     });
                     let queue = connection.queue;
-                    let entry = &mut self.queues[queue];
-                    entry.connecting -= 1;
-                    if entry.hold_until.take_if(|until| *until <= now.mono).is_some() {
-                        self.wheel.set(queue << 1, now.mono);
+                    let work = self.queues[queue].work_mut();
+                    work.connecting -= 1;
+                    if work.hold_until.take_if(|until| *until <= now.mono).is_some() {
+                        self.queue_timers.set(queue, now.mono);
                     }
                 }
                 Event::WantTransaction => self.feed_or_idle(now, key),
@@ -204,7 +205,7 @@ impl Shard {
         if let Some(connection) = self.connections.at(key) {
             connection.idle_until = Some(now.mono + idle_timeout);
         }
-        self.queues[queue].idle.push_back(key);
+        self.queues[queue].work_mut().idle.push_back(key);
         self.turn(now, queue);
     }
 
@@ -224,7 +225,7 @@ impl Shard {
         let Some(connection) = self.connections.at(key) else { return };
         let coming = connection.is_coming() && !used_up;
         if std::mem::replace(&mut connection.coming, coming) != coming {
-            let count = &mut self.queues[connection.queue].coming;
+            let count = &mut self.queues[connection.queue].work_mut().coming;
             *count = if coming { *count + 1 } else { *count - 1 };
         }
     }
@@ -237,8 +238,8 @@ impl Shard {
             _ => connection.client.next_timeout().into_iter().chain(idle_until).min(),
         };
         match at {
-            Some(at) => self.wheel.set(key << 1 | 1, at),
-            None => self.wheel.cancel(key << 1 | 1),
+            Some(at) => self.connection_timers.set(key, at),
+            None => self.connection_timers.cancel(key),
         }
     }
 
@@ -272,7 +273,7 @@ impl Shard {
         let queue = connection.queue;
         if retry_in_clear {
             self.sites.clear_only(connection.to, now.mono);
-            self.queues[queue].next = connection.next.take().map(Box::new);
+            self.queues[queue].work_mut().next = connection.next.take();
             return;
         }
         let verdict = verdict::of_failure(stage, failure, &options);
@@ -307,8 +308,8 @@ impl Shard {
         // During its wait another connection of the same try has come to the end of the plan before.
         let waits = entry.queue.retry_wait(now.mono).is_some();
         match next {
-            Some(next) if !waits => entry.next = Some(Box::new(next)),
-            _ if others => entry.hold_until = Some(now.mono + HOLD),
+            Some(next) if !waits => entry.work_mut().next = Some(next),
+            _ if others => entry.work_mut().hold_until = Some(now.mono + HOLD),
             _ => return self.queue_failed(now, queue, attempt, said, text, false),
         }
         self.outcomes.queue_failed(now, attempt, said);
@@ -318,13 +319,14 @@ impl Shard {
     pub(super) fn remove_connection(&mut self, now: Now, key: u32) {
         let Some(connection) = self.connections.remove(key) else { return };
         let queue = connection.queue;
-        self.wheel.cancel(key << 1 | 1);
+        self.connection_timers.cancel(key);
         let entry = &mut self.queues[queue];
-        entry.idle.retain(|&idle| idle != key);
+        let work = entry.work_mut();
+        work.idle.retain(|&idle| idle != key);
         if matches!(connection.phase, Phase::Connecting(_) | Phase::Opening) {
-            entry.connecting -= 1;
+            work.connecting -= 1;
         }
-        entry.coming -= u32::from(connection.coming);
+        work.coming -= u32::from(connection.coming);
         for transaction in connection.transactions.iter().rev() {
             for recipient in transaction.recipients.iter().rev().filter(|r| !r.answered) {
                 entry.queue.hand_back(&mut self.slots, recipient.slot);

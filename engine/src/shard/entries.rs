@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 #[derive(Debug)]
 pub struct Entry {
@@ -20,6 +21,25 @@ pub struct Entry {
     pub vmta: Option<Arc<VmtaProfile>>,
     /// Bytes of the messages of all who have not left it, each counted for each recipient.
     pub bytes: u64,
+    pub destination: Destination,
+    pub sources: Sources,
+    /// Counts plans, so that hosts of equal preference take turns.
+    pub turn: u32,
+    /// Boxed, because few of a million queues have connections at a time.
+    work: Option<Box<Work>>,
+    /// The route last looked up goes by A and AAAA records, for want of MX records.
+    pub no_mx: bool,
+    /// Waits for an answer from DNS.
+    pub resolving: bool,
+    /// Stands in the list of queues that `total-max-smtp-out` has left no connection.
+    pub short: bool,
+    /// A reload took its explicit next hops away while it had mail: that mail is held, and not sent by MX (F39).
+    pub route_gone: bool,
+}
+
+/// What belongs to the connections of a queue, and to those it is about to make.
+#[derive(Debug, Default)]
+pub struct Work {
     /// Connections that wait for something to send.
     pub idle: VecDeque<u32>,
     /// Connections that have not come to their first message.
@@ -30,18 +50,17 @@ pub struct Entry {
     pub left_until: Option<Time>,
     /// No further connections before this, because one was refused while others work.
     pub hold_until: Option<Time>,
-    pub destination: Destination,
-    pub sources: Sources,
-    /// Counts plans, so that hosts of equal preference take turns.
-    pub turn: u32,
-    /// The endpoint after one that has just failed: boxed, because hardly any queue has one.
-    pub next: Option<Box<Next>>,
-    /// Waits for an answer from DNS.
-    pub resolving: bool,
-    /// Stands in the list of queues that `total-max-smtp-out` has left no connection.
-    pub short: bool,
-    /// A reload took its explicit next hops away while it had mail: that mail is held, and not sent by MX (F39).
-    pub route_gone: bool,
+    /// The endpoint after one that has just failed.
+    pub next: Option<Next>,
+}
+
+impl Work {
+    fn is_over(&self, now: Time) -> bool {
+        self.idle.is_empty()
+            && self.connecting + self.coming == 0
+            && self.next.is_none()
+            && self.hold_until.is_none_or(|until| until <= now)
+    }
 }
 
 /// What a new configuration cannot change about a queue that has mail.
@@ -64,6 +83,38 @@ impl Entry {
         self.vmta.is_none() || self.route_gone
     }
 
+    /// The age at which its mail is given up for want of MX records (`bounce-upon-no-mx`).
+    pub fn life_without_mx(&self) -> Option<Duration> {
+        self.profile.bounce_upon_no_mx.filter(|age| self.no_mx && *age < self.queue.settings().bounce_after)
+    }
+
+    /// The age at which its mail is given up, whatever the reason.
+    pub fn life(&self) -> Duration {
+        self.life_without_mx().unwrap_or(self.queue.settings().bounce_after)
+    }
+
+    /// What there is of [`Work`].
+    pub fn work(&self) -> Option<&Work> {
+        self.work.as_deref()
+    }
+
+    pub fn work_mut(&mut self) -> &mut Work {
+        self.work.get_or_insert_default()
+    }
+
+    pub fn some_work(&mut self) -> Option<&mut Work> {
+        self.work.as_deref_mut()
+    }
+
+    pub fn next_idle(&mut self) -> Option<u32> {
+        self.work.as_mut()?.idle.pop_front()
+    }
+
+    /// Lets [`Work`] go once nothing of it is left.
+    pub fn rest(&mut self, now: Time) {
+        self.work.take_if(|work| work.is_over(now) && self.queue.connections() == 0);
+    }
+
     /// Takes a new configuration; open connections keep the old one until they close.
     pub fn configure(&mut self, mut profile: Arc<QueueProfile>, vmta: Option<Arc<VmtaProfile>>) -> Kept {
         let has_mail = self.has_mail();
@@ -75,8 +126,11 @@ impl Entry {
         self.route_gone = has_mail && lost && profile.hosts.is_none() && profile.delivery == Delivery::Smtp;
         self.queue.set_settings(profile.scheduling.clone());
         self.destination = destination(&self.queue, &profile);
+        self.no_mx = false;
         self.sources = sources(vmta.as_deref());
-        self.next = None;
+        if let Some(work) = &mut self.work {
+            work.next = None;
+        }
         self.profile = profile;
         self.vmta = vmta;
         Kept { held: has_mail && self.is_held(), delivery }
@@ -92,12 +146,8 @@ impl Entry {
             destination,
             sources,
             turn: 0,
-            next: None,
-            idle: VecDeque::new(),
-            connecting: 0,
-            coming: 0,
-            left_until: None,
-            hold_until: None,
+            work: None,
+            no_mx: false,
             resolving: false,
             route_gone: false,
             short: false,
@@ -108,7 +158,7 @@ impl Entry {
 fn destination(queue: &Queue, profile: &QueueProfile) -> Destination {
     match &profile.hosts {
         Some(hosts) => Destination::Hosts(hosts.clone()),
-        None => Destination::domain(&queue.name().domain),
+        None => Destination::of(&queue.name().domain),
     }
 }
 

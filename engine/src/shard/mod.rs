@@ -143,8 +143,8 @@ pub struct Shard {
     connections: Connections,
     sites: Sites,
     expiry: Expiry,
-    /// Queue timers under even keys, connection timers under odd ones.
-    wheel: Wheel,
+    queue_timers: Wheel,
+    connection_timers: Wheel,
     outcomes: OutcomeBuffer,
     /// Storage has no room for outcomes: nothing new is started.
     outcomes_held: bool,
@@ -201,7 +201,8 @@ impl Shard {
             connections: Connections::default(),
             sites: Sites::default(),
             expiry: Expiry::new(now),
-            wheel: Wheel::new(),
+            queue_timers: Wheel::new(),
+            connection_timers: Wheel::new(),
             outcomes: OutcomeBuffer::default(),
             outcomes_held: false,
             backed_up: BTreeSet::new(),
@@ -236,7 +237,7 @@ impl Shard {
         if self.short_again.is_some_and(|at| at <= now.mono) {
             self.ask_for_connections(now);
         }
-        if self.wheel.next().is_some_and(|at| at <= now.mono) {
+        if self.next_timer().is_some_and(|at| at <= now.mono) {
             self.expire_timers(now);
         }
         if !self.outcomes_held && self.outcomes.due().is_some_and(|at| at <= now.mono) {
@@ -245,7 +246,7 @@ impl Shard {
         }
         if !self.outcomes_back_up() {
             for queue in std::mem::take(&mut self.backed_up) {
-                self.wheel.set(queue << 1, now.mono);
+                self.queue_timers.set(queue, now.mono);
             }
         }
     }
@@ -271,7 +272,11 @@ impl Shard {
     /// When to give [`Input::Wake`].
     pub fn next_wake(&self) -> Option<Time> {
         let outcomes = self.outcomes.due().filter(|_| !self.outcomes_held);
-        self.wheel.next().into_iter().chain(outcomes).chain(self.short_again).min()
+        self.next_timer().into_iter().chain(outcomes).chain(self.short_again).min()
+    }
+
+    fn next_timer(&self) -> Option<Time> {
+        self.queue_timers.next().into_iter().chain(self.connection_timers.next()).min()
     }
 
     /// The bytes a connection has to send; what is sent is to be taken from the front and told by [`Shard::sent`].

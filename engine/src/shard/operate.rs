@@ -115,7 +115,7 @@ impl Shard {
                 None => wait.reason.to_string(),
             },
             None if entry.resolving => format!("DNS answer for {}", entry.queue.name().domain),
-            None => match entry.hold_until.filter(|h| *h > now.mono) {
+            None => match entry.work().and_then(|work| work.hold_until).filter(|h| *h > now.mono) {
                 Some(until) => format!(
                     "no more connections for {} s: the site refused one while others work",
                     until.since(now.mono).as_secs()

@@ -39,6 +39,8 @@ pub struct QueueProfile {
     pub port: u16,
     /// Addresses that one try goes through, at most (`mx-connection-attempts`).
     pub attempts: usize,
+    /// Age at which mail for a domain without MX records is given up; zero is at once.
+    pub bounce_upon_no_mx: Option<Duration>,
     pub connect_timeout: Duration,
     pub timeouts: Timeouts,
     pub starttls: StartTls,

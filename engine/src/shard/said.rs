@@ -1,6 +1,6 @@
 //! What an attempt's answer reads like in accounting: status and diagnostic.
 
-use crate::route::dns::RouteError;
+use crate::route::dns::{Destination, RouteError};
 use crate::smtp::client::{End, Failure, RecipientFate};
 use crate::smtp::status;
 use crate::smtp::verdict::{Verdict, VerdictOptions};
@@ -37,6 +37,11 @@ pub fn of_failure(failure: &Failure, verdict: Verdict, options: &VerdictOptions)
         status: status::with_text(status::of_failure(failure, verdict, options)),
         diagnostic: status::diagnostic_of_failure(failure),
     }
+}
+
+/// Mail given up because its domain has no MX records (`bounce-upon-no-mx`).
+pub fn of_no_mx(destination: &Destination) -> Said {
+    Said { status: status::with_text((5, 4, 4)), diagnostic: format!("{destination} has no MX record") }
 }
 
 /// `5.1.2 (bad destination system: no such domain)`.

@@ -10,6 +10,7 @@ use crate::smtp::client::{ClientOptions, StartTls};
 use crate::spool::record::{Attempt, Said};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A connection to be made.
 #[derive(Debug)]
@@ -32,8 +33,8 @@ pub struct Next {
 impl Shard {
     /// The next hop of a queue; `None` while there is none, and then the queue has a turn when there is one.
     pub(super) fn next_target(&mut self, now: Now, queue: u32) -> Option<Target> {
-        let next = match self.queues[queue].next.take() {
-            Some(next) => *next,
+        let next = match self.queues[queue].some_work().and_then(|work| work.next.take()) {
+            Some(next) => next,
             None => self.new_plan(now, queue)?,
         };
         let entry = &self.queues[queue];
@@ -82,9 +83,11 @@ impl Shard {
             return None;
         }
         match self.routes.lookup(&entry.destination, queue, now.mono) {
-            Looked::Hit(route) => Some(route),
+            Looked::Hit(route) => self.may_go(now, queue, route.no_mx).then_some(route),
             Looked::Failed(error) => {
-                self.unroutable(now, queue, &error);
+                if self.may_go(now, queue, error.no_mx) {
+                    self.unroutable(now, queue, &error);
+                }
                 None
             }
             Looked::Pending => {
@@ -95,6 +98,25 @@ impl Shard {
                 entry.resolving = true;
                 self.outputs.push_back(Output::Resolve(query));
                 None
+            }
+        }
+    }
+
+    /// Gives up what `bounce-upon-no-mx` does not let wait for A and AAAA records; false when nobody is left to go.
+    fn may_go(&mut self, now: Now, queue: u32, no_mx: bool) -> bool {
+        let entry = &mut self.queues[queue];
+        entry.no_mx = no_mx;
+        match entry.life_without_mx() {
+            None => true,
+            Some(Duration::ZERO) => {
+                let said = super::said::of_no_mx(&entry.destination);
+                entry.queue.note_error(now, &said.diagnostic);
+                self.bounce_queue(now, queue, &said);
+                false
+            }
+            Some(_) => {
+                self.sweep(now, queue);
+                self.queues[queue].queue.ready() > 0
             }
         }
     }

@@ -3,9 +3,10 @@
 use super::Shard;
 use super::dispatch::Fed;
 use super::profile::Delivery;
+use super::said;
 use super::settle::Fate;
 use crate::base::Now;
-use crate::queue::{Gate, List};
+use crate::queue::{Gate, List, TooOld};
 use crate::spool::record::{Attempt, Disposition, Said};
 use std::time::Duration;
 
@@ -25,13 +26,13 @@ impl Shard {
             self.discard(now, queue);
         }
         while !self.is_left_to_others(now, queue)
-            && let Some(key) = self.queues[queue].idle.pop_front()
+            && let Some(key) = self.queues[queue].next_idle()
         {
             match self.feed(now, key) {
                 Fed::Started => self.pump(now, key),
                 Fed::Busy => {}
                 Fed::Nothing => {
-                    self.queues[queue].idle.push_front(key);
+                    self.queues[queue].work_mut().idle.push_front(key);
                     break;
                 }
             }
@@ -47,16 +48,19 @@ impl Shard {
     /// may be far.
     fn is_left_to_others(&mut self, now: Now, queue: u32) -> bool {
         let entry = &mut self.queues[queue];
-        if entry.queue.ready() == 0 || entry.queue.ready() > entry.coming {
-            entry.left_until = None;
+        let ready = entry.queue.ready();
+        let Some(work) = entry.some_work() else { return false };
+        if ready == 0 || ready > work.coming {
+            work.left_until = None;
             return false;
         }
-        *entry.left_until.get_or_insert(now.mono + WORTH_LEAVING) > now.mono
+        *work.left_until.get_or_insert(now.mono + WORTH_LEAVING) > now.mono
     }
 
     /// Sets the queue's timer to when it may go on.
     fn arm(&mut self, now: Now, queue: u32) {
-        let entry = &self.queues[queue];
+        let entry = &mut self.queues[queue];
+        entry.rest(now.mono);
         let mut wake = match entry.queue.gate(now.mono) {
             Gate::Wait(wait) => wait.until,
             Gate::Go => match entry.queue.connection_gate(now.mono) {
@@ -64,15 +68,16 @@ impl Shard {
                 Gate::Go => None,
             },
         };
-        if let Some(hold) = entry.hold_until.filter(|h| *h > now.mono && entry.queue.waiting() > 0) {
+        let (hold, left) = entry.work().map_or((None, None), |work| (work.hold_until, work.left_until));
+        if let Some(hold) = hold.filter(|h| *h > now.mono && entry.queue.waiting() > 0) {
             wake = Some(wake.map_or(hold, |w| w.min(hold)));
         }
-        if let Some(until) = entry.left_until.filter(|until| *until > now.mono) {
+        if let Some(until) = left.filter(|until| *until > now.mono) {
             wake = Some(wake.map_or(until, |w| w.min(until)));
         }
         match wake {
-            Some(at) => self.wheel.set(queue << 1, at),
-            None => self.wheel.cancel(queue << 1),
+            Some(at) => self.queue_timers.set(queue, at),
+            None => self.queue_timers.cancel(queue),
         }
     }
 
@@ -89,7 +94,7 @@ impl Shard {
         for _ in 0..self.total.room() {
             let Some(queue) = self.short_of_connections.pop_front() else { break };
             self.queues[queue].short = false;
-            self.wheel.set(queue << 1, now.mono);
+            self.queue_timers.set(queue, now.mono);
         }
         let wait = !self.short_of_connections.is_empty();
         self.short_again = wait.then(|| now.mono + SHORT);
@@ -130,12 +135,21 @@ impl Shard {
             entry.queue.failed(now, text);
         }
         // The next try begins at the best host again.
-        entry.next = None;
-        let submissions = &self.submissions;
-        let accepted = |key| submissions.accepted_at(key);
-        let expired = entry.queue.sweep(&mut self.slots, now, SWEEP, &self.expiry, accepted);
-        let expired = self.keys_of(expired);
+        if let Some(work) = entry.some_work() {
+            work.next = None;
+        }
         self.outcomes.queue_failed(now, attempt, said);
+        self.sweep(now, queue);
+    }
+
+    /// Gives up what has become too old in a queue that nobody is taken from.
+    pub(super) fn sweep(&mut self, now: Now, queue: u32) {
+        let submissions = &self.submissions;
+        let entry = &mut self.queues[queue];
+        let accepted = |key| submissions.accepted_at(key);
+        let old = TooOld { expiry: &self.expiry, accepted, life: entry.life() };
+        let expired = entry.queue.sweep(&mut self.slots, now, SWEEP, &old);
+        let expired = self.keys_of(expired);
         self.expire(now, queue, &expired);
     }
 
@@ -143,7 +157,12 @@ impl Shard {
         if slots.is_empty() {
             return;
         }
-        let last = self.queues[queue].queue.last_error().map(|e| e.text.to_string()).unwrap_or_default();
+        let entry = &self.queues[queue];
+        if entry.life_without_mx().is_some() {
+            let (said, disposition) = (said::of_no_mx(&entry.destination), Disposition::Bounced);
+            return self.settle_unattempted(now, queue, slots, &Fate { disposition, said, size: 0 });
+        }
+        let last = entry.queue.last_error().map(|e| e.text.to_string()).unwrap_or_default();
         let said = Said { status: "4.4.7 (delivery time expired)".to_owned(), diagnostic: last };
         let fate = Fate { disposition: Disposition::Expired, said, size: 0 };
         self.settle_unattempted(now, queue, slots, &fate);
@@ -192,14 +211,10 @@ impl Shard {
     /// Timers that have come due.
     pub(super) fn expire_timers(&mut self, now: Now) {
         let mut due = std::mem::take(&mut self.due);
-        self.wheel.expire(now.mono, |key| due.push(key));
-        for key in due.drain(..) {
-            if key & 1 == 0 {
-                self.turn(now, key >> 1);
-            } else {
-                self.connection_timer(now, key >> 1);
-            }
-        }
+        self.queue_timers.expire(now.mono, |key| due.push(key));
+        due.drain(..).for_each(|queue| self.turn(now, queue));
+        self.connection_timers.expire(now.mono, |key| due.push(key));
+        due.drain(..).for_each(|connection| self.connection_timer(now, connection));
         self.due = due;
     }
 }

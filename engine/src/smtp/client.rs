@@ -72,6 +72,8 @@ pub struct Client {
     pub(super) tls_seen: Option<TlsSeen>,
     pub(super) extensions: Extensions,
     pub(super) expected: VecDeque<Expected>,
+    /// The reply that is being read began before the command it would answer was sent.
+    pub(super) began_early: bool,
     /// The transaction under way and, with pipelining across DATA, the next one.
     pub(super) envelopes: VecDeque<Envelope>,
     /// An envelope whose buffers can be used again.
@@ -116,6 +118,7 @@ impl Client {
             tls_seen: None,
             extensions: Extensions::default(),
             expected: VecDeque::from([greeting]),
+            began_early: false,
             envelopes: VecDeque::new(),
             spare: None,
             next_serial: 0,
@@ -180,7 +183,7 @@ impl Client {
         self.phase == Phase::Ready
             && !self.quit
             && match self.envelopes.len() {
-                0 => true,
+                0 => self.expected.is_empty(),
                 1 => self.is_across(),
                 _ => false,
             }
@@ -212,7 +215,7 @@ impl Client {
         self.quit = true;
         if self.phase != Phase::Ready {
             self.close();
-        } else if self.envelopes.is_empty() {
+        } else if self.envelopes.is_empty() && self.expected.is_empty() {
             self.write_quit();
         }
         self.end();

@@ -216,13 +216,19 @@ fn s08_all_refused_sends_no_content() {
     talk.start(3, &["x"]);
     talk.says("C: MAIL FROM:<a@a.example> SIZE=100\nC: RCPT TO:<x@b.example>\nC: DATA");
 
-    // One at a time: no DATA.
+    // One at a time: no DATA, and RSET at once, so that the next MAIL can leave when its turn has come.
     let mut talk = Talk::open("", |_| {});
     talk.start(1, &["x"]);
-    talk.says("C: MAIL FROM:<a@a.example> SIZE=100\nS: 250 a\nC: RCPT TO:<x@b.example>\nS: 550 no");
-    assert_eq!(talk.events(), [refused(1, 0, 550, "no"), end.clone(), Event::WantTransaction]);
+    talk.says("C: MAIL FROM:<a@a.example> SIZE=100\nS: 250 a\nC: RCPT TO:<x@b.example>\nS: 550 no\nC: RSET");
+    assert_eq!(talk.events(), [refused(1, 0, 550, "no"), end.clone()]);
+    assert!(!talk.client.wants_transaction());
+    talk.says("S: 250 ok");
+    assert_eq!(talk.events(), [Event::WantTransaction]);
     talk.start(2, &["x"]);
-    talk.says("C: RSET\nS: 250 ok\nC: MAIL FROM:<a@a.example> SIZE=100");
+    talk.says("C: MAIL FROM:<a@a.example> SIZE=100\nS: 250 a\nC: RCPT TO:<x@b.example>\nS: 550 no\nC: RSET");
+    // A connection that is to end waits for the answer.
+    talk.client.quit(talk.now);
+    talk.says("S: 250 ok\nC: QUIT");
 
     // With chunks: no chunk.
     let mut talk = Talk::open("PIPELINING CHUNKING", |o| o.prefer_chunking = true);
@@ -314,6 +320,25 @@ fn s13_surplus_and_early_replies() {
     talk.says("S: 250 a\nS: 250 b");
     let early = protocol(ProtocolError::Early(250));
     assert_eq!(talk.closed(), [broken(1, Stage::Rcpt, early.clone()), failed(Stage::Rcpt, early)]);
+
+    // The same, cut so that the end of the surplus reply comes behind the command (seed 2005430 of the simulator).
+    let mut talk = Talk::open("", |_| {});
+    talk.start(1, &["x"]);
+    talk.written();
+    talk.client.handle_bytes(talk.now, b"250 a\r\n250 b");
+    talk.written();
+    talk.client.handle_bytes(talk.now, b"\r\n");
+    let early = protocol(ProtocolError::Early(250));
+    assert_eq!(talk.closed(), [broken(1, Stage::Rcpt, early.clone()), failed(Stage::Rcpt, early)]);
+
+    // 421 may come at any time, cut or not.
+    let mut talk = Talk::open("", |_| {});
+    talk.start(1, &["x"]);
+    talk.written();
+    talk.client.handle_bytes(talk.now, b"250 a\r\n42");
+    talk.written();
+    talk.client.handle_bytes(talk.now, b"1 busy\r\n");
+    assert_eq!(talk.closed().last(), Some(&failed(Stage::Rcpt, said(421, "busy"))));
 
     // 354, then 250 before any content.
     let mut talk = Talk::open("PIPELINING", |_| {});
@@ -442,9 +467,10 @@ fn s17_s18_s20_refused_here() {
     talk.says(
         "C: MAIL FROM:<a@a.example> SIZE=50\nS: 250 a\nC: RCPT TO:<x@xn--bcher-kva.example>\nS: 550 no",
     );
+    talk.says("C: RSET\nS: 250 ok");
     assert_eq!(talk.events().len(), 5);
     talk.client.start(talk.now, Transaction { size: 50, ..mail(2, &["x"]) });
-    talk.says("C: RSET\nS: 250 ok\nC: MAIL FROM:<a@a.example> SIZE=50\nS: 550 no");
+    talk.says("C: MAIL FROM:<a@a.example> SIZE=50\nS: 550 no");
     assert_eq!(talk.events().len(), 2);
     // Only the recipients concerned.
     talk.client.start(talk.now, Transaction { size: 50, ..mail(1, &["jürgen", "x", "a> b", "", "c\nd"]) });

@@ -21,6 +21,8 @@ impl Client {
                 return self.fail(Failure::Protocol(ProtocolError::Injection));
             }
         }
+        let unsent = self.expected.front().is_none_or(|front| front.end > self.taken);
+        self.began_early = !self.parser.is_idle() && (self.began_early || unsent);
     }
 
     /// Bytes of a TLS connection.

@@ -8,6 +8,7 @@ impl Client {
     /// One complete reply stands in the parser.
     pub(super) fn take_reply(&mut self) {
         let code = self.parser.code();
+        let began_early = std::mem::take(&mut self.began_early);
         let Some(&front) = self.expected.front() else {
             // 421 may come at any time (RFC 5321 3.8); anything else answers nothing.
             let failure = match code {
@@ -16,7 +17,7 @@ impl Client {
             };
             return self.fail(failure);
         };
-        if front.end > self.taken && code != 421 {
+        if (began_early || front.end > self.taken) && code != 421 {
             return self.on_early(front, code);
         }
         if code == 421 && front.command != Command::Quit {
@@ -63,7 +64,7 @@ impl Client {
             return self.fail_unexpected(code);
         }
         self.answered();
-        self.write_commands();
+        self.settle();
     }
 
     fn on_envelope_reply(&mut self, front: Expected, code: u16) {
@@ -232,6 +233,10 @@ impl Client {
             self.write_commands();
         } else if self.quit {
             self.write_quit();
+        } else if self.rset && !self.extensions.pipelining {
+            // Now and not with the next MAIL, which has to leave when its turn has come (`max-msg-rate`) and not a round
+            // trip later.
+            self.write_rset();
         } else {
             self.event(Event::WantTransaction);
         }

@@ -95,7 +95,7 @@ impl Session {
         if self.envelope.is_some() {
             return self.refuse("503 5.5.1 MAIL within a transaction");
         }
-        let path = match server_path::parse(argument, "FROM:", &self.options.host) {
+        let path = match server_path::parse(argument, "FROM:", &self.options) {
             Ok(path) => path,
             Err(PathError::Syntax(wanted)) => {
                 return self.refuse(format_args!("501 5.5.4 syntax: MAIL {wanted}"));
@@ -153,7 +153,7 @@ impl Session {
             return self.refuse("452 4.5.3 too many recipients");
         }
         let smtputf8 = envelope.smtputf8;
-        let path = match server_path::parse(argument, "TO:", &self.options.host) {
+        let path = match server_path::parse(argument, "TO:", &self.options) {
             Ok(path) => path,
             Err(PathError::Syntax(wanted)) => {
                 return self.refuse(format_args!("501 5.5.4 syntax: RCPT {wanted}"));

@@ -46,6 +46,8 @@ pub struct ServerOptions {
     /// Product and version in the greeting.
     pub software: String,
     pub relay: Relay,
+    /// Stands behind domains of a single label; empty for none.
+    pub domain_suffix: String,
     pub smtputf8: bool,
     pub line_ends: LineEnds,
     /// Bytes of a message; 0 for no limit.
@@ -74,6 +76,7 @@ impl ServerOptions {
             host: host.to_owned(),
             software: concat!("Posthaste v", env!("CARGO_PKG_VERSION")).to_owned(),
             relay: Relay::Closed { to: RelayDomains::none() },
+            domain_suffix: String::new(),
             smtputf8: true,
             line_ends: LineEnds::Reject,
             max_message_size: 25_000_000,

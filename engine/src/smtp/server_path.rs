@@ -1,6 +1,7 @@
 //! The arguments of MAIL and RCPT: `FROM:<path> parameters` (RFC 5321 4.1.2).
 
-use crate::mail::Address;
+use super::server_options::ServerOptions;
+use crate::mail::{Address, AddressError};
 use thiserror::Error;
 
 /// Most parameters of one command.
@@ -25,11 +26,11 @@ pub struct PathArgument<'a> {
 }
 
 /// Reads `argument` after the verb; `keyword` is `FROM:` or `TO:`. An address without domain is taken only if it
-/// is `postmaster`, at `host` (RFC 5321 4.1.1.3).
+/// is `postmaster`, at our host (RFC 5321 4.1.1.3).
 pub fn parse<'a>(
     argument: &'a str,
     keyword: &'static str,
-    host: &str,
+    options: &ServerOptions,
 ) -> Result<PathArgument<'a>, PathError> {
     let wanted = if keyword == "FROM:" { "FROM:<address>" } else { "TO:<address>" };
     let syntax = PathError::Syntax(wanted);
@@ -42,13 +43,19 @@ pub fn parse<'a>(
     let parameters = parameters(rest)?;
     let mailbox = without_route(path)?;
     let address = match mailbox {
-        "" => None,
-        m if m.eq_ignore_ascii_case("postmaster") => Some(format!("{m}@{host}")),
-        m => Some(m.to_owned()),
+        "" => Ok(None),
+        m if m.eq_ignore_ascii_case("postmaster") => {
+            Address::parse(&format!("{m}@{}", options.host)).map(Some)
+        }
+        m => address(m, &options.domain_suffix).map(Some),
     };
-    let address =
-        address.map(|a| Address::parse(&a)).transpose().map_err(|e| PathError::Address(e.to_string()))?;
+    let address = address.map_err(|e| PathError::Address(e.to_string()))?;
     Ok(PathArgument { address, parameters })
+}
+
+fn address(mailbox: &str, suffix: &str) -> Result<Address, AddressError> {
+    let address = Address::parse(mailbox)?;
+    Ok(address.as_ref().qualified(suffix)?.unwrap_or(address))
 }
 
 /// Where the `>` stands that ends the path; one in a quoted local part does not.
@@ -107,7 +114,28 @@ mod tests {
     use super::*;
 
     fn from(argument: &str) -> Result<Option<String>, PathError> {
-        parse(argument, "FROM:", "mx.example").map(|p| p.address.map(|a| a.as_str().to_owned()))
+        from_with("", argument)
+    }
+
+    fn from_with(domain_suffix: &str, argument: &str) -> Result<Option<String>, PathError> {
+        let options = ServerOptions { domain_suffix: domain_suffix.to_owned(), ..ServerOptions::new("mx") };
+        parse(argument, "FROM:", &options).map(|p| p.address.map(|a| a.as_str().to_owned()))
+    }
+
+    #[test]
+    fn a_domain_of_one_label_gets_the_suffix() {
+        for (argument, address) in [
+            ("FROM:<a@b>", "a@b.example.com"),
+            ("FROM:<@x,@y:a@b> SIZE=5", "a@b.example.com"),
+            ("FROM:<a@b.example>", "a@b.example"),
+            ("FROM:<a@[192.0.2.1]>", "a@[192.0.2.1]"),
+            ("FROM:<postmaster>", "postmaster@mx"),
+        ] {
+            assert_eq!(from_with("example.com", argument), Ok(Some(address.to_owned())), "{argument}");
+        }
+        assert_eq!(from_with("", "FROM:<a@b>"), Ok(Some("a@b".to_owned())));
+        assert_eq!(from_with("example.com", "FROM:<>"), Ok(None));
+        assert!(from_with("example.com", "FROM:<a>").is_err());
     }
 
     #[test]
@@ -119,7 +147,7 @@ mod tests {
             ("FROM:<> SIZE=5", None),
             ("FROM:<\"a> b\"@b.example> BODY=8BITMIME", Some("\"a> b\"@b.example")),
             ("FROM:<@x.example,@y.example:a@b.example>", Some("a@b.example")),
-            ("FROM:<Postmaster>", Some("Postmaster@mx.example")),
+            ("FROM:<Postmaster>", Some("Postmaster@mx")),
             ("FROM:<a@[192.0.2.1]>", Some("a@[192.0.2.1]")),
         ] {
             assert_eq!(from(argument), Ok(address.map(str::to_owned)), "{argument}");

@@ -16,6 +16,7 @@ pub fn file(data: &[u8]) {
         process_virtual_mta: choice & 2 == 0,
         process_job: choice & 4 == 0,
         process_envid: choice & 8 == 0,
+        domain_suffix: if choice & 16 == 0 { "" } else { "suffix.example" },
     };
     let file = input.rest();
     let parsed = parse(file, &options);

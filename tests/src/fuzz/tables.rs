@@ -98,8 +98,13 @@ fn imported(format: Format, data: &[u8], columns: &[String], rows: usize) {
     };
     let mut table = Table::open(format, data).expect("read before");
     table.require(plan.columns());
-    let settings =
-        Settings { vmtas: &["v".to_owned()], duplicates: Duplicates::Drop, key: [3; 16], resume: None };
+    let settings = Settings {
+        vmtas: &["v".to_owned()],
+        duplicates: Duplicates::Drop,
+        domain_suffix: "",
+        key: [3; 16],
+        resume: None,
+    };
     let mut import = Import::new(plan, &settings).expect("one VMTA");
     let (mut batch, mut taken) = (Batch::new(), Taken::default());
     while table.read(&mut batch).expect("read before") {

@@ -29,8 +29,9 @@ pub enum Known {
 #[derive(Clone, Debug, Default)]
 pub struct WorkFile {
     pub known: Known,
-    /// Calendar time when it was first offered, milliseconds.
+    /// Calendar time when it was first offered, milliseconds, and when last.
     pub offered: Option<i64>,
+    pub offered_last: Option<i64>,
     /// Refusals after which the engine may have kept it nevertheless: it went down before it could say otherwise.
     pub doubled: u32,
     pub ambiguous: bool,
@@ -151,6 +152,7 @@ impl Auditor {
         let wall = self.wall;
         let file = &mut self.works[work];
         file.offered.get_or_insert(wall);
+        file.offered_last = Some(wall);
         file.known = Known::Open;
     }
 

@@ -170,7 +170,7 @@ impl Auditor {
         if !self.jumps.is_empty() {
             return;
         }
-        let Some(offered) = self.works[file.work].offered else { return };
+        let Some(offered) = self.works[file.work].offered_last else { return };
         let ago = i64::try_from((now - begun).as_millis()).unwrap_or(0);
         let age = self.wall - ago - offered;
         if age > i64::try_from(limits.bounce_after.as_millis()).unwrap_or(i64::MAX) + 5_000 {

@@ -69,6 +69,8 @@ fn plan() -> Plan {
         calm: Duration::ZERO,
         shards: vec![1],
         segment_size: 4 << 20,
+        spare: 3,
+        commit_deadline: Duration::from_secs(60),
     }
 }
 

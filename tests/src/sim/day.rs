@@ -41,6 +41,8 @@ impl Plan {
             calm: DAY,
             shards: vec![2],
             segment_size: 32 << 20,
+            spare: 3,
+            commit_deadline: Duration::from_secs(60),
         };
         plan.config = plan.text();
         plan

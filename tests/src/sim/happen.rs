@@ -266,6 +266,10 @@ impl World {
 
     /// The order is stored first, then carried out.
     fn pause(&mut self, life: &Life, pattern: &str, paused: bool) {
+        if !paused {
+            // It may be stored although the engine goes down before anybody hears of it.
+            self.audit.paused(pattern, false);
+        }
         let (storage, owners) = (life.storage.clone(), life.intake.owners.clone());
         let (post, pattern) = (Rc::clone(&self.ground.post), pattern.to_owned());
         self.ground.post.spawn(async move {

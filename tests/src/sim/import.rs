@@ -125,7 +125,13 @@ async fn campaign(
         prepare(&campaign, parts, table.columns(), &fixed).unwrap_or_else(|errors| panic!("{errors:?}"));
     let members = intake.configured.load().members(&work.vmta).expect("the plan's VMTAs are configured");
     let resume = began.as_ref().map(|b| Progress::from_state(b.next_row, &b.state).expect("our own state"));
-    let settings = Settings { vmtas: &members, duplicates: campaign.duplicates, key: [9; 16], resume };
+    let settings = Settings {
+        vmtas: &members,
+        duplicates: campaign.duplicates,
+        domain_suffix: "",
+        key: [9; 16],
+        resume,
+    };
     let mut import = Import::new(plan, &settings).expect("members");
     let mut submission = prepare::submission(&campaign, id, wall.0, &identity(work.id));
     submission.virtual_mta.clone_from(&work.vmta);

@@ -42,9 +42,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Free segments kept besides the prepared one, as the preparing thread keeps them.
-const SPARE: usize = 3;
-
 /// What is needed to start an engine.
 pub struct Ground {
     pub clock: Rc<Clock>,
@@ -52,6 +49,7 @@ pub struct Ground {
     pub post: Rc<Post>,
     pub configured: Arc<Configured>,
     pub segment_size: u32,
+    pub spare: usize,
     pub commit_deadline: Duration,
     pub route_seed: u64,
 }
@@ -202,7 +200,7 @@ async fn open_storage(ground: &Ground, audit: &mut Auditor) -> Result<(Storage, 
     let _ = wishes.send(Wish::Prepare);
     ground.post.spawn(prepare_segments(
         disk.clone(),
-        ground.segment_size,
+        (ground.segment_size, ground.spare),
         Arc::clone(&counters),
         (wanted, given),
         (Arc::clone(&inbox), Arc::clone(&segments)),
@@ -253,6 +251,8 @@ async fn commit(
         tokio::time::sleep(disk.begin_turn()).await;
         // A turn may move to the next segment, and would wait for it.
         while ready.is_empty() {
+            // Whoever prepares it may not have heard yet that it is wanted.
+            post.stir();
             post.stirred.notified().await;
         }
         let turn = committer.turn();
@@ -276,7 +276,7 @@ async fn commit(
 /// The thread that prepares segments.
 async fn prepare_segments(
     disk: FakeDisk,
-    size: u32,
+    (size, spare): (u32, usize),
     counters: Arc<Counters>,
     (wishes, ready): (
         crossbeam_channel::Receiver<Wish>,
@@ -297,7 +297,7 @@ async fn prepare_segments(
             }
             post.stir();
         }
-        while disk.free_files() < SPARE && disk.has_room() {
+        while disk.free_files() < spare && disk.has_room() {
             tokio::time::sleep(Duration::from_millis(5)).await;
             disk.allocate();
         }
@@ -396,7 +396,15 @@ impl Follower {
             return;
         }
         let mut reader = LogReader::new(Arc::clone(segments), self.at);
-        while let Ok(Some(record)) = reader.next() {
+        loop {
+            let record = match reader.next() {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(error) => {
+                    audit.breach("readable log", format!("at {}: {error}", reader.at()));
+                    break;
+                }
+            };
             if record.kind != Kind::Outcomes {
                 continue;
             }

@@ -109,7 +109,8 @@ async fn tell(plan: Rc<Plan>, trace: bool, directory: &Path) -> Story {
         post,
         configured,
         segment_size: plan.segment_size,
-        commit_deadline: Duration::from_secs(60),
+        spare: plan.spare,
+        commit_deadline: plan.commit_deadline,
         route_seed: rng.u64(..),
     };
     let mut world = World::new(Rc::clone(&plan), ground, rng);

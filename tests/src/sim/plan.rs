@@ -150,6 +150,11 @@ pub struct Plan {
     /// Shards of each life in turn.
     pub shards: Vec<usize>,
     pub segment_size: u32,
+    /// Free segments kept besides the prepared one: 3, as the preparing thread keeps them, or fewer, so that a full disk is
+    /// met sooner.
+    pub spare: usize,
+    /// How long a client waits for a commit before it is told to try again (R10).
+    pub commit_deadline: Duration,
 }
 
 impl Plan {
@@ -164,6 +169,8 @@ impl Plan {
         let large = rng.u8(..4) == 0;
         let works = works(rng, &domains, &vmtas, &pools, calm, large);
         let shards = (0..6).map(|_| rng.usize(1..4)).collect();
+        // Of its own, so that the seeds kept keep their course.
+        let disk = &mut fastrand::Rng::with_seed(seed ^ 0xd15c);
         let mut plan = Plan {
             seed,
             config: String::new(),
@@ -178,6 +185,8 @@ impl Plan {
             calm,
             shards,
             segment_size: 4 << 20,
+            spare: if disk.bool() { 3 } else { 0 },
+            commit_deadline: Duration::from_secs(*disk.choice([2, 10, 60].iter()).expect("not empty")),
         };
         plan.config = plan.text();
         plan.add_troubles(rng);

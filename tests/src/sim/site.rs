@@ -14,6 +14,9 @@ pub struct Say {
     /// Thinking time before it.
     pub after: Duration,
     pub close: bool,
+    /// Arrives in one piece: of two replies to one command, cut between them, the second answers the next command, and
+    /// nobody could tell.
+    pub whole: bool,
     /// What the engine knows once it has read this.
     pub means: Option<Meaning>,
 }
@@ -84,6 +87,8 @@ pub struct Peer {
     searched: usize,
     phase: Phase,
     pipelining: bool,
+    /// It refused a RSET: a client need not believe what it says of the commands behind it.
+    unbelieved: bool,
     sender: Option<String>,
     recipients: Vec<String>,
     message: Vec<u8>,
@@ -167,6 +172,7 @@ impl Peer {
             searched: 0,
             phase: Phase::Command,
             pipelining: false,
+            unbelieved: false,
             sender: None,
             recipients: Vec::new(),
             message: Vec::new(),
@@ -339,6 +345,9 @@ impl Peer {
                 let nonsense =
                     ["250 ok\r\n250 ok", "what?", "250-a\r\n550 b", "\u{0}\u{1b}[2J", "25", "354 go"];
                 self.say(scene.site.rng.choice(nonsense.iter()).unwrap_or(&"?"));
+                if let Some(say) = self.says.last_mut() {
+                    say.whole = true;
+                }
                 self.phase = Phase::Deaf;
             }
             Some(Wrong::Permanent) if ["RCPT", "MAIL"].contains(&verb) => {
@@ -397,7 +406,7 @@ impl Peer {
             }
             "RSET" => {
                 (self.sender, self.recipients) = (None, Vec::new());
-                self.answer(scene, "RSET", "250 ok");
+                self.unbelieved |= !self.answer(scene, "RSET", "250 ok");
             }
             "QUIT" => self.last("221 bye"),
             _ => self.say("500 5.5.2 what?"),
@@ -429,7 +438,7 @@ impl Peer {
             } else {
                 scene.counts.refused_4xx += 1;
                 self.say(text);
-                if let Some(say) = self.says.last_mut() {
+                if let Some(say) = self.says.last_mut().filter(|_| !self.unbelieved) {
                     say.means = Some(Meaning::PutOff(address.to_owned()));
                 }
                 return;

@@ -147,7 +147,7 @@ impl World {
             if let Some((then, before, means)) = open.take_if(|(then, ..)| *then != at || wire.cuts.pieces) {
                 self.agenda.add(then, Event::ToEngine(id, before, means));
             }
-            while wire.cuts.pieces && bytes.len() > 1 {
+            while wire.cuts.pieces && !say.whole && bytes.len() > 1 {
                 let (piece, rest) = bytes.split_at(self.rng.usize(1..bytes.len()));
                 self.agenda.add(at, Event::ToEngine(id, piece.to_vec(), Vec::new()));
                 (bytes, at) = (rest, at + Duration::from_micros(1));

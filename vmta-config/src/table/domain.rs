@@ -33,7 +33,7 @@ pub(super) const DOMAIN: &[Directive] = {
         d("backoff-upon-all-sources-disabled", Bool, "false", LATER, "Enter backoff when no source address is left"),
         d("bounce-after", TimeWithin(1, 315_360_000), "4d12h", ON, "Age at which mail is given up").eg("2d"),
         d("bounce-upon-5xx-greeting", Bool, "false", ON, "Give the queue's mail up when the receiver greets with 5xx; off here, unlike PowerMTA"),
-        d("bounce-upon-no-mx", BoolOrTime, "false", LATER, "Give mail to a domain without MX up: at once, never, or at this age, with A and AAAA until then").eg("1h"),
+        d("bounce-upon-no-mx", BoolOrTime, "false", ON, "Give mail to a domain without MX up: at once, never, or at this age, with A and AAAA until then").eg("1h"),
         d("bounce-upon-pix-transfer-failure", Bool, "false", no("the firewalls with this fault are long gone"), "Give mail up when a firewall of the PIX kind breaks the transfer"),
         d("bounce-upon-transfer-failure", Bool, "false", LATER, "Give mail up when the connection breaks during the content"),
         d("connect-timeout", TimeWithin(1, 315_360_000), "2m", ON, "How long a TCP connection may take to stand").eg("30s"),

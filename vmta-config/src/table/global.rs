@@ -21,7 +21,7 @@ pub(super) const GLOBAL: &[Directive] = {
         d("control-socket", File, "", ON, "Socket that the commands talk to").ours().eg("/run/posthaste/control.sock").restart("it is opened at the start"),
         d("domain-key", DomainKey, "", LATER, "DKIM key; the first that fits the identity is used").repeats().eg("s2026,example.com,/etc/posthaste/example.com.pem"),
         d("domain-macro", DomainMacro, "", ON, "Names a list of domains, used as `$NAME` in the argument of a tag").repeats().eg("microsoft hotmail.com,outlook.com,live.com"),
-        d("domain-suffix", HostName, "", LATER, "Appended to addresses whose domain is not qualified").eg("example.com"),
+        d("domain-suffix", HostName, "", ON, "Appended to envelope addresses whose domain has no dot").eg("example.com"),
         d("edns-udp-length", Number(0, u32::MAX as u64), "", LATER, "EDNS payload size for DNS look-ups, 512 to 2048").eg("1232"),
         d("host-id", Number(0, u32::MAX as u64), "0", LATER, "Goes into generated Message-IDs to keep servers apart").eg("2"),
         d("host-name", HostName, "", ON, "Names of this host; the first is the main one (banner, EHLO). Mail for them is accepted").repeats().eg("mail.example.com"),

@@ -95,7 +95,8 @@ fn a_host_that_never_greets_is_given_up() {
 }
 
 fn error(permanent: bool, status: &'static str) -> Result<Route, RouteError> {
-    Err(RouteError { permanent, status, text: "no route".into(), ttl: Duration::from_secs(60) })
+    let (text, ttl) = ("no route".into(), Duration::from_secs(60));
+    Err(RouteError { permanent, status, text, ttl, no_mx: false })
 }
 
 fn found() -> Result<Route, RouteError> {
@@ -105,7 +106,7 @@ fn found() -> Result<Route, RouteError> {
         port: None,
         addresses: vec![[203, 0, 113, 5].into()],
     };
-    Ok(Route { hosts: vec![host], ttl: Duration::from_secs(3600) })
+    Ok(Route { hosts: vec![host], ttl: Duration::from_secs(3600), no_mx: false })
 }
 
 #[test]
@@ -129,6 +130,68 @@ fn a_domain_that_takes_no_mail_bounces() {
     world.finish();
     assert_eq!((world.count(Bounced), world.site.connects.len(), world.lookups), (5000, 0, 1));
     assert!(world.seen[0].status.starts_with("5.1.10"), "{}", world.seen[0].status);
+}
+
+/// A domain whose mail goes by its address, for want of MX records.
+fn without_mx(bounce_upon_no_mx: Option<Duration>) -> World {
+    let mut usual = profile("");
+    usual.bounce_upon_no_mx = bounce_upon_no_mx;
+    let mut world = World::new(TestProfiles::new(usual));
+    world.dns.insert("a.example".into(), found().map(|route| Route { no_mx: true, ..route }));
+    world
+}
+
+#[test]
+fn a_domain_without_mx_bounces_at_once_only_where_told_to() {
+    let mut world = without_mx(None);
+    world.submit(&Mail::many(5, "a.example"));
+    world.finish();
+    assert_eq!(world.count(Delivered), 5);
+    let fails = error(false, "4.4.4").map_err(|error| RouteError { no_mx: true, ..error });
+    let exists = found().map(|route| Route { no_mx: true, ..route });
+    for route in [exists, fails] {
+        let mut world = without_mx(Some(Duration::ZERO));
+        world.dns.insert("a.example".into(), route);
+        world.submit(&Mail::many(5, "a.example"));
+        world.run(Duration::from_secs(1));
+        assert_eq!((world.count(Bounced), world.site.connects.len()), (5, 0));
+        let (status, why) = (&world.seen[0].status, &world.seen[0].diagnostic);
+        assert!(status.starts_with("5.4.4 ") && why == "a.example has no MX record", "{status} {why}");
+        world.finish();
+    }
+    let mut world = without_mx(Some(Duration::ZERO));
+    world.dns.insert("a.example".into(), found());
+    world.submit(&Mail::many(5, "a.example"));
+    world.finish();
+    assert_eq!(world.count(Delivered), 5, "it has MX records");
+}
+
+#[test]
+fn a_domain_without_mx_is_tried_by_its_address_until_its_mail_is_too_old() {
+    let hour = Duration::from_secs(3600);
+    let mut world = without_mx(Some(hour));
+    world.dial = Box::new(|_| Dial::Refuse);
+    world.submit(&Mail::to(&["a@a.example"]));
+    world.run(hour - Duration::from_secs(60));
+    assert!(world.seen.is_empty() && world.site.connects.len() > 3, "tried meanwhile");
+    world.submit(&Mail::to(&["b@a.example"]));
+    world.run(Duration::from_secs(1200));
+    assert_eq!((world.story("a@a.example"), world.story("b@a.example")), (vec![Bounced], vec![]));
+    let (status, why) = (&world.seen[0].status, &world.seen[0].diagnostic);
+    assert!(status.starts_with("5.4.4 ") && why == "a.example has no MX record", "{status} {why}");
+    world.dial = Box::new(|_| Dial::Accept);
+    world.finish();
+    assert_eq!(world.story("b@a.example"), [Delivered]);
+}
+
+#[test]
+fn mail_that_is_refused_for_now_by_a_domain_without_mx_bounces_at_its_age_too() {
+    let mut world = without_mx(Some(Duration::from_secs(3600)));
+    world.answer(|ask| if ask.verb == "RCPT" { reply("451 later") } else { ask.well() });
+    world.submit(&Mail::to(&["a@a.example"]));
+    world.finish();
+    assert_eq!(world.story("a@a.example").last(), Some(&Bounced));
+    assert!(world.now.mono < Time::from_millis(4_300_000), "{:?}", world.now.mono);
 }
 
 #[test]

@@ -208,7 +208,7 @@ fn held_mail_waits_with_its_reason_and_asks_no_name_server_until_the_queue_is_re
     assert!(waits_for(&mut world).contains("its route was taken out"), "{}", waits_for(&mut world));
     assert_eq!(world.lookups, 0);
     let text = "no answer".to_owned();
-    let error = RouteError { permanent: false, status: "4.4.3", text, ttl: SECOND };
+    let error = RouteError { permanent: false, status: "4.4.3", text, ttl: SECOND, no_mx: false };
     world.dns.insert("a.example".into(), Err(error));
     pause(&mut world, "a.example/v1", false);
     world.run(SECOND);

@@ -99,7 +99,7 @@ fn mail_expires_in_a_queue_that_never_connects() {
         let text = "no answer".to_owned();
         world.dns.insert(
             "a.example".into(),
-            Err(RouteError { permanent: false, status: "4.4.3", text, ttl: SECOND }),
+            Err(RouteError { permanent: false, status: "4.4.3", text, ttl: SECOND, no_mx: false }),
         );
         world.dial = Box::new(|_| Dial::Refuse);
         world.submit(&Mail::many(500, "a.example"));
