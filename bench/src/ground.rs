@@ -136,13 +136,20 @@ impl Ground {
 
     /// Starts an engine here and waits until it takes mail.
     pub fn start(&self) -> io::Result<Engine> {
-        self.start_by(Command::new(engine_program()?))
+        self.start_with(&self.text())
+    }
+
+    /// The same with another configuration, which listens where this ground's does.
+    pub fn start_with(&self, configuration: &str) -> io::Result<Engine> {
+        fs::write(self.path("config"), configuration)?;
+        Engine::start(Command::new(engine_program()?), self.dir.path(), self.listen)
     }
 
     /// The same through a program that starts its further arguments in some special way.
     pub fn start_through(&self, mut launcher: Command) -> io::Result<Engine> {
         launcher.arg(engine_program()?);
-        self.start_by(launcher)
+        fs::write(self.path("config"), self.text())?;
+        Engine::start(launcher, self.dir.path(), self.listen)
     }
 
     /// Starts an engine with this configuration and a variable in its environment, and waits for nothing.
@@ -151,11 +158,6 @@ impl Ground {
         let mut command = Command::new(engine_program()?);
         command.env(variable, value);
         Engine::spawn(command, self.dir.path())
-    }
-
-    fn start_by(&self, command: Command) -> io::Result<Engine> {
-        fs::write(self.path("config"), self.text())?;
-        Engine::start(command, self.dir.path(), self.listen)
     }
 
     /// Starts an engine and waits for nothing.

@@ -170,6 +170,50 @@ fn mail_that_lost_its_virtual_mta_or_route_is_held_until_it_is_back() {
     assert!(engine.stop().expect("it can be waited for").success());
 }
 
+/// A stop, or a kill, and another start with `text`.
+fn start_again(ground: &Ground, engine: Engine, text: &str, kill: bool) -> Engine {
+    if kill {
+        engine.kill().expect("it can be killed");
+    } else {
+        assert!(engine.stop().expect("it can be waited for").success());
+    }
+    ground.start_with(text).expect("the engine starts again")
+}
+
+#[test]
+fn held_mail_is_held_over_a_restart_too() {
+    let site = site();
+    let ground = Ground::new().expect("a directory");
+    let hop = site.addr("site");
+    let route = format!("<domain site.example>\n  smtp-hosts [{}]:{}\n</domain>\n", hop.ip(), hop.port());
+    let vmta = "<virtual-mta leaving>\n  smtp-source-host 127.0.91.1 leaving.example\n</virtual-mta>\n";
+    let engine = ground.start_with(&(ground.text() + &route + vmta)).expect("the engine starts");
+    engine.pause("site.example").expect("paused");
+    send(&ground, 5, "x-virtual-mta: leaving");
+    send(&ground, 5, "x-job: by-default");
+    write(&ground, "");
+    assert_eq!(reload(&engine).expect("it is right")["held"], 2);
+
+    let mut engine = engine;
+    for kill in [true, false] {
+        engine = start_again(&ground, engine, &ground.text(), kill);
+        let why = waits_for(&engine, "site.example/leaving");
+        assert!(why.contains("leaving is not in the configuration"), "{why}");
+        let why = waits_for(&engine, "site.example/{default}");
+        assert!(why.contains("its route was taken out of the configuration"), "{why}");
+    }
+    // With its route back in the file it goes, and that it was held is forgotten.
+    engine = start_again(&ground, engine, &(ground.text() + &route + vmta), false);
+    engine.resume("site.example").expect("resumed");
+    until(PATIENCE, || (site.stats().recipients() == 10).then_some(())).expect("it is delivered");
+    engine.wait_until_empty(PATIENCE);
+    engine.pause("site.example").expect("paused");
+    send(&ground, 1, "x-job: later");
+    engine = start_again(&ground, engine, &ground.text(), false);
+    assert_eq!(waits_for(&engine, "site.example/{default}"), "queue is paused");
+    assert!(engine.stop().expect("it can be waited for").success());
+}
+
 /// Reloads again and again, two files in turn, while mail passes through and a session stays open. Its heap after
 /// a tenth of the reloads and after all, KiB.
 fn storm(reloads: u32) -> (u64, u64) {

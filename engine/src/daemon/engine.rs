@@ -22,9 +22,11 @@ use crate::io::resolver::ResolverError;
 use crate::io::storage::{BackEnd, Storage, StorageOptions};
 use crate::limit::SharedConnections;
 use crate::mail::verp::VerpKeys;
-use crate::shard::{QueuePattern, Settings, Shard};
+use crate::queue::QueueName;
+use crate::shard::{QueuePattern, Settings, Shard, ShardRequest, owner};
 use crate::spool::SpoolError;
 use arc_swap::ArcSwap;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -130,11 +132,13 @@ impl Engine {
             total: total.clone(),
             routing: routing.clone(),
             paused: recovered.paused().map(QueuePattern::parse).collect(),
+            routes_lost: recovered.routes_lost().collect(),
             verp,
         };
         let (owners, reactors) = start.reactors(control.handle(), shard_count(config))?;
         let waiting = recovery::requeue(&recovered, owners.shards(), |split| owners.admit_blocking(split))
             .map_err(|_| SpoolError::Stopped)?;
+        control.block_on(owners.ask(&ShardRequest::Recovered))?;
         tracing::info!(recipients = waiting, "queues rebuilt");
         let configured = Arc::new(ArcSwap::new(configured));
         let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured));
@@ -297,6 +301,7 @@ struct Start {
     total: Arc<SharedConnections>,
     routing: Arc<Routing>,
     paused: Vec<QueuePattern>,
+    routes_lost: Vec<QueueName>,
     verp: Arc<VerpKeys>,
 }
 
@@ -325,6 +330,7 @@ impl Start {
                 routes: policy.clone(),
                 total: self.total.clone(),
                 paused: self.paused.clone(),
+                routes_lost: own(&self.routes_lost, number, count),
                 verp: self.verp.clone(),
             };
             let run = move || {
@@ -341,6 +347,11 @@ impl Start {
         }
         Ok((Owners::new(inboxes), reactors))
     }
+}
+
+/// The queues that this shard of `count` owns.
+fn own(queues: &[QueueName], number: usize, count: usize) -> BTreeSet<QueueName> {
+    queues.iter().filter(|name| owner(&name.domain, &name.vmta, count) == number).cloned().collect()
 }
 
 /// Measures the traffic, once a second until the engine stops.

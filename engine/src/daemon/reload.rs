@@ -15,7 +15,9 @@ use super::routing::{self, Routing};
 use crate::io::clock::wall;
 use crate::io::smtp_listener::Clients;
 use crate::limit::SharedConnections;
+use crate::queue::QueueName;
 use crate::shard::{NewProfiles, ShardReply, ShardRequest, Unreached};
+use crate::spool::record::{Control, Draft, Group};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use vmta_config::{Change, Config, Loaded, OsFiles, compare, load};
@@ -101,8 +103,10 @@ impl Reloader {
         self.switch(ready);
         self.parts.listeners.apply(doors).await?;
         let unreached = self.configure_shards(&after, routing).await?;
-        let mut report = self.report(&path, &changes, &after, unreached);
+        let forgetful = self.remember_lost(&unreached).await;
+        let mut report = self.report(&path, &changes, &after, &unreached);
         report.notes += notes as u64;
+        report.restart.extend(forgetful);
         tracing::info!(file = report.file, changes = report.changes.len(), "reloaded");
         report.restart.iter().for_each(|what| tracing::warn!("reload: {what}"));
         let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,9 +152,24 @@ impl Reloader {
             if let ShardReply::Configured(one) = reply {
                 unreached.held += one.held;
                 unreached.keep_type += one.keep_type;
+                unreached.routes_lost.extend(one.routes_lost);
             }
         }
         Ok(unreached)
+    }
+
+    /// That mail is held is to outlast a restart (F39); in words, what is wrong where it does not.
+    async fn remember_lost(&self, unreached: &Unreached) -> Option<String> {
+        let lost = |queue: &QueueName| Control::RouteLost { queue: queue.to_string(), lost: true };
+        let drafts: Vec<Draft> = unreached.routes_lost.iter().map(lost).map(Draft::Control).collect();
+        if drafts.is_empty() {
+            return None;
+        }
+        let stored = self.parts.intake.storage.submit_async(Group { drafts }).await.await;
+        let e = stored.err()?;
+        Some(format!(
+            "mail that has lost its route is held until the next restart and not beyond it, because that cannot be stored: {e}"
+        ))
     }
 
     fn failed(&self, path: &Path, why: &str) -> Reply {
@@ -168,7 +187,7 @@ impl Reloader {
         path: &Path,
         changes: &[Change],
         after: &Configured,
-        unreached: Unreached,
+        unreached: &Unreached,
     ) -> ReloadReport {
         // Since the start, not since the last reload: what took a restart then still does.
         let since_start = compare(&self.started.config, &after.config);

@@ -11,7 +11,7 @@ use super::socket::{self, SocketCell};
 use super::storage::Storage;
 use crate::base::Time;
 use crate::shard::{Admit, ConnectionId, Input, Output, Shard, ShardReply, ShardRequest};
-use crate::spool::record::{Disposition, Location, OutcomeBatch};
+use crate::spool::record::{Control, Disposition, Location, OutcomeBatch};
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use std::cell::{Cell, RefCell};
@@ -241,6 +241,9 @@ impl Reactor {
                 });
             }
             Output::Settle(batch) => self.settle(batch),
+            Output::RouteRegained(queue) => {
+                self.services.storage.note(Control::RouteLost { queue: queue.to_string(), lost: false });
+            }
         }
     }
 

@@ -13,7 +13,7 @@ pub use super::storage_recovered::{LiveRows, Recovered};
 use crate::spool::SpoolError;
 use crate::spool::header::{BLOCK, SEGMENT_MAX, SEGMENT_MIN};
 use crate::spool::log::Log;
-use crate::spool::record::{Group, Location, OutcomeBatch};
+use crate::spool::record::{Control, Draft, Group, Location, OutcomeBatch};
 use crate::spool::recover::{Damage, Recovery};
 use crate::spool::segments::{Segments, WINDOW};
 use std::collections::VecDeque;
@@ -235,6 +235,13 @@ impl Storage {
         let (submit, pending) = self.envelope(group);
         self.submit_all(&mut VecDeque::from([submit])).await;
         pending
+    }
+
+    /// Hands over a control record that nobody waits for, without waiting for room: it is small. It keeps its place among
+    /// the submissions.
+    pub fn note(&self, control: Control) {
+        let (submit, _) = self.envelope(Group { drafts: vec![Draft::Control(control)] });
+        self.shared.inbox.push(submit);
     }
 
     /// How long a submitter waits for its commit (R10).

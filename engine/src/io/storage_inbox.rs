@@ -92,6 +92,13 @@ impl Inbox {
         self.attend(waiting);
     }
 
+    /// Hands over a submission, room or not.
+    pub fn push(&self, submit: Submit) {
+        let mut waiting = self.lock();
+        waiting.push(submit);
+        self.attend(waiting);
+    }
+
     /// Hands over submissions as far as there is room; else keeps `cx` to be woken and leaves them where they are.
     pub fn poll_submit(&self, cx: &mut Context<'_>, submits: &mut VecDeque<Submit>) -> Poll<()> {
         let mut waiting = self.lock();

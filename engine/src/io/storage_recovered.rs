@@ -1,5 +1,6 @@
 //! What a start finds in the spool, to be handed to the queues' owners.
 
+use crate::queue::QueueName;
 use crate::spool::SpoolError;
 use crate::spool::codec;
 use crate::spool::frame::Kind;
@@ -119,6 +120,12 @@ impl Recovered {
     /// Pickup identities that must not be injected again (F26).
     pub fn pickup_done(&self) -> impl Iterator<Item = &str> {
         self.ledger.done()
+    }
+
+    /// Queues whose mail is held because a reload took their route away (F39).
+    pub fn routes_lost(&self) -> impl Iterator<Item = QueueName> {
+        let name = |queue: &str| queue.split_once('/').map(|(domain, vmta)| QueueName::new(domain, vmta));
+        self.ledger.routes_lost().filter_map(name)
     }
 
     /// Queues that the operator has paused.

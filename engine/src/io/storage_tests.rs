@@ -1,6 +1,7 @@
 //! The whole of storage on a real directory, on both back ends.
 
 use super::*;
+use crate::queue::QueueName;
 use crate::spool::codec;
 use crate::spool::frame::Kind;
 use crate::spool::reader::LogReader;
@@ -279,6 +280,9 @@ fn controls_survive_restarts_and_recycling() {
         .submit(control(Control::QueuePaused { queue: "x/y".into(), paused: true }))
         .wait()
         .expect("committed");
+    for (queue, lost) in [("a.example/V1", true), ("b.example/v1", true), ("b.example/v1", false)] {
+        storage.note(Control::RouteLost { queue: queue.into(), lost });
+    }
     assert!(
         storage
             .settle(outcomes(started.places[1].at, started.places[2], &[(0, Disposition::Delivered)]))
@@ -298,6 +302,7 @@ fn controls_survive_restarts_and_recycling() {
     let (storage, recovered) = open(&dir, BackEnd::Blocking).expect("opens again");
     assert_eq!(recovered.pickup_done().collect::<Vec<_>>(), ["p1"]);
     assert_eq!(recovered.paused().collect::<Vec<_>>(), ["x/y"]);
+    assert_eq!(recovered.routes_lost().collect::<Vec<_>>(), [QueueName::new("a.example", "V1")]);
     let (identity, import) = recovered.imports().next().expect("an import");
     assert_eq!((identity, import.submission, import.next_row), ("c1", started.places[1].at, 1));
     // The import pins the segment of its submission: more rows can refer to it.

@@ -115,6 +115,11 @@ impl Entry {
         self.work.take_if(|work| work.is_over(now) && self.queue.connections() == 0);
     }
 
+    /// Whether its next hops are looked for in DNS.
+    pub fn goes_by_mx(&self) -> bool {
+        self.profile.hosts.is_none() && self.profile.delivery == Delivery::Smtp
+    }
+
     /// Takes a new configuration; open connections keep the old one until they close.
     pub fn configure(&mut self, mut profile: Arc<QueueProfile>, vmta: Option<Arc<VmtaProfile>>) -> Kept {
         let has_mail = self.has_mail();
@@ -123,7 +128,6 @@ impl Entry {
             profile = Arc::new(QueueProfile { delivery: self.profile.delivery, ..(*profile).clone() });
         }
         let lost = self.route_gone || self.profile.hosts.is_some();
-        self.route_gone = has_mail && lost && profile.hosts.is_none() && profile.delivery == Delivery::Smtp;
         self.queue.set_settings(profile.scheduling.clone());
         self.destination = destination(&self.queue, &profile);
         self.no_mx = false;
@@ -132,6 +136,7 @@ impl Entry {
             work.next = None;
         }
         self.profile = profile;
+        self.route_gone = has_mail && lost && self.goes_by_mx();
         self.vmta = vmta;
         Kept { held: has_mail && self.is_held(), delivery }
     }

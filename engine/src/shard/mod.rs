@@ -109,6 +109,8 @@ pub enum Output {
     Load(Location),
     /// Store these outcomes.
     Settle(OutcomeBatch),
+    /// The mail of this queue is no longer held for want of its route: that need not be remembered any longer (F39).
+    RouteRegained(QueueName),
 }
 
 /// DNS questions a shard has out at once.
@@ -124,6 +126,8 @@ pub struct Settings {
     pub total: Arc<SharedConnections>,
     /// Queues the operator has paused.
     pub paused: Vec<QueuePattern>,
+    /// Queues whose mail was held before the start because a reload had taken their route away (F39).
+    pub routes_lost: BTreeSet<QueueName>,
     /// For signed return paths.
     pub verp: Arc<VerpKeys>,
 }
@@ -135,6 +139,8 @@ pub struct Shard {
     routes: route::table::Table,
     total: Arc<SharedConnections>,
     paused: Vec<QueuePattern>,
+    /// Until the mail of before the start is back in its queues.
+    routes_lost: BTreeSet<QueueName>,
     verp: Arc<VerpKeys>,
     slots: Slots,
     queues: Entries,
@@ -193,6 +199,7 @@ impl Shard {
             routes: route::table::Table::new(settings.routes, MOST_LOOKUPS),
             total: settings.total,
             paused: settings.paused,
+            routes_lost: settings.routes_lost,
             verp: settings.verp,
             slots: Slots::new(),
             queues: Entries::default(),
@@ -326,8 +333,6 @@ impl Shard {
             }
             let slot = self.slots.insert(slot);
             let entry = &mut self.queues[queues[row.queue as usize]];
-            // Mail that comes into an empty queue was never meant for the route that is gone.
-            entry.route_gone &= entry.has_mail();
             entry.bytes += u64::from(admit.size);
             entry.queue.push(&mut self.slots, slot, now.mono);
         }
@@ -359,14 +364,38 @@ impl Shard {
 
     fn queue_key(&mut self, name: QueueName) -> u32 {
         if let Some(key) = self.queues.find(&name) {
+            // Mail that comes into an empty queue was never meant for the route that is gone.
+            if !self.queues[key].has_mail() {
+                self.regain_route(key);
+            }
             return key;
         }
+        let lost = self.routes_lost.contains(&name);
         let profile = self.profiles.queue(&name.domain, &name.vmta);
         let vmta = self.profiles.vmta(&name.vmta);
         let paused = self.paused.iter().any(|p| p.matches(&name));
         let mut queue = Queue::new(name, profile.scheduling.clone());
         queue.set_paused(paused);
-        self.queues.push(Entry::new(queue, profile, vmta))
+        let mut entry = Entry::new(queue, profile, vmta);
+        entry.route_gone = lost && entry.goes_by_mx();
+        self.queues.push(entry)
+    }
+
+    /// The mail of a queue goes as configured now, whatever it was queued for.
+    fn regain_route(&mut self, queue: u32) {
+        let entry = &mut self.queues[queue];
+        if std::mem::take(&mut entry.route_gone) {
+            let name = entry.queue.name().clone();
+            self.outputs.push_back(Output::RouteRegained(name));
+        }
+    }
+
+    /// All mail of before the start is in its queues: those that have none, or a route again, are held no longer.
+    fn recovered(&mut self) {
+        let held = |name: &QueueName| self.queues.find(name).is_some_and(|key| self.queues[key].route_gone);
+        let over: Vec<QueueName> = self.routes_lost.iter().filter(|name| !held(name)).cloned().collect();
+        self.routes_lost.clear();
+        self.outputs.extend(over.into_iter().map(Output::RouteRegained));
     }
 
     fn configure(&mut self, now: Now, profiles: Box<dyn Profiles>) -> Unreached {
@@ -376,7 +405,13 @@ impl Shard {
             let entry = &mut self.queues[key];
             let name = entry.queue.name().clone();
             let profile = self.profiles.queue(&name.domain, &name.vmta);
+            let gone_before = entry.route_gone;
             let kept = entry.configure(profile, self.profiles.vmta(&name.vmta));
+            match (gone_before, entry.route_gone) {
+                (false, true) => unreached.routes_lost.push(name),
+                (true, false) => self.outputs.push_back(Output::RouteRegained(name)),
+                _ => {}
+            }
             unreached.held += u64::from(kept.held);
             unreached.keep_type += u64::from(kept.delivery);
             self.turn(now, key);

@@ -18,6 +18,10 @@ impl Shard {
             ShardRequest::Waiting => self.waiting(),
             ShardRequest::Queues => ShardReply::Queues(self.queue_states(now, &QueuePattern::all())),
             ShardRequest::Jobs => ShardReply::Jobs(self.jobs()),
+            ShardRequest::Recovered => {
+                self.recovered();
+                ShardReply::Count(0)
+            }
             ShardRequest::Pause { queue, paused } => ShardReply::Count(self.pause(now, &queue, paused)),
             ShardRequest::Configure(profiles) => {
                 profiles.routes().into_iter().for_each(|routes| self.routes.set_policy(routes));
@@ -150,7 +154,9 @@ impl Shard {
             if pattern.matches(self.queues[key].queue.name()) {
                 self.queues[key].queue.set_paused(paused);
                 // Whoever resumes a queue without its route wants it delivered as configured now.
-                self.queues[key].route_gone &= paused;
+                if !paused {
+                    self.regain_route(key);
+                }
                 concerned += 1;
                 self.turn(now, key);
             }

@@ -63,12 +63,14 @@ impl fmt::Debug for NewProfiles {
 }
 
 /// Queues with mail that a new configuration does not reach.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unreached {
     /// Their virtual MTA or route is gone: their mail is held.
     pub held: u64,
     /// They keep their `type` until a restart.
     pub keep_type: u64,
+    /// Those whose route this configuration has taken away: to be remembered over a restart (F39).
+    pub routes_lost: Vec<QueueName>,
 }
 
 /// Which recipients `delete` removes; all given conditions must hold.
@@ -85,6 +87,8 @@ pub struct Selection {
 pub enum ShardRequest {
     /// Takes a new configuration.
     Configure(NewProfiles),
+    /// Everything that waited before the start is back in its queues.
+    Recovered,
     Status,
     /// What waits, over all queues.
     Waiting,

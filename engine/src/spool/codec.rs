@@ -63,7 +63,7 @@ pub fn control_bound(control: &Control) -> usize {
     128 + match control {
         Control::ImportProgress { identity, state, .. } => identity.len() + state.len(),
         Control::PickupDone { identity } | Control::PickupForgotten { identity } => identity.len(),
-        Control::QueuePaused { queue, .. } => queue.len(),
+        Control::QueuePaused { queue, .. } | Control::RouteLost { queue, .. } => queue.len(),
         Control::SettledRows { bits, .. } => bits.len(),
         Control::Segments { live } => live.len() * 8,
         Control::Retired { .. } => 0,

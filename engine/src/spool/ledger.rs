@@ -80,6 +80,8 @@ pub struct Ledger {
     done: HashMap<String, Location>,
     /// Queues paused by the operator.
     paused: HashMap<String, Location>,
+    /// Queues whose mail is held because a reload took their route away.
+    routes_lost: HashMap<String, Location>,
     live: u64,
 }
 
@@ -200,6 +202,12 @@ impl Ledger {
             Control::QueuePaused { queue, paused: false } => {
                 self.paused.remove(queue);
             }
+            Control::RouteLost { queue, lost: true } => {
+                self.routes_lost.insert(queue.clone(), at);
+            }
+            Control::RouteLost { queue, lost: false } => {
+                self.routes_lost.remove(queue);
+            }
             Control::SettledRows { segment, bits } => self.settled_rows(at, *segment, bits),
             Control::Tried { rows } => self.note_tries(at, rows.iter().map(|tried| tried.row.record.segment)),
             Control::Carried { segment: number } => {
@@ -280,6 +288,10 @@ impl Ledger {
 
     pub fn paused(&self) -> impl Iterator<Item = &str> {
         self.paused.keys().map(String::as_str)
+    }
+
+    pub fn routes_lost(&self) -> impl Iterator<Item = &str> {
+        self.routes_lost.keys().map(String::as_str)
     }
 
     /// A segment that nothing needs any longer, given that accounting has read everything before `cursor`.
@@ -382,6 +394,8 @@ impl Ledger {
         controls.extend(done.map(|(identity, _)| Control::PickupDone { identity: identity.clone() }));
         let paused = self.paused.iter().filter(|(_, at)| at.segment == number);
         controls.extend(paused.map(|(queue, _)| Control::QueuePaused { queue: queue.clone(), paused: true }));
+        let lost = self.routes_lost.iter().filter(|(_, at)| at.segment == number);
+        controls.extend(lost.map(|(queue, _)| Control::RouteLost { queue: queue.clone(), lost: true }));
         controls.push(Control::Retired { segment: number });
         controls
     }

@@ -186,6 +186,8 @@ pub enum Control {
     Tried { rows: Vec<TriedRow> },
     /// Last record of its group, which repeats the rows of `segment` that wait: they no longer count there.
     Carried { segment: u32 },
+    /// A reload took the route of this queue (`domain/vmta`) away while it had mail, which is held; or that is over (F39).
+    RouteLost { queue: String, lost: bool },
 }
 
 /// What was tried for a row that waits.

@@ -105,7 +105,7 @@ fn batch(input: &mut Input<'_>) -> OutcomeBatch {
 
 fn some_control(input: &mut Input<'_>) -> Control {
     let count = 1 + input.below(50);
-    match input.below(7) {
+    match input.below(8) {
         0 => Control::ImportProgress {
             identity: input.string(),
             submission: location(input),
@@ -119,6 +119,7 @@ fn some_control(input: &mut Input<'_>) -> Control {
             let end = |_| SegmentEnd { segment: input.number() as u32, end8: input.number() as u32 };
             Control::Segments { live: (0..count).map(end).collect() }
         }
+        6 => Control::RouteLost { queue: input.string(), lost: input.flag() },
         5 => Control::Retired { segment: input.number() as u32 },
         _ => Control::Aborted { records: (0..count).map(|_| location(input)).collect() },
     }

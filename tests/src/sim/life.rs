@@ -99,6 +99,7 @@ impl Life {
                 routes: policy.clone(),
                 total: total.clone(),
                 paused: paused.clone(),
+                routes_lost: recovered.routes_lost().collect(),
                 verp: verp.clone(),
             };
             made.push(Shard::new(now, settings));

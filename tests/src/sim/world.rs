@@ -11,6 +11,7 @@ use posthaste::base::{Now, Time, Wall};
 use posthaste::io::reactor::Message;
 use posthaste::route::{Answer, Query};
 use posthaste::shard::{ConnectionId, Input, Output};
+use posthaste::spool::record::Control;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -297,6 +298,9 @@ impl World {
             }
             Output::Close { connection } => self.close(shard, connection),
             Output::Resolve(query) => self.resolve(life, shard, query),
+            Output::RouteRegained(queue) => {
+                life.storage.note(Control::RouteLost { queue: queue.to_string(), lost: false });
+            }
             Output::Load(at) => {
                 let (storage, post) = (life.storage.clone(), Rc::clone(&self.ground.post));
                 self.ground.post.spawn(async move {

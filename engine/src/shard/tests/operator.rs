@@ -5,6 +5,7 @@ use super::site::{Say, reply};
 use super::spool::{Mail, TestProfiles, profile};
 use super::world::World;
 use crate::limit::Rate;
+use crate::queue::QueueName;
 use crate::queue::QueueSettings;
 use crate::route::RouteError;
 use crate::shard::{
@@ -182,9 +183,12 @@ fn a_reload_that_removes_the_route_holds_the_mail_that_was_queued_for_it() {
     let mut world = World::new(routed.clone());
     pause(&mut world, "*", true);
     world.submit(&Mail::to(&["a@a.example", "b@b.example"]));
-    assert_eq!(configure(&mut world, &by_mx), Unreached { held: 2, keep_type: 0 });
+    let lost = configure(&mut world, &by_mx);
+    assert_eq!((lost.held, lost.routes_lost.len()), (2, 2));
     assert_eq!(configure(&mut world, &by_mx).held, 2, "a second reload changes nothing");
+    assert!(world.regained.is_empty());
     assert_eq!(configure(&mut world, &routed).held, 0);
+    assert_eq!(world.regained, ["a.example/v1", "b.example/v1"]);
     pause(&mut world, "*", false);
     world.finish();
     assert_eq!(world.site.reached(), ["a@a.example", "b@b.example"]);
@@ -213,6 +217,7 @@ fn held_mail_waits_with_its_reason_and_asks_no_name_server_until_the_queue_is_re
     pause(&mut world, "a.example/v1", false);
     world.run(SECOND);
     assert_eq!(world.lookups, 1, "resumed, it goes by MX");
+    assert_eq!(world.regained, ["a.example/v1"]);
 }
 
 #[test]
@@ -225,6 +230,35 @@ fn mail_that_comes_after_the_reload_into_an_empty_queue_is_not_held() {
     assert_eq!(delete(&mut world, all), 1);
     world.submit(&Mail::to(&["b@a.example"]));
     assert_eq!(waits_for(&mut world), "queue is paused");
+    assert_eq!(world.regained, ["a.example/v1"]);
+}
+
+#[test]
+fn mail_that_was_held_before_the_start_is_held_after_it() {
+    let lost = ["a.example", "b.example", "c.example"].map(|domain| QueueName::new(domain, "v1"));
+    let mut world = World::after_a_start(TestProfiles::new(profile("")), lost.into());
+    world.submit(&Mail::to(&["a@a.example", "b@a.example"]));
+    world.submit(&Mail::to(&["c@a.example", "b@b.example"]));
+    world.request(ShardRequest::Recovered);
+    assert_eq!(world.regained, ["c.example/v1"], "it has no mail");
+    world.run(3600 * SECOND);
+    assert!(waits_for(&mut world).contains("its route was taken out"), "{}", waits_for(&mut world));
+    assert_eq!(world.lookups, 0);
+    configure(&mut world, &TestProfiles::new(profile("[10.0.0.1]")));
+    world.finish();
+    let mut reached = world.site.reached();
+    reached.sort();
+    assert_eq!(reached, ["a@a.example", "b@a.example", "b@b.example", "c@a.example"]);
+    // What comes after the start into a queue without mail is not held.
+    let mut world =
+        World::after_a_start(TestProfiles::new(profile("")), [QueueName::new("a.example", "v1")].into());
+    world.request(ShardRequest::Recovered);
+    let text = "no answer".to_owned();
+    let error = RouteError { permanent: false, status: "4.4.3", text, ttl: SECOND, no_mx: false };
+    world.dns.insert("a.example".into(), Err(error));
+    world.submit(&Mail::to(&["a@a.example"]));
+    world.run(SECOND);
+    assert_eq!(world.lookups, 1);
 }
 
 #[test]
@@ -234,7 +268,7 @@ fn a_queue_with_mail_keeps_its_type() {
     world.submit(&Mail::to(&["a@a.example"]));
     let discard = QueueProfile { delivery: Delivery::Discard, ..profile("[10.0.0.1]") };
     let profiles = TestProfiles::new(discard);
-    assert_eq!(configure(&mut world, &profiles), Unreached { held: 0, keep_type: 1 });
+    assert_eq!(configure(&mut world, &profiles), Unreached { keep_type: 1, ..Unreached::default() });
     world.submit(&Mail::to(&["b@b.example"]));
     pause(&mut world, "*", false);
     world.finish();

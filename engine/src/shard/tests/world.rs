@@ -4,10 +4,11 @@ use super::site::{Ask, Peer, Reaction, Say, Site};
 use super::spool::{Mail, Spool, TestProfiles, verp_keys};
 use crate::base::{Now, Time, Wall};
 use crate::limit::SharedConnections;
+use crate::queue::QueueName;
 use crate::route::{Answer, Query, Route, RouteError, RoutePolicy};
 use crate::shard::{ConnectionId, Input, Output, Settings, Shard, ShardReply, ShardRequest, ShardStatus};
 use crate::spool::record::{Disposition, Location, OutcomeBatch};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -60,6 +61,8 @@ pub struct World {
     /// Storage answers reads of contents.
     pub reads: bool,
     pub unread: Vec<Location>,
+    /// Queues that are no longer held for want of their route.
+    pub regained: Vec<String>,
     /// Storage takes outcomes.
     pub room: bool,
     unsettled: Option<OutcomeBatch>,
@@ -78,7 +81,20 @@ impl World {
         World::sharing(profiles, Arc::new(SharedConnections::new(u32::MAX)))
     }
 
+    /// With queues whose mail was held before the start because they had lost their route.
+    pub fn after_a_start(profiles: TestProfiles, routes_lost: BTreeSet<QueueName>) -> World {
+        World::made(profiles, Arc::new(SharedConnections::new(u32::MAX)), routes_lost)
+    }
+
     pub fn sharing(profiles: TestProfiles, total: Arc<SharedConnections>) -> World {
+        World::made(profiles, total, BTreeSet::new())
+    }
+
+    fn made(
+        profiles: TestProfiles,
+        total: Arc<SharedConnections>,
+        routes_lost: BTreeSet<QueueName>,
+    ) -> World {
         let now = Now { mono: Time::from_millis(1000), wall: START };
         let spool = Spool::new();
         let settings = Settings {
@@ -87,6 +103,7 @@ impl World {
             routes: Arc::new(RoutePolicy::default()),
             total,
             paused: Vec::new(),
+            routes_lost,
             verp: Arc::new(verp_keys()),
         };
         World {
@@ -102,6 +119,7 @@ impl World {
             peaks: HashMap::new(),
             reads: true,
             unread: Vec::new(),
+            regained: Vec::new(),
             room: true,
             unsettled: None,
             peers: BTreeMap::new(),
@@ -244,6 +262,7 @@ impl World {
                     let bytes = self.spool.contents.get(&at).cloned();
                     self.later(Happening::Content(at, bytes));
                 }
+                Output::RouteRegained(name) => self.regained.push(name.to_string()),
                 Output::Load(at) => self.unread.push(at),
                 Output::Settle(batch) if self.room => self.settle(&batch),
                 Output::Settle(batch) => {
