@@ -1,6 +1,7 @@
 //! Proves from a system call trace that a segment's name is durable before anything is written into it that somebody could be
 //! told of (R1c, F06): between the rename that gives it its name and the first write lies a sync of the directory that began
-//! after the rename had ended.
+//! after the rename had ended. The same for a retired segment's name as a free file: a power cut must not bring the old
+//! name back to a new header.
 //!
 //! Reads what [`crate::strace`] writes.
 
@@ -66,7 +67,7 @@ impl NameChecker {
         if call.starts_with("rename") && good {
             let name = arguments.split('"').nth(3).map(unhex).unwrap_or_default();
             let name = String::from_utf8_lossy(&name).into_owned();
-            if name.ends_with(".seg") {
+            if name.ends_with(".seg") || name.ends_with(".free") {
                 self.names.insert(name, Name::Given);
             }
         } else if call == "fsync" {
@@ -107,5 +108,16 @@ mod tests {
         assert_eq!(check(&[synced.clone(), named.clone(), written.clone()]), (0, 1));
         assert_eq!(check(&[named.clone(), failed, written.clone()]), (0, 1));
         assert_eq!(check(&[named, elsewhere, written]), (0, 1));
+    }
+
+    /// What a power cut found: segment 211 with the header of 218.
+    #[test]
+    fn a_retired_segment_gets_its_new_header_once_the_old_name_has_gone_for_good() {
+        let (segment, free) = (hex("/x/spool/1.seg"), hex("/x/spool/1.free"));
+        let retired = format!("5 rename(\"{segment}\", \"{free}\") = 0");
+        let synced = format!("5 fsync(3<{}>) = 0", hex("/x/spool"));
+        let headed = format!("5 pwrite64(9<{free}>, \"\\x00\", 12288, 0) = 12288");
+        assert_eq!(check(&[retired.clone(), synced, headed.clone()]), (1, 0));
+        assert_eq!(check(&[retired, headed]), (0, 1));
     }
 }

@@ -21,7 +21,8 @@ pub struct Difference {
     pub default: &'static str,
     /// The engine does not act on it.
     pub idle: bool,
-    pub restart: bool,
+    /// Why it takes a restart; empty where a reload is enough.
+    pub restart: &'static str,
 }
 
 /// What is different about one subject.
@@ -31,14 +32,14 @@ pub struct Change {
     pub subject: String,
     /// In words, where more has to be said; empty otherwise.
     pub remark: String,
-    /// What the remark says takes a restart.
-    pub restart: bool,
+    /// Why what the remark says takes a restart; empty where a reload is enough.
+    pub restart: &'static str,
     pub differences: Vec<Difference>,
 }
 
 impl Change {
     pub fn takes_restart(&self) -> bool {
-        self.restart || self.differences.iter().any(Difference::takes_restart)
+        !self.restart.is_empty() || self.differences.iter().any(Difference::takes_restart)
     }
 
     /// Only what takes a restart.
@@ -50,7 +51,7 @@ impl Change {
 
 impl Difference {
     fn takes_restart(&self) -> bool {
-        self.restart && !self.idle
+        !self.restart.is_empty() && !self.idle
     }
 }
 
@@ -74,17 +75,21 @@ impl fmt::Display for Difference {
         }
         match (self.idle, self.restart) {
             (true, _) => f.write_str(" (not in effect)"),
-            (false, true) => f.write_str(" (takes a restart)"),
-            (false, false) => Ok(()),
+            (false, why) => takes_restart(f, why),
         }
     }
+}
+
+fn takes_restart(f: &mut fmt::Formatter<'_>, why: &str) -> fmt::Result {
+    if why.is_empty() { Ok(()) } else { write!(f, " (takes a restart: {why})") }
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.subject)?;
         if !self.remark.is_empty() {
-            write!(f, ": {}{}", self.remark, if self.restart { " (takes a restart)" } else { "" })?;
+            write!(f, ": {}", self.remark)?;
+            takes_restart(f, self.restart)?;
         }
         self.differences.iter().try_for_each(|d| write!(f, "\n    {d}"))
     }
@@ -100,12 +105,13 @@ pub fn compare(old: &Config, new: &Config) -> Vec<Change> {
         let remark = remark(*scope, before.is_some(), after.is_some());
         let empty = Vec::new();
         let differences = differing(before.unwrap_or(&empty), after.unwrap_or(&empty), true);
-        let restart = TAGS.iter().any(|t| t.scope == *scope && t.restart);
-        let differences: Vec<Difference> =
-            differences.into_iter().map(|d| Difference { restart: d.restart || restart, ..d }).collect();
+        let restart =
+            TAGS.iter().find(|t| t.scope == *scope && t.status == Status::InEffect).map_or("", |t| t.restart);
+        let of_tag = |d: Difference| if restart.is_empty() { d } else { Difference { restart, ..d } };
+        let differences: Vec<Difference> = differences.into_iter().map(of_tag).collect();
         if !remark.is_empty() || !differences.is_empty() {
             let subject = if label.is_empty() { "the top level".to_string() } else { label.clone() };
-            let restart = restart && !remark.is_empty();
+            let restart = if remark.is_empty() { "" } else { restart };
             changes.push(Change { subject, remark: remark.to_string(), restart, differences });
         }
     }
@@ -218,7 +224,7 @@ fn queues(old: &Config, new: &Config) -> Vec<Change> {
     let change = |((names, differences), owners): (_, Vec<String>)| Change {
         subject: subject(&names, &owners),
         remark: String::new(),
-        restart: false,
+        restart: "",
         differences,
     };
     alike.into_iter().map(change).collect()

@@ -22,7 +22,7 @@ Status:
 - *no effect*: accepted for the sake of existing files, for the reason given.
 - *older form*: read as what it names; `convert-config` rewrites it.
 
-**Ours** are not PowerMTA's. **Restart** means that a change takes one; everything else is applied by `reload`.
+**Ours** are not PowerMTA's. **Restart** means that a change takes one, for the reason given; everything else is applied by `reload`.
 
 | type | written |
 |---|---|
@@ -54,7 +54,10 @@ pub fn manual() -> String {
             Status::InEffect => String::new(),
             status => format!(" Status: {}.", in_words(status)),
         };
-        let restart = if tag.restart { " A change takes a restart." } else { "" };
+        let restart = match tag.restart {
+            "" => String::new(),
+            why => format!(" A change takes a restart: {why}."),
+        };
         let place = format!("{argument}Stands in {}.{status}{restart}\n", tag.within);
         section(&mut text, tag.scope, &format!("`<{}>`", tag.name), &place);
     }
@@ -76,8 +79,8 @@ fn row(d: &Directive) -> String {
     if d.repeats {
         meaning.push_str("; repeatable");
     }
-    if d.restart {
-        meaning.push_str("; **restart**");
+    if !d.restart.is_empty() {
+        let _ = write!(meaning, "; **restart**: {}", d.restart);
     }
     if d.ours {
         meaning.push_str(" (**ours**)");

@@ -100,13 +100,13 @@ pub(crate) struct Tag {
     pub within: Scopes,
     pub takes: Takes,
     pub status: Status,
-    /// What stands in it is put into effect by a restart.
-    pub restart: bool,
+    /// Why what stands in it takes a restart; empty where a reload applies it.
+    pub restart: &'static str,
 }
 
 const TOP: Scopes = Scopes::of(&[Scope::Global]);
 const fn tag(name: &'static str, scope: Scope, takes: Takes) -> Tag {
-    Tag { name, scope, within: TOP, takes, status: Status::InEffect, restart: false }
+    Tag { name, scope, within: TOP, takes, status: Status::InEffect, restart: "" }
 }
 
 impl Tag {
@@ -131,8 +131,8 @@ impl Tag {
         self
     }
 
-    const fn restart(mut self) -> Tag {
-        self.restart = true;
+    const fn restart(mut self, why: &'static str) -> Tag {
+        self.restart = why;
         self
     }
 }
@@ -145,19 +145,19 @@ const CLOUD: &str = "it feeds the vendor's cloud service";
 /// Every tag; the first of a scope is its usual name, later ones are older spellings.
 #[rustfmt::skip]
 pub(crate) const TAGS: &[Tag] = &[
-    tag("spool", Scope::Spool, Required("a directory")).restart(),
+    tag("spool", Scope::Spool, Required("a directory")).restart("the spool is opened at the start"),
     tag("source", Scope::Source, Required("an address, a CIDR or a name")),
     tag("source-group", Scope::SourceGroup, Required("a name")).later(),
     tag("smtp-user", Scope::SmtpUser, Required("a user name")).later(),
-    tag("smtp-listener", Scope::SmtpListener, Required("ADDRESS:PORT")).restart(),
+    tag("smtp-listener", Scope::SmtpListener, Required("ADDRESS:PORT")),
     tag("domain", Scope::Domain, Required("a domain pattern")).within(&[Global, Scope::VirtualMta, Scope::VirtualMtaPool]),
     tag("virtual-mta", Scope::VirtualMta, Required("a name")),
     tag("virtual-mta-pool", Scope::VirtualMtaPool, Required("a name")),
-    tag("acct-file", Scope::AcctFile, Required("a file, or `|` and a command")).restart(),
+    tag("acct-file", Scope::AcctFile, Required("a file, or `|` and a command")),
     tag("pattern-list", Scope::PatternList, Optional("a name")).within(&[Global, Scope::PatternList]).later(),
     tag("smtp-pattern-list", Scope::SmtpPatternList, Required("a name")).later(),
-    tag("bounce-category-patterns", Scope::BounceCategoryPatterns, Nothing).restart(),
-    tag("bounce-processor", Scope::BounceProcessor, Nothing).later(),
+    tag("bounce-category-patterns", Scope::BounceCategoryPatterns, Nothing),
+    tag("bounce-processor", Scope::BounceProcessor, Nothing).later().restart("as in PowerMTA, reference 1.1"),
     tag("feedback-loop-processor", Scope::FeedbackLoopProcessor, Nothing).later(),
     tag("address-list", Scope::AddressList, Optional("a name")).within(&[Global, BP, FP]).later(),
     tag("suppression-list", Scope::AddressList, Required("a name")).older("`<address-list NAME>`"),

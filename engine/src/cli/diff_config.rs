@@ -44,7 +44,8 @@ fn as_json(changes: &[Change]) -> String {
                 "old": d.old,
                 "new": d.new,
                 "inEffect": !d.idle,
-                "restart": d.restart,
+                "restart": !d.restart.is_empty(),
+                "why": d.restart,
             })
         };
         json!({

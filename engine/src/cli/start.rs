@@ -6,15 +6,14 @@ use super::{
 };
 use crate::daemon::control::Request;
 use crate::daemon::engine::{BootError, Engine, Overrides};
+use crate::daemon::log_file::LogFile;
 use crate::io::panics;
 use crate::spool::error::EXIT_LOG_FAILED;
 use rustix::thread::disable_transparent_huge_pages;
-use std::fs::OpenOptions;
 use std::io::{ErrorKind, IsTerminal};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -66,24 +65,22 @@ fn reason(e: &std::io::Error) -> String {
 
 /// Starts logging: to `log-file`, and to standard error where there is no file or somebody is watching. Filtered by the
 /// environment variable `POSTHASTE_LOG` (default `info`).
-pub(super) fn start_log(file: Option<&str>, default: &str) -> Result<(), String> {
+fn start_log(file: Option<&str>, default: &str) -> Result<Option<LogFile>, String> {
     let filter = EnvFilter::try_from_env("POSTHASTE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let opened = match file {
-        Some(path) => {
-            let opened = OpenOptions::new().append(true).create(true).mode(0o640).open(path);
-            Some(opened.map_err(|e| format!("log-file {path}: {e}"))?)
-        }
+        Some(path) => Some(LogFile::open(Path::new(path)).map_err(|e| format!("log-file {path}: {e}"))?),
         None => None,
     };
     let watched = opened.is_none() || std::io::stderr().is_terminal();
-    let to_file =
-        opened.map(|file| fmt::layer().with_ansi(false).with_target(false).with_writer(Mutex::new(file)));
+    let to_file = opened
+        .clone()
+        .map(|file| fmt::layer().with_ansi(false).with_target(false).with_writer(move || file.line()));
     let colours = std::io::stderr().is_terminal();
     let to_terminal =
         watched.then(|| fmt::layer().with_ansi(colours).with_target(false).with_writer(std::io::stderr));
     // A second start in one process (tests) keeps the first log.
     let _ = tracing_subscriber::registry().with(filter).with(to_file).with(to_terminal).try_init();
-    Ok(())
+    Ok(opened)
 }
 
 fn run(cli: &Cli) -> ExitCode {
@@ -94,15 +91,19 @@ fn run(cli: &Cli) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if let Err(why) = start_log(config.global().log_file.as_deref(), "info") {
-        complain(cli.json, &why);
-        return ExitCode::from(1);
-    }
+    let log = match start_log(config.global().log_file.as_deref(), "info") {
+        Ok(log) => log,
+        Err(why) => {
+            complain(cli.json, &why);
+            return ExitCode::from(1);
+        }
+    };
     panics::end_the_process();
     let usual_socket = Some(PathBuf::from(CONTROL_SOCKET));
     // Absolute, so that a reload reads the same file wherever the process has gone since.
     let path = std::path::absolute(&cli.config).unwrap_or_else(|_| cli.config.clone());
-    let overrides = Overrides { control_socket: cli.control.clone(), usual_socket, config: Some(path) };
+    let control_socket = cli.control.clone();
+    let overrides = Overrides { control_socket, usual_socket, config: Some(path), log };
     let engine = match Engine::start(&config, &overrides) {
         Ok(engine) => engine,
         Err(e) => return not_started(&e),

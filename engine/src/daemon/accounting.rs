@@ -55,10 +55,13 @@ struct Shown {
     trouble: Mutex<String>,
 }
 
+/// The newest configuration that the thread has not taken yet.
+type Next = Arc<Mutex<Option<StreamOptions>>>;
+
 /// The running thread.
-#[derive(Debug)]
 pub struct Accounting {
     orders: Sender<Order>,
+    next: Next,
     shown: Arc<Shown>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -78,20 +81,23 @@ impl Accounting {
         options: StreamOptions,
         log: L,
     ) -> Result<Accounting, AccountingError> {
-        for (i, file) in options.files.iter().enumerate() {
-            check_place(&file.target)?;
-            if options.files[..i].iter().any(|other| other.target == file.target) {
-                return Err(AccountingError::Twice(file.target.clone()));
-            }
-        }
+        check_places(&options.files)?;
         let (orders, incoming) = bounded(64);
         let shown = Arc::new(Shown::default());
         let seen = Arc::clone(&shown);
+        let next = Next::default();
+        let taken = next.clone();
         let thread = std::thread::Builder::new()
             .name("accounting".into())
-            .spawn(move || run(Stream::new(options, log), &incoming, &seen))
+            .spawn(move || run(Stream::new(options, log), &incoming, &taken, &seen))
             .map_err(AccountingError::Thread)?;
-        Ok(Accounting { orders, shown, thread: Mutex::new(Some(thread)) })
+        Ok(Accounting { orders, next, shown, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Puts other files and categories into effect; their places have been checked. What is in no old file by then goes
+    /// to the new ones.
+    pub fn configure(&self, options: StreamOptions) {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(options);
     }
 
     /// Begins a new file in place of the one with this target, or of every file (`rotate acct [file]`).
@@ -122,6 +128,17 @@ impl Accounting {
     }
 }
 
+/// Whether the files can be where they are configured.
+pub fn check_places(files: &[FileOptions]) -> Result<(), AccountingError> {
+    for (i, file) in files.iter().enumerate() {
+        check_place(&file.target)?;
+        if files[..i].iter().any(|other| other.target == file.target) {
+            return Err(AccountingError::Twice(file.target.clone()));
+        }
+    }
+    Ok(())
+}
+
 fn check_place(target: &Path) -> Result<(), AccountingError> {
     if target.file_name().is_none() || target.to_string_lossy().starts_with('|') {
         return Err(AccountingError::NotAFile(target.to_owned()));
@@ -140,9 +157,12 @@ fn now() -> Wall {
     Wall(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-fn run<L: Log>(mut stream: Stream<L>, orders: &Receiver<Order>, shown: &Shown) {
+fn run<L: Log>(mut stream: Stream<L>, orders: &Receiver<Order>, next: &Next, shown: &Shown) {
     let (mut recovered, mut idle) = (false, IDLE);
     loop {
+        if let Some(options) = next.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            stream.configure(options);
+        }
         let result = if recovered { stream.step(now(), ENTRIES) } else { stream.recover().map(|()| true) };
         let wait = match &result {
             Ok(true) => {

@@ -115,6 +115,11 @@ impl AcctFile {
             self.close();
             return Ok(());
         }
+        if self.mark.length > 0 && !self.has_our_header(&file).map_err(failed(&path, "read"))? {
+            tracing::info!(file = %path.display(), "accounting file has other columns than configured; going on in a new one");
+            self.close();
+            return Ok(());
+        }
         // The process that created it was ended, perhaps before its name was durable.
         self.sync_directory()?;
         if self.distrusted {
@@ -122,6 +127,17 @@ impl AcctFile {
             self.distrusted = false;
         }
         self.set_open(file, &path)
+    }
+
+    /// Whether the file's columns are those of the configuration.
+    fn has_our_header(&self, file: &File) -> io::Result<bool> {
+        let mut ours = Vec::with_capacity(512);
+        self.options.layout.push_header(&mut ours);
+        let mut there = vec![0; ours.len()];
+        match file.read_exact_at(&mut there, 0) {
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            read => read.map(|()| there == ours),
+        }
     }
 
     fn set_open(&mut self, file: File, path: &Path) -> Result<(), FileError> {

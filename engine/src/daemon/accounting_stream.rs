@@ -51,6 +51,10 @@ pub struct Stream<L> {
     swept_at: Wall,
     checked_at: Wall,
     rotate: Vec<Option<PathBuf>>,
+    /// No longer configured; finished, and to be swept once more.
+    leaving: Vec<AcctFile>,
+    /// A new configuration that waits for its turn.
+    next: Option<StreamOptions>,
     wants_rows: bool,
 }
 
@@ -68,7 +72,7 @@ struct Lines {
 impl<L: Log> Stream<L> {
     pub fn new(options: StreamOptions, log: L) -> Stream<L> {
         let files: Vec<AcctFile> = options.files.into_iter().map(AcctFile::new).collect();
-        let wants_rows = files.iter().any(|f| f.options.layout.takes(RecordType::Receipt));
+        let wants_rows = want_rows(&files);
         Stream {
             log,
             files,
@@ -88,6 +92,8 @@ impl<L: Log> Stream<L> {
             swept_at: Wall(i64::MIN),
             checked_at: Wall(i64::MIN),
             rotate: Vec::new(),
+            leaving: Vec::new(),
+            next: None,
             wants_rows,
         }
     }
@@ -99,6 +105,8 @@ impl<L: Log> Stream<L> {
 
     /// Goes to the saved cursor: at start, and after an error of any other call.
     pub fn recover(&mut self) -> Result<(), FileError> {
+        // What cannot be written may be just what the new configuration is for.
+        self.take_configuration();
         let directory = &self.cursor_directory;
         let (file, cursor) =
             CursorFile::open(directory).map_err(failed(directory, "read the accounting cursor"))?;
@@ -115,6 +123,31 @@ impl<L: Log> Stream<L> {
         Ok(())
     }
 
+    /// Takes other files and categories. Every line of the log is in those of before or in these.
+    pub fn configure(&mut self, options: StreamOptions) {
+        self.next = Some(options);
+    }
+
+    fn take_configuration(&mut self) {
+        let Some(options) = self.next.take() else { return };
+        let mut before = std::mem::take(&mut self.files);
+        for options in options.files {
+            let kept = before.iter().position(|file| file.options.target == options.target);
+            let mut file = match kept {
+                Some(at) => before.swap_remove(at),
+                None => AcctFile::new(options.clone()),
+            };
+            file.options = options;
+            self.files.push(file);
+        }
+        before.iter_mut().for_each(AcctFile::close);
+        self.leaving.append(&mut before);
+        self.leaving.retain(|gone| self.files.iter().all(|f| f.options.target != gone.options.target));
+        self.swept_at = Wall(i64::MIN);
+        self.lines.categories = options.categories;
+        self.wants_rows = want_rows(&self.files);
+    }
+
     /// Finishes the file with this target, or all files, before the next line.
     pub fn rotate(&mut self, target: Option<PathBuf>) {
         self.rotate.push(target);
@@ -123,6 +156,11 @@ impl<L: Log> Stream<L> {
     /// Makes and writes the lines of up to `entries` entries and does what is due. Gives `true` when the log may
     /// hold more. After an error [`Stream::recover`] must be called before anything else.
     pub fn step(&mut self, now: Wall, entries: usize) -> Result<bool, FileError> {
+        if self.next.is_some() && !self.files.iter().any(AcctFile::is_comparing) {
+            // The cursor stands behind the last line of the old files: the new ones go on from there.
+            self.save(now)?;
+            self.recover()?;
+        }
         let mut more = true;
         for _ in 0..entries {
             let entry = self.log.next(self.wants_rows);
@@ -256,12 +294,17 @@ impl<L: Log> Stream<L> {
     /// Trouble with finished files stops nothing; it is tried again.
     fn sweep(&mut self, now: Wall) {
         let today = self.lines.stamp.day(now);
-        for file in &self.files {
+        for file in self.files.iter().chain(&self.leaving) {
             if let Err(e) = file.sweep(&today) {
                 tracing::warn!("accounting: {e}");
             }
         }
+        self.leaving.clear();
     }
+}
+
+fn want_rows(files: &[AcctFile]) -> bool {
+    files.iter().any(|f| f.options.layout.takes(RecordType::Receipt))
 }
 
 fn mark_of(cursor: &Cursor, target: &Path) -> Mark {
@@ -376,6 +419,8 @@ impl<L> Stream<L> {
     }
 }
 
+#[cfg(test)]
+mod configure_tests;
 #[cfg(test)]
 mod random_tests;
 #[cfg(test)]

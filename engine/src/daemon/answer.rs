@@ -9,7 +9,7 @@ use super::control::{
 use super::intake::Intake;
 use super::meter::Meter;
 use super::owners::Stopping;
-use super::reload::Reloader;
+use super::reload::{Parts, Reloader};
 use crate::base::Wall;
 use crate::io::clock::{Clock, wall};
 use crate::io::smtp_listener::Clients;
@@ -40,29 +40,20 @@ pub struct Answerer {
 }
 
 impl Answerer {
-    pub fn new(
-        intake: Arc<Intake>,
-        total: Arc<SharedConnections>,
-        clients: Arc<Clients>,
-        accounting: Arc<Accounting>,
-        reloader: Reloader,
-        clock: Clock,
-        stop: watch::Sender<bool>,
-    ) -> Answerer {
-        let (top_in, top_out) = (AtomicU64::new(0), AtomicU64::new(0));
-        let meters = Mutex::default();
+    /// Answers about `parts`; a reload reads `config` again.
+    pub fn new(parts: Parts, config: Option<PathBuf>, clock: Clock, stop: watch::Sender<bool>) -> Answerer {
         Answerer {
-            intake,
-            total,
-            clients,
-            accounting,
-            reloader,
+            intake: parts.intake.clone(),
+            total: parts.total.clone(),
+            clients: parts.clients.clone(),
+            accounting: parts.accounting.clone(),
+            reloader: Reloader::new(config, parts),
             clock,
             started: wall(),
             stop,
-            meters,
-            top_in,
-            top_out,
+            meters: Mutex::default(),
+            top_in: AtomicU64::new(0),
+            top_out: AtomicU64::new(0),
         }
     }
 

@@ -6,16 +6,19 @@ use super::accounting_spool::SpoolLog;
 use super::answer::Answerer;
 use super::control_socket::{ControlError, ControlSocket};
 use super::intake::Intake;
+use super::listeners::Listeners;
+use super::log_file::LogFile;
 use super::owners::{Owners, Stopping};
 use super::pickup::{Pickup, PickupError};
 use super::profiles::{ConfigProfiles, Configured, ProfileError, host_name};
-use super::reload::Reloader;
+use super::reload::Parts;
+use super::routing::Routing;
 use super::verp_keys::{self, VerpKeysError};
 use super::{recovery, submission};
 use crate::io::clock::Clock;
 use crate::io::failpoint::{Point, pass};
 use crate::io::reactor::{Message, Reactor, Services};
-use crate::io::resolver::{Resolver, ResolverError};
+use crate::io::resolver::ResolverError;
 use crate::io::storage::{BackEnd, Storage, StorageOptions};
 use crate::limit::SharedConnections;
 use crate::mail::verp::VerpKeys;
@@ -77,14 +80,16 @@ pub struct Overrides {
     pub usual_socket: Option<PathBuf>,
     /// The file the configuration was read from, for `reload`.
     pub config: Option<PathBuf>,
+    /// The log, for a reload to open again.
+    pub log: Option<LogFile>,
 }
 
 /// A running engine.
 pub struct Engine {
     control: tokio::runtime::Runtime,
     stop: watch::Sender<bool>,
-    serving: Vec<tokio::task::JoinHandle<()>>,
-    pickup: Option<Pickup>,
+    listeners: Arc<Listeners>,
+    pickup: Pickup,
     owners: Owners,
     reactors: Vec<JoinHandle<()>>,
     storage: Storage,
@@ -112,19 +117,19 @@ impl Engine {
         let (storage, recovered) = Storage::open(&spool, &storage_options(config))?;
         let verp = Arc::new(verp_keys::open(&spool)?);
         let accounting = Arc::new(Accounting::start(accounting, SpoolLog::new(storage.clone()))?);
-        let control = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads((cores() / 2).max(1))
-            .thread_name("control")
-            .enable_all()
-            .build()?;
+        let control = control_runtime()?;
         let total = Arc::new(SharedConnections::new(config.global().total_max_smtp_out));
-        let paused = recovered.paused().map(QueuePattern::parse).collect();
+        let routing = {
+            let _inside = control.enter();
+            Arc::new(Routing::new(&configured)?)
+        };
         let start = Start {
             clock,
             configured: configured.clone(),
             storage: storage.clone(),
             total: total.clone(),
-            paused,
+            routing: routing.clone(),
+            paused: recovered.paused().map(QueuePattern::parse).collect(),
             verp,
         };
         let (owners, reactors) = start.reactors(control.handle(), shard_count(config))?;
@@ -132,28 +137,30 @@ impl Engine {
             .map_err(|_| SpoolError::Stopped)?;
         tracing::info!(recipients = waiting, "queues rebuilt");
         let configured = Arc::new(ArcSwap::new(configured));
-        let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured.clone()));
+        let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured));
         let pickup = Pickup::start(config, &intake, &recovered)?;
         drop(recovered);
         let (stop, stopping) = watch::channel(false);
-        let clients = submission::clients(&configured.load());
-        let (serving, listening) = listen(&control, config, &intake, &clients, &stopping)?;
-        let reloader = Reloader::new(overrides.config.clone(), intake.clone(), total.clone());
-        let answerer = Arc::new(Answerer::new(
-            intake.clone(),
+        let clients = submission::clients(&intake.configured.load());
+        let listeners = Arc::new(Listeners::new(intake.clone(), clients.clone(), stopping));
+        let listening = control.block_on(listen(config, &listeners))?;
+        let parts = Parts {
+            intake: intake.clone(),
             total,
             clients,
-            accounting.clone(),
-            reloader,
-            clock,
-            stop.clone(),
-        ));
+            listeners: listeners.clone(),
+            accounting: accounting.clone(),
+            pickup: pickup.guide(),
+            routing,
+            log: overrides.log.clone(),
+        };
+        let answerer = Arc::new(Answerer::new(parts, overrides.config.clone(), clock, stop.clone()));
         serve_control(&control, config, overrides, &answerer)?;
         control.spawn(sample(answerer.clone(), stop.subscribe()));
         Ok(Engine {
             control,
             stop,
-            serving,
+            listeners,
             pickup,
             owners,
             reactors,
@@ -203,7 +210,7 @@ impl Engine {
         let Engine {
             control,
             stop,
-            serving,
+            listeners,
             pickup,
             owners,
             reactors,
@@ -215,20 +222,15 @@ impl Engine {
         } = self;
         stop.send_replace(true);
         intake.stopping.store(true, Ordering::Relaxed);
-        if let Some(pickup) = pickup {
-            pickup.stop();
-        }
+        pickup.stop();
         control.block_on(async {
-            for task in serving {
-                // A session task that panicked has nothing left to end.
-                let _ = task.await;
-            }
+            listeners.ended().await;
             if tokio::time::timeout(DRAIN, owners.drain()).await.is_err() {
                 tracing::warn!("transactions in flight did not end in time; they will be repeated");
             }
         });
         pass(Point::StopDrained);
-        drop((answerer, intake, owners));
+        drop((answerer, listeners, intake, owners));
         // The last senders are gone with the runtime's tasks, and with them the reactors' reason to run.
         control.shutdown_timeout(Duration::from_secs(5));
         for reactor in reactors {
@@ -238,6 +240,20 @@ impl Engine {
         pass(Point::StopStorage);
         accounting.stop();
     }
+}
+
+fn control_runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads((cores() / 2).max(1))
+        .thread_name("control")
+        .enable_all()
+        .build()
+}
+
+async fn listen(config: &Config, listeners: &Listeners) -> Result<Vec<SocketAddr>, BootError> {
+    let change = listeners.bind(config).await.map_err(BootError::Listen)?;
+    listeners.apply(change).await?;
+    Ok(listeners.addresses().await)
 }
 
 fn spool_directory(config: &Config) -> Result<PathBuf, BootError> {
@@ -279,6 +295,7 @@ struct Start {
     configured: Arc<Configured>,
     storage: Storage,
     total: Arc<SharedConnections>,
+    routing: Arc<Routing>,
     paused: Vec<QueuePattern>,
     verp: Arc<VerpKeys>,
 }
@@ -289,13 +306,7 @@ impl Start {
         control: &tokio::runtime::Handle,
         count: usize,
     ) -> Result<(Owners, Vec<JoinHandle<()>>), BootError> {
-        let policy = Arc::new(self.configured.route_policy(fastrand::u64(..)));
-        let servers: Vec<SocketAddr> =
-            self.configured.config.global().name_servers.iter().map(|ip| SocketAddr::new(*ip, 53)).collect();
-        let resolver = {
-            let _inside = control.enter();
-            Arc::new(Resolver::new(&servers, policy.clone())?)
-        };
+        let policy = self.routing.policy();
         let (inboxes, taken): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel::<Message>(INBOX)).unzip();
         let peers: Arc<[_]> = inboxes.iter().map(mpsc::Sender::downgrade).collect();
         let mut reactors = Vec::new();
@@ -303,7 +314,7 @@ impl Start {
             let services = Services {
                 clock: self.clock,
                 storage: self.storage.clone(),
-                resolver: resolver.clone(),
+                resolver: self.routing.resolver().clone(),
                 control: control.clone(),
                 number,
                 peers: peers.clone(),
@@ -344,39 +355,6 @@ async fn sample(answerer: Arc<Answerer>, mut stop: watch::Receiver<bool>) {
             return;
         }
     }
-}
-
-type Serving = (Vec<tokio::task::JoinHandle<()>>, Vec<SocketAddr>);
-
-fn listen(
-    control: &tokio::runtime::Runtime,
-    config: &Config,
-    intake: &Arc<Intake>,
-    clients: &Arc<crate::io::smtp_listener::Clients>,
-    stopping: &watch::Receiver<bool>,
-) -> Result<Serving, BootError> {
-    control.block_on(async {
-        let (mut serving, mut listening) = (Vec::new(), Vec::new());
-        if config.listeners().is_empty() {
-            // Reference 2.1: one listener on 0.0.0.0:25 if none is given. Nobody asked for it by name, so that the
-            // engine can do without it.
-            match submission::bind_default().await {
-                Ok(bound) => {
-                    listening.extend(bound.addresses());
-                    serving.extend(submission::start(bound, intake, clients, stopping).await?);
-                }
-                Err(e) => {
-                    tracing::warn!("no smtp-listener is given, and the default one is not to be had: {e}");
-                }
-            }
-        }
-        for listener in config.listeners() {
-            let bound = submission::bind(listener).await.map_err(BootError::Listen)?;
-            listening.extend(bound.addresses());
-            serving.extend(submission::start(bound, intake, clients, stopping).await?);
-        }
-        Ok((serving, listening))
-    })
 }
 
 /// The usual socket; its directory in /run is made, since a reboot empties that.

@@ -6,6 +6,7 @@ use super::directory::Directory;
 use super::import_run::{Job, Outcome, Run, Stored, forget};
 use super::intake::Intake;
 use super::pickup::reject;
+use super::pickup_place::Place;
 use crate::io::failpoint::{Point, pass};
 use crate::io::storage::Recovered;
 use std::collections::{HashMap, HashSet};
@@ -20,7 +21,7 @@ use std::thread::JoinHandle;
 const AT_ONCE: usize = 2;
 /// Campaigns being imported stand here, beneath the pickup directory: hidden from its scans and out of the way of a second
 /// campaign of the same name.
-const ASIDE: &str = ".importing";
+pub(super) const ASIDE: &str = ".importing";
 
 /// Begins the name of a campaign that is wholly stored while its files are being removed: what a crash leaves of it must not
 /// be taken for a campaign.
@@ -40,65 +41,80 @@ fn standing(aside: &Directory) -> io::Result<HashSet<String>> {
 /// The imports.
 pub struct Importer {
     intake: Arc<Intake>,
-    aside: Arc<Directory>,
-    bad: Directory,
-    reports: Arc<Directory>,
+    /// Places where imports run or wait; the newest last. A reload leaves those behind that have come to an end.
+    places: Vec<Arc<Place>>,
     /// How far interrupted imports had come, by identity.
     interrupted: HashMap<String, Stored>,
     /// Wholly stored; what is left to do is to remove the directory.
     done: HashSet<String>,
-    running: Vec<(OsString, JoinHandle<Outcome>)>,
+    running: Vec<Running>,
     stop: Arc<AtomicBool>,
 }
 
+struct Running {
+    place: Arc<Place>,
+    name: OsString,
+    thread: JoinHandle<Outcome>,
+}
+
 impl Importer {
-    pub fn new(
-        intake: Arc<Intake>,
-        pickup: &Directory,
-        bad: &Directory,
-        reports: Directory,
-        recovered: &Recovered,
-    ) -> io::Result<Importer> {
-        let aside = Directory::open_or_create(&pickup.path().join(ASIDE))?;
-        for left in aside.list(usize::MAX, |name| name.starts_with(FINISHED.as_bytes()))? {
-            aside.remove_directory(&left)?;
-        }
-        let mut interrupted: HashMap<_, _> = recovered
-            .imports()
-            .map(|(identity, import)| (identity.to_owned(), Stored::new(import)))
-            .collect();
-        let stand = standing(&aside)?;
-        interrupted.retain(|identity, stored| {
-            stand.contains(identity) || {
-                tracing::warn!(campaign = %identity, accepted = stored.accepted(),
-                    "an interrupted import cannot go on, its directory is gone: what was accepted is delivered");
-                forget(&intake, identity);
-                false
-            }
-        });
-        Ok(Importer {
+    pub fn new(intake: Arc<Intake>, recovered: &Recovered) -> Importer {
+        let imports = recovered.imports();
+        Importer {
             intake,
-            aside: Arc::new(aside),
-            bad: Directory::open(bad.path())?,
-            reports: Arc::new(reports),
-            interrupted,
+            places: Vec::new(),
+            interrupted: imports
+                .map(|(identity, import)| (identity.to_owned(), Stored::new(import)))
+                .collect(),
             done: recovered.pickup_done().map(str::to_owned).collect(),
             running: Vec::new(),
             stop: Arc::default(),
-        })
+        }
+    }
+
+    /// Forgets the interrupted imports whose campaigns do not stand in `place`: at the start, where it is the only one.
+    pub fn forget_gone(&mut self, place: &Place) -> io::Result<()> {
+        let stand = standing(&place.aside)?;
+        self.interrupted.retain(|identity, stored| {
+            stand.contains(identity) || {
+                tracing::warn!(campaign = %identity, accepted = stored.accepted(),
+                    "an interrupted import cannot go on, its directory is gone: what was accepted is delivered");
+                forget(&self.intake, identity);
+                false
+            }
+        });
+        Ok(())
+    }
+
+    /// Campaigns come from here from now on. Those of the places before come to their end where they are.
+    pub fn settle_in(&mut self, place: Place) -> io::Result<Arc<Place>> {
+        let known = self.places.iter().position(|known| known.is(&place));
+        let place = match known {
+            Some(at) => self.places.remove(at),
+            None => {
+                // Imports of the same pickup directory may be running beside other ones for reports.
+                if self.places.iter().all(|known| known.aside.path() != place.aside.path()) {
+                    place.tidy()?;
+                }
+                Arc::new(place)
+            }
+        };
+        self.places.push(place.clone());
+        Ok(place)
     }
 
     /// Moves a campaign aside and starts its import, if there is room for one more.
-    pub fn begin(&mut self, pickup: &Directory, name: &OsStr) {
+    pub fn begin(&mut self, place: &Arc<Place>, name: &OsStr) {
         self.reap();
         self.go_on();
         if self.running.len() >= AT_ONCE {
             return;
         }
-        match pickup.subdirectory(name).map(drop).and_then(|()| pickup.move_into(name, &self.aside, name)) {
+        let there = place.dir.subdirectory(name).map(drop);
+        match there.and_then(|()| place.dir.move_into(name, &place.aside, name)) {
             Ok(moved) => {
                 pass(Point::ImportMovedAside);
-                self.spawn(moved);
+                self.spawn(place.clone(), moved);
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => {
@@ -109,22 +125,34 @@ impl Importer {
 
     /// Starts what stands aside and is not running: after a restart, the interrupted imports.
     fn go_on(&mut self) {
-        let Ok(names) = self.aside.entries(AT_ONCE * 16) else { return };
-        for name in names {
-            if self.running.len() >= AT_ONCE {
-                return;
-            }
-            if !self.running.iter().any(|(running, _)| *running == name) {
-                self.spawn(name);
+        for place in self.places.clone() {
+            let Ok(names) = place.aside.entries(AT_ONCE * 16) else { continue };
+            for name in names {
+                if self.running.len() >= AT_ONCE {
+                    return;
+                }
+                if !self.is_running(&place, &name) {
+                    self.spawn(place.clone(), name);
+                }
             }
         }
+        let (running, newest) = (&self.running, self.places.last().cloned());
+        self.places.retain(|place| {
+            newest.as_ref().is_some_and(|newest| Arc::ptr_eq(newest, place))
+                || running.iter().any(|r| Arc::ptr_eq(&r.place, place))
+        });
     }
 
-    fn spawn(&mut self, name: OsString) {
+    /// Two places may have their campaigns stand in the same directory.
+    fn is_running(&self, place: &Place, name: &OsStr) -> bool {
+        self.running.iter().any(|r| r.name == name && r.place.aside.path() == place.aside.path())
+    }
+
+    fn spawn(&mut self, place: Arc<Place>, name: OsString) {
         let job = Job {
             intake: self.intake.clone(),
-            aside: self.aside.clone(),
-            reports: self.reports.clone(),
+            aside: place.aside.clone(),
+            reports: place.reports.clone(),
             name: name.clone(),
             stop: self.stop.clone(),
         };
@@ -132,7 +160,7 @@ impl Importer {
         let run = Run::new(job, &interrupted, &done);
         self.interrupted = interrupted;
         match std::thread::Builder::new().name("import".into()).spawn(move || run.run()) {
-            Ok(thread) => self.running.push((name, thread)),
+            Ok(thread) => self.running.push(Running { place, name, thread }),
             Err(e) => tracing::error!(error = %e, "the import's thread cannot be started"),
         }
     }
@@ -140,17 +168,17 @@ impl Importer {
     /// Puts away what has ended, and starts what waits.
     pub fn reap(&mut self) {
         let (ended, running) =
-            std::mem::take(&mut self.running).into_iter().partition(|(_, t)| t.is_finished());
+            std::mem::take(&mut self.running).into_iter().partition(|r| r.thread.is_finished());
         self.running = running;
-        for (name, thread) in ended {
-            self.ended(&name, thread);
+        for running in ended {
+            self.ended(running);
         }
         if !self.stop.load(Ordering::Relaxed) {
             self.go_on();
         }
     }
 
-    fn ended(&mut self, name: &OsStr, thread: JoinHandle<Outcome>) {
+    fn ended(&mut self, Running { place, name, thread }: Running) {
         match thread.join() {
             Ok(Outcome::Imported { identity }) => {
                 self.interrupted.remove(&identity);
@@ -160,7 +188,7 @@ impl Importer {
                 if let Some(identity) = identity {
                     self.interrupted.remove(&identity);
                 }
-                reject(&self.aside, name, &self.bad, &reason);
+                reject(&place.aside, &name, &place.bad, &reason);
             }
             Ok(Outcome::Interrupted { identity, stored }) => {
                 stored.into_iter().for_each(|stored| {
@@ -172,7 +200,7 @@ impl Importer {
                     "{}: the import ended in a panic, which is a fault of the engine; see its log\n",
                     name.display()
                 );
-                reject(&self.aside, name, &self.bad, &reason);
+                reject(&place.aside, &name, &place.bad, &reason);
             }
         }
     }
@@ -180,8 +208,8 @@ impl Importer {
     /// Stops the imports between two groups.
     pub fn stop(mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        for (name, thread) in std::mem::take(&mut self.running) {
-            self.ended(&name, thread);
+        for running in std::mem::take(&mut self.running) {
+            self.ended(running);
         }
     }
 }

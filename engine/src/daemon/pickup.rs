@@ -4,13 +4,14 @@
 use super::directory::{Directory, Refused as FileRefused};
 use super::import::{Importer, is_campaign};
 use super::intake::{Handed, Intake, Refused, Underway};
+use super::pickup_place::{Place, PlaceError};
 use crate::ingest::identity::FileIdentity;
 use crate::ingest::pickup::{self, PickupOptions};
 use crate::io::clock;
 use crate::io::failpoint::{Point, pass};
 use crate::io::storage::Recovered;
 use crate::spool::record::{Control, Draft, Group};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecursiveMode, Watcher};
 use rustix::fs::Stat;
@@ -18,8 +19,8 @@ use std::collections::{HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use vmta_config::Config;
@@ -37,62 +38,87 @@ const FORGOTTEN: usize = 512;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PickupError {
-    #[error("pickup: {}: {source}", path.display())]
-    Directory { path: PathBuf, source: io::Error },
-    #[error("pickup: {0} and its bad directory have to be two directories on one file system")]
-    TwoFileSystems(String),
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    #[error("pickup: what stands in the directory cannot be read: {0}")]
+    Standing(io::Error),
     #[error("pickup: the watching thread cannot be started: {0}")]
     Thread(io::Error),
 }
 
-/// The running watcher.
+/// Where the watcher is to go.
+enum Order {
+    Stay,
+    /// To another place, or none.
+    Go(Option<Place>),
+}
+
+/// The running watcher. It runs without a pickup directory too, since a reload may bring one.
 pub struct Pickup {
-    wake: Sender<()>,
+    guide: Guide,
     thread: JoinHandle<()>,
 }
 
+/// Sends the watcher elsewhere.
+#[derive(Clone)]
+pub struct Guide {
+    order: Arc<Mutex<Order>>,
+    wake: Sender<()>,
+}
+
+impl Guide {
+    /// Watches `place` from now on, or nothing. Campaigns that are being imported come to their end where they are.
+    pub fn go(&self, place: Option<Place>) {
+        *self.order.lock().unwrap_or_else(PoisonError::into_inner) = Order::Go(place);
+        // A full channel means that it is about to look.
+        let _ = self.wake.try_send(());
+    }
+
+    fn take(&self) -> Order {
+        std::mem::replace(&mut *self.order.lock().unwrap_or_else(PoisonError::into_inner), Order::Stay)
+    }
+}
+
 impl Pickup {
-    /// Starts watching, if the configuration names a pickup directory.
+    /// Starts watching.
     pub fn start(
         config: &Config,
         intake: &Arc<Intake>,
         recovered: &Recovered,
-    ) -> Result<Option<Pickup>, PickupError> {
-        let global = config.global();
-        let Some((dir, bad)) = &global.pickup else { return Ok(None) };
-        let open = |path: &Path| {
-            Directory::open_or_create(path)
-                .map_err(|source| PickupError::Directory { path: path.to_owned(), source })
+    ) -> Result<Pickup, PickupError> {
+        let mut importer = Importer::new(intake.clone(), recovered);
+        let place = match Place::open(config)? {
+            Some(place) => {
+                importer.forget_gone(&place).map_err(PickupError::Standing)?;
+                Some(importer.settle_in(place).map_err(PickupError::Standing)?)
+            }
+            None => None,
         };
-        let (dir, bad) = (open(Path::new(dir))?, open(Path::new(bad))?);
-        let beside = dir.path().parent().unwrap_or(Path::new("/")).join("reports");
-        let reports = open(global.reports.as_deref().map_or(&*beside, Path::new))?;
-        let done = recovered.pickup_done().map(str::to_owned).collect();
-        let importer = Importer::new(intake.clone(), &dir, &bad, reports, recovered)
-            .map_err(|source| PickupError::Directory { path: dir.path().to_owned(), source })?;
         let (wake, woken) = bounded(1);
+        let guide = Guide { order: Arc::new(Mutex::new(Order::Stay)), wake };
         let watch = Watch {
-            dir,
-            bad,
-            remove_dot: global.pickup_remove_dot,
+            place,
+            guide: guide.clone(),
             intake: intake.clone(),
             importer,
-            done,
+            done: recovered.pickup_done().map(str::to_owned).collect(),
             removed: Vec::new(),
             forgot: Instant::now(),
             warned: HashSet::new(),
             settling: HashSet::new(),
         };
-        let kernel = wake.clone();
-        let thread =
-            std::thread::Builder::new().name("pickup".into()).spawn(move || watch.run(&woken, &kernel));
-        Ok(Some(Pickup { wake, thread: thread.map_err(PickupError::Thread)? }))
+        let thread = std::thread::Builder::new().name("pickup".into()).spawn(move || watch.run(&woken));
+        Ok(Pickup { guide, thread: thread.map_err(PickupError::Thread)? })
     }
 
-    /// Takes in nothing new; returns when what is under way has ended. An import stops between two groups and goes on at
-    /// the next start.
+    pub fn guide(&self) -> Guide {
+        self.guide.clone()
+    }
+
+    /// Takes in nothing new, the intake being told to stop; returns when what is under way has ended. An import stops
+    /// between two groups and goes on at the next start.
     pub fn stop(self) {
-        drop(self.wake);
+        let _ = self.guide.wake.try_send(());
         if self.thread.join().is_err() {
             tracing::error!("the pickup thread ended in a panic; its files are taken in at the next start");
         }
@@ -100,9 +126,8 @@ impl Pickup {
 }
 
 struct Watch {
-    dir: Directory,
-    bad: Directory,
-    remove_dot: bool,
+    place: Option<Arc<Place>>,
+    guide: Guide,
     intake: Arc<Intake>,
     importer: Importer,
     /// Identities that are in the spool already: such a file is only removed.
@@ -124,42 +149,71 @@ struct Taken {
 }
 
 impl Watch {
-    fn run(mut self, woken: &Receiver<()>, wake: &Sender<()>) {
-        // `wake` is ours to give the kernel's watcher; the engine's stop drops the other one, so it is weak here.
-        let watcher = self.kernel_watcher(wake.clone());
-        if let Err(e) = &watcher {
-            tracing::warn!(error = %e, "pickup: the kernel does not tell of new files; scanning only");
-        }
+    fn run(mut self, woken: &Receiver<()>) {
         self.removed_before();
-        loop {
+        let mut watcher = self.arrive();
+        while !self.intake.is_stopping() {
+            if let Order::Go(place) = self.guide.take() {
+                drop(watcher);
+                self.leave();
+                self.place = place.and_then(|place| {
+                    let settled = self.importer.settle_in(place);
+                    settled
+                        .inspect_err(|e| tracing::error!("pickup: the new directory cannot be used: {e}"))
+                        .ok()
+                });
+                watcher = self.arrive();
+            }
             self.scan();
-            match woken.recv_timeout(SCAN) {
-                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            if self.intake.is_stopping() {
-                break;
-            }
+            // Told or not: it is time to look again.
+            let _ = woken.recv_timeout(SCAN);
         }
         self.importer.stop();
     }
 
-    fn kernel_watcher(&self, wake: Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
+    /// Begins to watch a place. What was remembered of entries of the one before is of no use here.
+    fn arrive(&mut self) -> Option<notify::RecommendedWatcher> {
+        self.warned.clear();
+        self.settling.clear();
+        let watcher = self.kernel_watcher(self.place.as_ref()?.dir.path());
+        watcher
+            .inspect_err(|e| {
+                tracing::warn!(error = %e, "pickup: the kernel does not tell of new files; scanning only");
+            })
+            .ok()
+    }
+
+    /// What was removed here is forgotten while its directory is at hand.
+    fn leave(&mut self) {
+        let Some(place) = self.place.take() else { return };
+        while !self.removed.is_empty() && self.forget(&place).is_ok() {}
+        self.removed.clear();
+    }
+
+    fn kernel_watcher(&self, dir: &Path) -> notify::Result<notify::RecommendedWatcher> {
+        let wake = self.guide.wake.clone();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if event.is_ok_and(|event| tells_of_a_file(event.kind)) {
                 // A full channel means that a scan is coming anyway.
                 let _ = wake.try_send(());
             }
         })?;
-        watcher.watch(self.dir.path(), RecursiveMode::NonRecursive)?;
+        watcher.watch(dir, RecursiveMode::NonRecursive)?;
         Ok(watcher)
     }
 
     fn scan(&mut self) {
-        let names = match self.dir.entries(MOST_ENTRIES) {
+        match self.place.clone() {
+            Some(place) => self.scan_place(&place),
+            None => self.importer.reap(),
+        }
+    }
+
+    fn scan_place(&mut self, place: &Arc<Place>) {
+        let names = match place.dir.entries(MOST_ENTRIES) {
             Ok(names) => names,
             Err(e) => {
-                tracing::error!(directory = %self.dir.path().display(), error = %e, "pickup directory unreadable");
+                tracing::error!(directory = %place.dir.path().display(), error = %e, "pickup directory unreadable");
                 return;
             }
         };
@@ -169,25 +223,29 @@ impl Watch {
                 break;
             }
             if is_campaign(&name) {
-                self.importer.begin(&self.dir, &name);
+                self.importer.begin(place, &name);
                 continue;
             }
-            if let Some(taken) = self.take(&name) {
+            if let Some(taken) = self.take(place, &name) {
                 underway.push_back(taken);
             }
             if underway.len() >= UNDERWAY {
                 let first = underway.pop_front();
-                first.into_iter().for_each(|taken| self.finish(taken));
+                first.into_iter().for_each(|taken| self.finish(place, taken));
             }
         }
-        underway.into_iter().for_each(|taken| self.finish(taken));
-        self.forget();
+        underway.into_iter().for_each(|taken| self.finish(place, taken));
+        let due = self.removed.len() >= FORGOTTEN || self.forgot.elapsed() >= SCAN / 2;
+        if due && !self.removed.is_empty() {
+            // Tried again with the next scan.
+            let _ = self.forget(place);
+        }
         self.importer.reap();
     }
 
     /// Reads a file and puts its message on the way to the spool.
-    fn take(&mut self, name: &OsStr) -> Option<Taken> {
-        let (file, stat) = match self.dir.open_file(name) {
+    fn take(&mut self, place: &Place, name: &OsStr) -> Option<Taken> {
+        let (file, stat) = match place.dir.open_file(name) {
             Ok(opened) => opened,
             Err(e) if e.is_gone() => return None,
             Err(e) => {
@@ -197,7 +255,7 @@ impl Watch {
         };
         let identity = identity(&stat, name);
         if self.done.contains(&identity) {
-            self.remove(name, &identity);
+            self.remove(place, name, &identity);
             return None;
         }
         if !self.is_settled(&stat, &identity) || nix_lock(&file).is_err() {
@@ -207,7 +265,7 @@ impl Watch {
         let source = configured.config.source_named("{pickup}");
         let options = PickupOptions {
             max_bytes: source.max_message_size.map_or(PickupOptions::default().max_bytes, |n| n as usize),
-            remove_dot: self.remove_dot,
+            remove_dot: configured.config.global().pickup_remove_dot,
             process_virtual_mta: source.process_x_virtual_mta,
             process_job: source.process_x_job,
             process_envid: source.process_x_envid,
@@ -222,7 +280,7 @@ impl Watch {
         let message = match pickup::parse(&bytes, &options) {
             Ok(message) => message,
             Err(e) => {
-                self.reject(name, &e.reason(&name.to_string_lossy()));
+                reject(&place.dir, name, &place.bad, &e.reason(&name.to_string_lossy()));
                 return None;
             }
         };
@@ -248,22 +306,22 @@ impl Watch {
         match self.intake.take_blocking(&handed, &source, clock::wall()) {
             Ok(underway) => Some(Taken { name: name.to_owned(), identity, underway }),
             Err(e) => {
-                self.refused(name, &e);
+                refused(place, name, &e);
                 None
             }
         }
     }
 
     /// Waits for the commit, queues the recipients and removes the file.
-    fn finish(&mut self, taken: Taken) {
+    fn finish(&mut self, place: &Place, taken: Taken) {
         let Taken { name, identity, underway } = taken;
         match self.intake.queue_blocking(underway) {
             Ok(_) => {
                 pass(Point::PickupDurable);
                 self.done.insert(identity.clone());
-                self.remove(&name, &identity);
+                self.remove(place, &name, &identity);
             }
-            Err(e) => self.refused(&name, &e),
+            Err(e) => refused(place, &name, &e),
         }
     }
 
@@ -283,8 +341,8 @@ impl Watch {
         false
     }
 
-    fn remove(&mut self, name: &OsStr, identity: &str) {
-        match self.dir.remove_file(name) {
+    fn remove(&mut self, place: &Place, name: &OsStr, identity: &str) {
+        match place.dir.remove_file(name) {
             Ok(()) => {
                 pass(Point::PickupUnlinked);
                 self.done.remove(identity);
@@ -298,8 +356,9 @@ impl Watch {
 
     /// Files that were removed before the start and not yet forgotten. (Campaigns see to themselves.)
     fn removed_before(&mut self) {
-        let Ok(names) = self.dir.entries(MOST_ENTRIES) else { return };
-        let there = names.iter().filter_map(|name| Some(identity(&self.dir.stat(name).ok()?, name)));
+        let Some(place) = &self.place else { return };
+        let Ok(names) = place.dir.entries(MOST_ENTRIES) else { return };
+        let there = names.iter().filter_map(|name| Some(identity(&place.dir.stat(name).ok()?, name)));
         let there: HashSet<String> = there.collect();
         if names.len() < MOST_ENTRIES {
             let gone =
@@ -310,45 +369,38 @@ impl Watch {
 
     /// The files that were removed are gone for good, so that their identities are not needed any longer. Before that a
     /// power cut may bring a file back, and only its identity tells that it was taken in (F26).
-    fn forget(&mut self) {
-        if self.removed.is_empty() || (self.removed.len() < FORGOTTEN && self.forgot.elapsed() < SCAN / 2) {
-            return;
-        }
+    fn forget(&mut self, place: &Place) -> io::Result<()> {
         self.forgot = Instant::now();
-        if let Err(e) = self.dir.sync() {
-            tracing::error!(directory = %self.dir.path().display(), error = %e, "pickup directory cannot be synced");
-            return;
-        }
+        place.dir.sync().inspect_err(|e| {
+            tracing::error!(directory = %place.dir.path().display(), error = %e, "pickup directory cannot be synced");
+        })?;
         let forgotten = self
             .removed
             .drain(..self.removed.len().min(FORGOTTEN))
             .map(|identity| Control::PickupForgotten { identity });
         // The next group that is committed may as well say so: nobody waits for it.
         drop(self.intake.storage.submit(Group { drafts: forgotten.map(Draft::Control).collect() }));
-    }
-
-    fn refused(&mut self, name: &OsStr, why: &Refused) {
-        match why {
-            Refused::Spool(_) | Refused::Stopping => {
-                tracing::warn!(file = %name.display(), error = %why, "pickup: left for a later try");
-            }
-            why => {
-                let text = format!(
-                    "{}: {why}\nNothing of this file was sent. Correct it and move it into the pickup directory again.\n",
-                    name.display()
-                );
-                self.reject(name, &text);
-            }
-        }
-    }
-
-    fn reject(&mut self, name: &OsStr, reason: &str) {
-        reject(&self.dir, name, &self.bad, reason);
+        Ok(())
     }
 
     fn warn_once(&mut self, name: &OsStr, why: &FileRefused) {
         if self.warned.len() < MOST_ENTRIES && self.warned.insert(name.to_owned()) {
             tracing::warn!(entry = %name.display(), "pickup: ignored: it {why}");
+        }
+    }
+}
+
+fn refused(place: &Place, name: &OsStr, why: &Refused) {
+    match why {
+        Refused::Spool(_) | Refused::Stopping => {
+            tracing::warn!(file = %name.display(), error = %why, "pickup: left for a later try");
+        }
+        why => {
+            let text = format!(
+                "{}: {why}\nNothing of this file was sent. Correct it and move it into the pickup directory again.\n",
+                name.display()
+            );
+            reject(&place.dir, name, &place.bad, &text);
         }
     }
 }

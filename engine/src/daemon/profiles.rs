@@ -90,23 +90,6 @@ impl Configured {
         }
     }
 
-    /// In words, what of the rules for routes differs from those of the start, which a reload leaves in effect.
-    pub fn routing_differs(&self, started: &Configured) -> Vec<String> {
-        let (now, then) = (self.route_policy(0), started.route_policy(0));
-        let family = |name: &str| {
-            format!("{name} source addresses are the first or last: used or not after a restart")
-        };
-        let mut differs = Vec::new();
-        differs.extend((now.ipv4 != then.ipv4).then(|| family("IPv4")));
-        differs.extend((now.ipv6 != then.ipv6).then(|| family("IPv6")));
-        if now.own_names != then.own_names {
-            differs.push(
-                "host-name: MX hosts of the new names are taken for this host after a restart".to_owned(),
-            );
-        }
-        differs
-    }
-
     /// What stands behind domains of a single label in the addresses of envelopes; empty for nothing.
     pub fn domain_suffix(&self) -> &str {
         self.config.global().domain_suffix.as_deref().unwrap_or_default()

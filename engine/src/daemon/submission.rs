@@ -3,19 +3,18 @@
 use super::intake::{Handed, Intake, Refused};
 use super::owners::Stopping;
 use crate::io::reactor::Reactor;
-use crate::io::smtp_listener::{Arrival, Caller, Clients, Reception, Refusal, Submit, hall, serve};
+use crate::io::smtp_listener::{Arrival, Caller, Clients, Reception, Refusal, Submit, hall};
 use crate::smtp::server::{Relay, RelayDomains, ServerOptions};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
-use std::io;
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use vmta_config::{SmtpListener, SourceSettings};
+use vmta_config::SourceSettings;
 
-use super::profiles::{Configured, local_addresses};
+use super::profiles::Configured;
 
 /// Sessions of one client address (reliability 1.3).
 const MAX_PER_CLIENT: usize = 50;
@@ -35,14 +34,30 @@ struct Client {
 type Known = (Arc<Configured>, HashMap<IpAddr, Arc<Client>>);
 
 /// Messages of one listener.
-struct Door {
+pub struct Door {
     intake: Arc<Intake>,
     configured: Arc<ArcSwap<Configured>>,
-    source: Option<String>,
+    /// The named source that applies to its clients.
+    source: ArcSwap<Option<String>>,
     known: Mutex<Known>,
 }
 
 impl Door {
+    /// Another named source. Clients that are known are looked at again with the next configuration.
+    pub fn set_source(&self, source: Option<String>) {
+        self.source.store(Arc::new(source));
+    }
+
+    /// How a client is received that has just come.
+    pub fn receive(&self, peer: SocketAddr) -> Reception {
+        let client = self.client(peer);
+        if client.settings.smtp_service {
+            Reception::Serve(client.options.clone())
+        } else {
+            Reception::Refuse(client.options.clone())
+        }
+    }
+
     fn client(&self, peer: SocketAddr) -> Arc<Client> {
         let configured = self.configured.load_full();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,7 +68,7 @@ impl Door {
         if let Some(client) = known.1.get(&peer.ip()) {
             return client.clone();
         }
-        let settings = configured.config.source_for(peer.ip(), self.source.as_deref());
+        let settings = configured.config.source_for(peer.ip(), (**self.source.load()).as_deref());
         let options = Arc::new(options(&configured, &settings));
         let client = Arc::new(Client { settings, options });
         known.1.insert(peer.ip(), client.clone());
@@ -128,96 +143,42 @@ fn refusal(refused: &Refused) -> Refusal {
     Refusal { code, text: format!("{status} {refused}") }
 }
 
-/// A listener whose address is bound.
-pub struct Bound {
-    listeners: Vec<TcpListener>,
-    source: Option<String>,
+/// A door that is open on every reactor's thread.
+pub struct Opened {
+    pub door: Arc<Door>,
+    pub halls: Vec<mpsc::UnboundedSender<Caller>>,
+    /// Ends when the last session has.
+    pub ended: mpsc::Receiver<Infallible>,
 }
 
-impl Bound {
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.listeners.iter().filter_map(|l| l.local_addr().ok())
-    }
-}
-
-/// Binds what the configuration listens on; all of it or nothing.
-pub async fn bind(listener: &SmtpListener) -> io::Result<Bound> {
-    let addresses = match listener.address() {
-        Some(address) => vec![address],
-        None => local_addresses()?
-            .into_iter()
-            .filter(|ip| listener.network.contains(ip))
-            .map(|ip| SocketAddr::new(ip, listener.port))
-            .collect(),
-    };
-    let mut listeners = Vec::new();
-    for address in addresses {
-        let bound = TcpListener::bind(address).await;
-        listeners.push(bound.map_err(|e| {
-            io::Error::new(e.kind(), format!("{}: cannot listen on {address}: {e}", listener.origin))
-        })?);
-    }
-    Ok(Bound { listeners, source: listener.source.clone() })
-}
-
-/// The listener of a configuration that names none.
-pub async fn bind_default() -> io::Result<Bound> {
-    let address = SocketAddr::from(([0, 0, 0, 0], 25));
-    let listener =
-        TcpListener::bind(address).await.map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))?;
-    Ok(Bound { listeners: vec![listener], source: None })
-}
-
-/// Serves the bound addresses until `stop` is true, their clients spread over the reactors. The tasks end when every
-/// session has.
-pub async fn start(
-    bound: Bound,
+/// Opens a door for clients to be handed to, until `stop` is true.
+pub async fn open(
     intake: &Arc<Intake>,
-    clients: &Arc<Clients>,
+    source: Option<String>,
     stop: &watch::Receiver<bool>,
-) -> Result<Vec<tokio::task::JoinHandle<()>>, Stopping> {
+) -> Result<Opened, Stopping> {
     let door = Arc::new(Door {
         intake: intake.clone(),
         configured: intake.configured.clone(),
-        source: bound.source,
+        source: ArcSwap::from_pointee(source),
         known: Mutex::new((intake.configured.load_full(), HashMap::new())),
     });
-    let receive = {
-        let door = door.clone();
-        Arc::new(move |peer: SocketAddr, _: SocketAddr| {
-            let client = door.client(peer);
-            if client.settings.smtp_service {
-                Reception::Serve(client.options.clone())
-            } else {
-                Reception::Refuse(client.options.clone())
-            }
-        })
-    };
-    let mut serving = Vec::new();
-    for listener in bound.listeners {
-        let halls = halls(&door, stop).await?;
-        serving.push(tokio::spawn(serve(listener, receive.clone(), clients.clone(), halls, stop.clone())));
-    }
-    Ok(serving)
-}
-
-/// A hall on each reactor's thread.
-async fn halls(
-    door: &Arc<Door>,
-    stop: &watch::Receiver<bool>,
-) -> Result<Vec<mpsc::UnboundedSender<Caller>>, Stopping> {
+    let (here, ended) = mpsc::channel(1);
     let mut halls = Vec::new();
     let begin = || {
         let (hall_of, called) = mpsc::unbounded_channel();
         halls.push(hall_of);
-        let (door, stop) = (door.clone(), stop.clone());
+        let (door, stop, here) = (door.clone(), stop.clone(), here.clone());
         move |reactor: &Rc<Reactor>| {
             let (entrance, clock) = (Entrance { door, reactor: reactor.clone() }, *reactor.clock());
-            tokio::task::spawn_local(hall(called, entrance, clock, stop));
+            tokio::task::spawn_local(async move {
+                hall(called, entrance, clock, stop).await;
+                drop(here);
+            });
         }
     };
-    door.intake.owners.begin(begin).await?;
-    Ok(halls)
+    intake.owners.begin(begin).await?;
+    Ok(Opened { door, halls, ended })
 }
 
 /// Room for sessions, over all listeners.

@@ -12,6 +12,7 @@ use super::storage::Storage;
 use crate::base::Time;
 use crate::shard::{Admit, ConnectionId, Input, Output, Shard, ShardReply, ShardRequest};
 use crate::spool::record::{Disposition, Location, OutcomeBatch};
+use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -52,7 +53,8 @@ const RETRY_SETTLE: Duration = Duration::from_millis(5);
 pub struct Services {
     pub clock: Clock,
     pub storage: Storage,
-    pub resolver: Arc<Resolver>,
+    /// The one in use; a reload may put another in its place.
+    pub resolver: Arc<ArcSwap<Resolver>>,
     /// The control runtime: resolving and cold reads run there and come back as messages.
     pub control: tokio::runtime::Handle,
     /// The number of this reactor's shard, and the inboxes of all, its own included.
@@ -219,7 +221,7 @@ impl Reactor {
                 }
             }
             Output::Resolve(query) => {
-                let (resolver, inbox) = (self.services.resolver.clone(), self.services.inbox());
+                let (resolver, inbox) = (self.services.resolver.load_full(), self.services.inbox());
                 self.services.control.spawn(async move {
                     let answered = resolver.resolve(query).await;
                     if let Some(inbox) = inbox.upgrade() {

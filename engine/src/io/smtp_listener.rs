@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 /// How long a client may take none of our bytes, and a stopped listener waits for messages being stored.
@@ -63,7 +63,7 @@ pub type Receive = Arc<dyn Fn(SocketAddr, SocketAddr) -> Reception + Send + Sync
 #[derive(Debug)]
 pub struct Clients {
     /// `total-max-smtp-in`.
-    max_total: usize,
+    max_total: AtomicUsize,
     /// Sessions of one client address.
     max_per_client: usize,
     total: AtomicUsize,
@@ -73,11 +73,16 @@ pub struct Clients {
 impl Clients {
     pub fn new(max_total: usize, max_per_client: usize) -> Arc<Clients> {
         Arc::new(Clients {
-            max_total,
+            max_total: AtomicUsize::new(max_total),
             max_per_client,
             total: AtomicUsize::new(0),
             by_address: Mutex::default(),
         })
+    }
+
+    /// A new limit; those who are above it stay.
+    pub fn set_max_total(&self, max_total: usize) {
+        self.max_total.store(max_total, Ordering::Relaxed);
     }
 
     /// Sessions now open.
@@ -90,7 +95,7 @@ impl Clients {
         // The map is whole after a panic elsewhere: every change of it is a single step.
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let open = by_address.entry(address).or_insert(0);
-        if *open >= self.max_per_client || self.total() >= self.max_total {
+        if *open >= self.max_per_client || self.total() >= self.max_total.load(Ordering::Relaxed) {
             if *open == 0 {
                 by_address.remove(&address);
             }
@@ -131,19 +136,21 @@ pub struct Caller {
     pub(super) place: Option<Place>,
 }
 
-/// Accepts clients and hands them round to `halls`, until `stop` becomes true or its sender is gone; returns when the
-/// halls have ended, which they do upon the same sign.
+/// Accepts clients and hands them round to `halls`, until `close` is told or gone, or `stop` becomes true or its sender is
+/// gone. When it returns the address is free.
 pub async fn serve(
     listener: TcpListener,
     receive: Receive,
     clients: Arc<Clients>,
     halls: Vec<mpsc::UnboundedSender<Caller>>,
+    mut close: oneshot::Receiver<()>,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut turn = 0;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            _ = &mut close => break,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let Ok((socket, peer)) = accepted else {
@@ -157,10 +164,6 @@ pub async fn serve(
             // A hall that is gone has ended because of the same stop.
             let _ = halls[turn % halls.len()].send(caller);
         }
-    }
-    drop(listener);
-    for hall in halls {
-        hall.closed().await;
     }
 }
 
@@ -177,8 +180,9 @@ impl Caller {
     }
 }
 
-/// A hall: serves the clients handed to it, on one thread, until `stop` becomes true or its sender is gone. Then their
-/// sessions are ended with 421, those whose message is being stored after its reply.
+/// A hall: serves the clients handed to it, on one thread, to the end of their sessions once no more can come; or until
+/// `stop` becomes true or its sender is gone. Then the sessions are ended with 421, those whose message is being stored
+/// after its reply.
 pub async fn hall<S: Submit>(
     mut callers: mpsc::UnboundedReceiver<Caller>,
     submit: S,
@@ -187,11 +191,13 @@ pub async fn hall<S: Submit>(
 ) {
     let hall = Rc::new(Hall::new(submit, clock));
     let mut sessions = JoinSet::new();
-    loop {
+    let mut more = true;
+    while more || !sessions.is_empty() {
         tokio::select! {
-            caller = callers.recv() => match caller {
+            caller = callers.recv(), if more => match caller {
                 Some(caller) => drop(sessions.spawn_local(contained(hall.clone().receive(caller)))),
-                None => break,
+                // The address is no longer listened on.
+                None => more = false,
             },
             _ = stop.wait_for(|stop| *stop) => break,
             Some(_) = sessions.join_next() => {}
@@ -234,6 +240,7 @@ mod tests {
         stored: Arc<Notify>,
         clients: Arc<Clients>,
         stop: watch::Sender<bool>,
+        close: oneshot::Sender<()>,
         task: tokio::task::JoinHandle<()>,
     }
 
@@ -252,8 +259,9 @@ mod tests {
         let (stop, stopped) = watch::channel(false);
         let (callers, called) = mpsc::unbounded_channel();
         tokio::task::spawn_local(hall(called, inbox, Clock::start(), stopped.clone()));
-        let task = tokio::spawn(serve(listener, receive, clients.clone(), vec![callers], stopped));
-        Service { address, arrived, stored, clients, stop, task }
+        let (close, closed) = oneshot::channel();
+        let task = tokio::spawn(serve(listener, receive, clients.clone(), vec![callers], closed, stopped));
+        Service { address, arrived, stored, clients, stop, close, task }
     }
 
     /// Reads up to and including a reply line that begins with `code` and a blank.
@@ -329,6 +337,40 @@ mod tests {
                 tokio::task::yield_now().await;
             }
             ready(&service).await;
+        });
+    }
+
+    #[test]
+    fn a_lower_limit_sends_nobody_away() {
+        run(async {
+            let service = service(50).await;
+            let (mut first, _second) = (ready(&service).await, ready(&service).await);
+            service.clients.set_max_total(1);
+            let mut third = TcpStream::connect(service.address).await.unwrap();
+            expect(&mut third, "421").await;
+            service.clients.set_max_total(3);
+            ready(&service).await;
+            first.write_all(b".\r\n").await.unwrap();
+            service.stored.notify_one();
+            expect(&mut first, "250").await;
+        });
+    }
+
+    #[test]
+    fn who_is_here_when_the_address_is_closed_stays() {
+        run(async {
+            let mut service = service(50).await;
+            let mut socket = ready(&service).await;
+            service.close.send(()).unwrap();
+            service.task.await.unwrap();
+            assert!(TcpStream::connect(service.address).await.is_err());
+            socket.write_all(b"text\r\n.\r\n").await.unwrap();
+            service.arrived.recv().await.unwrap();
+            service.stored.notify_one();
+            expect(&mut socket, "250").await;
+            // A stop ends it like any other.
+            service.stop.send(true).unwrap();
+            expect(&mut socket, "421").await;
         });
     }
 

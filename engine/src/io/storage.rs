@@ -137,6 +137,8 @@ impl Storage {
             pass(Point::RecoveryFreed);
             free.push(number);
         }
+        // Those that an engine that was killed had renamed are among them.
+        directory.sync()?;
         let segments = Arc::new(Segments::new(dir, options.window));
         for end in recovery.ledger.ends() {
             if let Some(header) = directory.headers.get(&end.segment) {

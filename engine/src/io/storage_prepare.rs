@@ -152,7 +152,9 @@ impl Preparer {
 
     fn recycle(&mut self, number: u32) {
         pass(Point::SegmentRecycle);
-        match self.directory.free(number) {
+        // The new header must not reach the device before the old name has gone: after a power cut the file would stand
+        // there under one number and speak of another.
+        match self.directory.free(number).and_then(|()| self.directory.sync()) {
             Ok(()) => {
                 pass(Point::SegmentRecycled);
                 self.free.push(number);

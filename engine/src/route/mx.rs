@@ -23,7 +23,7 @@ const LONGEST_MISSING: Duration = Duration::from_secs(3600);
 const INCOMPLETE: Duration = Duration::from_secs(300);
 
 /// What a stranger's DNS may do with us.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutePolicy {
     pub addresses: AddressPolicy,
     /// Names we go by (`host-name`, HELO names), lower case: an MX record with one of them is ourselves.

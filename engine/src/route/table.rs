@@ -36,8 +36,17 @@ pub struct Answered {
 }
 
 enum Entry {
-    Known { route: Result<Arc<Route>, Arc<RouteError>>, expires: Time, failures: u32 },
-    Pending { waiters: Vec<u32>, failures: u32 },
+    Known {
+        route: Result<Arc<Route>, Arc<RouteError>>,
+        expires: Time,
+        failures: u32,
+    },
+    /// `stale`: asked under a policy that is gone.
+    Pending {
+        waiters: Vec<u32>,
+        failures: u32,
+        stale: bool,
+    },
 }
 
 /// Routes by destination. One per owner, no locks.
@@ -79,7 +88,8 @@ impl Table {
             let route = Candidates::literal(destination, &self.policy);
             return self.know(destination.clone(), route, 0, now);
         }
-        self.entries.insert(destination.clone(), Entry::Pending { waiters: vec![waiter], failures });
+        self.entries
+            .insert(destination.clone(), Entry::Pending { waiters: vec![waiter], failures, stale: false });
         if self.asked == self.most_asked {
             self.backlog.push_back(destination.clone());
             return Looked::Pending;
@@ -91,9 +101,12 @@ impl Table {
     /// Takes the answer to a [`Looked::Ask`] or to an [`Answered::next`]. Each must be answered.
     pub fn answered(&mut self, answer: Answer, now: Time) -> Answered {
         let Answer { destination, route } = answer;
-        let Some(Entry::Pending { waiters, failures }) = self.entries.get_mut(&destination) else {
+        let Some(Entry::Pending { waiters, failures, stale }) = self.entries.get_mut(&destination) else {
             return Answered::default();
         };
+        if std::mem::take(stale) {
+            return Answered { waiters: Vec::new(), next: Some(Query { destination }) };
+        }
         let (mut waiters, failures) = (std::mem::take(waiters), *failures);
         waiters.sort_unstable();
         waiters.dedup();
@@ -113,10 +126,21 @@ impl Table {
         }
     }
 
-    /// Takes a new policy and forgets what the old one has led to.
+    /// Takes a new policy and forgets what the old one has led to. Questions that are out are asked again.
     pub fn set_policy(&mut self, policy: Arc<RoutePolicy>) {
         self.policy = policy;
-        self.entries.retain(|_, entry| matches!(entry, Entry::Pending { .. }));
+        self.entries.retain(|_, entry| match entry {
+            Entry::Known { .. } => false,
+            Entry::Pending { stale, .. } => {
+                *stale = true;
+                true
+            }
+        });
+        for unasked in &self.backlog {
+            if let Some(Entry::Pending { stale, .. }) = self.entries.get_mut(unasked) {
+                *stale = false;
+            }
+        }
     }
 
     /// Destinations in the table.
@@ -228,6 +252,23 @@ mod tests {
         let mut table = table(10);
         assert_eq!(table.answered(route("example.com", 60), secs(1)), Answered::default());
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn what_was_asked_under_another_policy_is_asked_again() {
+        let mut table = table(1);
+        let [first, second] = ["a.example", "b.example"].map(Destination::domain);
+        assert!(asks(&table.lookup(&first, 1, secs(1))));
+        assert!(matches!(table.lookup(&second, 2, secs(1)), Looked::Pending));
+        table.set_policy(Arc::new(RoutePolicy::default()));
+        let again = Answered { waiters: vec![], next: Some(Query { destination: first.clone() }) };
+        assert_eq!(table.answered(route("a.example", 60), secs(2)), again);
+        // The one that had not been asked yet is asked once.
+        let next = Answered { waiters: vec![1], next: Some(Query { destination: second }) };
+        assert_eq!(table.answered(route("a.example", 60), secs(3)), next);
+        let done = Answered { waiters: vec![2], next: None };
+        assert_eq!(table.answered(route("b.example", 60), secs(4)), done);
+        assert!(matches!(table.lookup(&first, 1, secs(5)), Looked::Hit(_)));
     }
 
     #[test]

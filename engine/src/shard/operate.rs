@@ -19,7 +19,10 @@ impl Shard {
             ShardRequest::Queues => ShardReply::Queues(self.queue_states(now, &QueuePattern::all())),
             ShardRequest::Jobs => ShardReply::Jobs(self.jobs()),
             ShardRequest::Pause { queue, paused } => ShardReply::Count(self.pause(now, &queue, paused)),
-            ShardRequest::Configure(profiles) => ShardReply::Configured(self.configure(now, profiles.make())),
+            ShardRequest::Configure(profiles) => {
+                profiles.routes().into_iter().for_each(|routes| self.routes.set_policy(routes));
+                ShardReply::Configured(self.configure(now, profiles.make()))
+            }
             ShardRequest::Delete { selection, quiet } => {
                 ShardReply::Count(self.delete(now, &selection, quiet))
             }

@@ -3,6 +3,7 @@
 use super::profile::Profiles;
 use crate::base::Wall;
 use crate::queue::QueueName;
+use crate::route::RoutePolicy;
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,15 +31,28 @@ impl QueuePattern {
 
 /// A new configuration for every shard: each makes profiles of its own from it.
 #[derive(Clone)]
-pub struct NewProfiles(Arc<dyn Fn() -> Box<dyn Profiles> + Send + Sync>);
+pub struct NewProfiles {
+    make: Arc<dyn Fn() -> Box<dyn Profiles> + Send + Sync>,
+    /// Where routes are to be looked for anew.
+    routes: Option<Arc<RoutePolicy>>,
+}
 
 impl NewProfiles {
     pub fn new(make: impl Fn() -> Box<dyn Profiles> + Send + Sync + 'static) -> NewProfiles {
-        NewProfiles(Arc::new(make))
+        NewProfiles { make: Arc::new(make), routes: None }
+    }
+
+    /// With other rules for routes, or other name servers: nothing that is known from DNS counts any longer.
+    pub fn with_routes(self, routes: Option<Arc<RoutePolicy>>) -> NewProfiles {
+        NewProfiles { routes, ..self }
     }
 
     pub(super) fn make(&self) -> Box<dyn Profiles> {
-        (self.0)()
+        (self.make)()
+    }
+
+    pub(super) fn routes(&self) -> Option<Arc<RoutePolicy>> {
+        self.routes.clone()
     }
 }
 

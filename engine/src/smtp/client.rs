@@ -188,7 +188,7 @@ impl Client {
         self.phase == Phase::Ready
             && !self.quit
             && match self.envelopes.len() {
-                0 => true,
+                0 => self.expected.is_empty(),
                 1 => self.is_across(),
                 _ => false,
             }
@@ -231,7 +231,7 @@ impl Client {
         self.quit = true;
         if self.phase != Phase::Ready {
             self.close();
-        } else if self.envelopes.is_empty() {
+        } else if self.envelopes.is_empty() && self.expected.is_empty() {
             self.write_quit();
         }
         self.end();

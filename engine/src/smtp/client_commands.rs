@@ -70,9 +70,7 @@ impl Client {
                 return false;
             }
             if self.rset {
-                self.rset = false;
-                self.out().extend_from_slice(b"RSET\r\n");
-                self.expect(Command::Rset, 0);
+                self.write_rset();
                 continue;
             }
             self.write_next(i);
@@ -91,6 +89,12 @@ impl Client {
             envelope.outstanding += 1;
         }
         true
+    }
+
+    pub(super) fn write_rset(&mut self) {
+        self.rset = false;
+        self.out().extend_from_slice(b"RSET\r\n");
+        self.expect(Command::Rset, 0);
     }
 
     /// Writes the next of MAIL and RCPTs.

@@ -216,13 +216,19 @@ fn s08_all_refused_sends_no_content() {
     talk.start(3, &["x"]);
     talk.says("C: MAIL FROM:<a@a.example> SIZE=100\nC: RCPT TO:<x@b.example>\nC: DATA");
 
-    // One at a time: no DATA.
+    // One at a time: no DATA, and RSET at once, so that the next MAIL can leave when its turn has come.
     let mut talk = Talk::open("", |_| {});
     talk.start(1, &["x"]);
-    talk.says("C: MAIL FROM:<a@a.example> SIZE=100\nS: 250 a\nC: RCPT TO:<x@b.example>\nS: 550 no");
-    assert_eq!(talk.events(), [refused(1, 0, 550, "no"), end.clone(), Event::WantTransaction]);
+    talk.says("C: MAIL FROM:<a@a.example> SIZE=100\nS: 250 a\nC: RCPT TO:<x@b.example>\nS: 550 no\nC: RSET");
+    assert_eq!(talk.events(), [refused(1, 0, 550, "no"), end.clone()]);
+    assert!(!talk.client.wants_transaction());
+    talk.says("S: 250 ok");
+    assert_eq!(talk.events(), [Event::WantTransaction]);
     talk.start(2, &["x"]);
-    talk.says("C: RSET\nS: 250 ok\nC: MAIL FROM:<a@a.example> SIZE=100");
+    talk.says("C: MAIL FROM:<a@a.example> SIZE=100\nS: 250 a\nC: RCPT TO:<x@b.example>\nS: 550 no\nC: RSET");
+    // A connection that is to end waits for the answer.
+    talk.client.quit(talk.now);
+    talk.says("S: 250 ok\nC: QUIT");
 
     // With chunks: no chunk.
     let mut talk = Talk::open("PIPELINING CHUNKING", |o| o.prefer_chunking = true);
@@ -461,9 +467,10 @@ fn s17_s18_s20_refused_here() {
     talk.says(
         "C: MAIL FROM:<a@a.example> SIZE=50\nS: 250 a\nC: RCPT TO:<x@xn--bcher-kva.example>\nS: 550 no",
     );
+    talk.says("C: RSET\nS: 250 ok");
     assert_eq!(talk.events().len(), 5);
     talk.client.start(talk.now, Transaction { size: 50, ..mail(2, &["x"]) });
-    talk.says("C: RSET\nS: 250 ok\nC: MAIL FROM:<a@a.example> SIZE=50\nS: 550 no");
+    talk.says("C: MAIL FROM:<a@a.example> SIZE=50\nS: 550 no");
     assert_eq!(talk.events().len(), 2);
     // Only the recipients concerned.
     talk.client.start(talk.now, Transaction { size: 50, ..mail(1, &["jürgen", "x", "a> b", "", "c\nd"]) });

@@ -64,7 +64,7 @@ impl Client {
             return self.fail_unexpected(code);
         }
         self.answered();
-        self.write_commands();
+        self.settle();
     }
 
     fn on_envelope_reply(&mut self, front: Expected, code: u16) {
@@ -233,6 +233,10 @@ impl Client {
             self.write_commands();
         } else if self.quit {
             self.write_quit();
+        } else if self.rset && !self.extensions.pipelining {
+            // Now and not with the next MAIL, which has to leave when its turn has come (`max-msg-rate`) and not a round
+            // trip later.
+            self.write_rset();
         } else {
             self.event(Event::WantTransaction);
         }

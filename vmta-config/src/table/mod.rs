@@ -49,8 +49,8 @@ pub struct Directive {
     pub ours: bool,
     /// Another spelling of this directive of the same scope.
     pub same_as: Option<&'static str>,
-    /// A change takes a restart; everything else is applied by a reload.
-    pub restart: bool,
+    /// Why a change takes a restart; empty for everything else, which a reload applies.
+    pub restart: &'static str,
     /// A value as it might be written.
     example: &'static str,
 }
@@ -73,7 +73,7 @@ impl Directive {
         status: Status,
         doc: &'static str,
     ) -> Directive {
-        let (repeats, once, ours, same_as, restart, example) = (false, false, false, None, false, "");
+        let (repeats, once, ours, same_as, restart, example) = (false, false, false, None, "", "");
         Directive {
             name,
             scopes,
@@ -107,8 +107,8 @@ impl Directive {
         self
     }
 
-    const fn restart(mut self) -> Directive {
-        self.restart = true;
+    const fn restart(mut self, why: &'static str) -> Directive {
+        self.restart = why;
         self
     }
 

@@ -145,7 +145,7 @@ fn places_that_cannot_work_are_refused_at_the_start() {
     let place = Place::new();
     let spool = place.spool();
     let start = |files: &[(&str, &[&str])]| {
-        Accounting::start(place.options(files), SpoolLog::new(spool.clone())).unwrap_err().to_string()
+        Accounting::start(place.options(files), SpoolLog::new(spool.clone())).err().unwrap().to_string()
     };
     assert!(start(&[("acct.csv", &["d"]), ("acct.csv", &["b"])]).contains("write each file once"));
     assert!(start(&[("missing/acct.csv", &["d"])]).contains("its directory is not there"));

@@ -2,6 +2,7 @@
 
 use super::tests::*;
 use super::*;
+use crate::acct::Layout;
 use std::fs;
 use std::time::Duration;
 
@@ -20,6 +21,10 @@ enum Happening {
         share: u64,
     },
     Restart,
+    /// A reload: other columns in the first file, another second file.
+    Configure {
+        other: bool,
+    },
 }
 
 fn happening() -> impl proptest::strategy::Strategy<Value = Happening> {
@@ -31,6 +36,7 @@ fn happening() -> impl proptest::strategy::Strategy<Value = Happening> {
         1 => Just(Happening::Rotate),
         2 => (0u64..=100).prop_map(|share| Happening::Crash { share }),
         1 => Just(Happening::Restart),
+        2 => any::<bool>().prop_map(|other| Happening::Configure { other }),
     ]
 }
 
@@ -54,14 +60,24 @@ proptest::proptest! {
         moving: bool,
     ) {
         let place = Place::new();
-        let files = || {
-            let mut first = FileOptions { max_size: 2_000, move_interval: Duration::from_secs(300), ..place.file("acct.csv", &[]) };
+        let files = |other: bool| {
+            let columns: &[(&str, &str)] = if other { &[("d", "rcpt,dsnStatus")] } else { &[] };
+            let mut first = FileOptions {
+                max_size: 2_000,
+                move_interval: Duration::from_secs(300),
+                layout: Layout::new(&["d"], columns, true, "").unwrap(),
+                ..place.file("acct.csv", &[])
+            };
             first.move_to = moving.then(|| place.path("moved"));
-            vec![first, place.file("second.csv", &["d"])]
+            vec![first, place.file(if other { "third.csv" } else { "second.csv" }, &["d"])]
         };
-        let mut stream = place.start(files());
+        let mut stream = place.start(files(false));
         let (mut delivered, mut seconds) = (0, 0);
+        let (mut asked, mut taken) = (false, false);
         for happening in happenings {
+            if stream.next.is_none() {
+                taken = asked;
+            }
             match happening {
                 Happening::Deliver(n) => {
                     place.log.deliver(delivered..delivered + n);
@@ -75,19 +91,24 @@ proptest::proptest! {
                 Happening::Crash { share } => {
                     drop(stream);
                     lose_unsynced(&place, share);
-                    stream = place.start(files());
+                    stream = place.start(files(taken));
+                    asked = taken;
                 }
                 Happening::Restart => {
                     stream.finish(after(seconds)).unwrap();
-                    stream = place.start(files());
+                    stream = place.start(files(asked));
+                }
+                Happening::Configure { other } => {
+                    stream.configure(place.options(files(other)));
+                    asked = other;
                 }
             }
         }
         stream.finish(after(seconds)).unwrap();
-        for stem in ["acct-", "second-"] {
+        for stems in [&["acct-"][..], &["second-", "third-"]] {
             let mut all = Vec::new();
             for directory in ["moved", "acct"] {
-                for name in place.names(directory).iter().filter(|n| n.starts_with(stem)) {
+                for name in place.names(directory).iter().filter(|n| stems.iter().any(|stem| n.starts_with(stem))) {
                     all.extend(place.recipients(&format!("{directory}/{name}")));
                 }
             }
