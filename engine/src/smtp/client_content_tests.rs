@@ -154,3 +154,30 @@ fn a_peer_that_stops_taking_is_given_up() {
         [broken(1, Stage::Content, Failure::Blocked), failed(Stage::Content, Failure::Blocked)]
     );
 }
+
+#[test]
+fn a_reply_before_the_end_of_short_content() {
+    // Content written, but none of it sent.
+    let mut talk = Talk::open("PIPELINING", |_| {});
+    talk.start(1, &["x"]);
+    talk.written();
+    talk.says("S: 250 a\nS: 250 b\nS: 354 go");
+    talk.body("x\r\n");
+    talk.says("S: 250 already");
+    let early = Failure::Protocol(ProtocolError::Early(250));
+    assert!(talk.closed().contains(&broken(1, Stage::Content, early)));
+
+    // Refused in the middle of the content: the message's own refusal, and the end of the connection.
+    let mut talk = Talk::open("PIPELINING", |_| {});
+    talk.start(1, &["x"]);
+    talk.written();
+    talk.says("S: 250 a\nS: 250 b\nS: 354 go");
+    talk.body(&"x\r\n".repeat(1000));
+    talk.client.output().drain(..500);
+    talk.client.sent(talk.now, 500);
+    talk.says("S: 552 5.3.4 too big");
+    let early = Failure::Protocol(ProtocolError::Early(552));
+    let events = talk.closed();
+    assert_eq!(events[1], finished(1, Stage::Content, 552, "5.3.4 too big"));
+    assert_eq!(events.last(), Some(&failed(Stage::Content, early)));
+}
