@@ -40,7 +40,7 @@ pub struct Transaction {
     pub submission: SubmissionKey,
     pub content: Rc<Content>,
     pub recipients: SmallVec<[InHand; 1]>,
-    /// The message, until the SMTP machine asks for it; empty for a plain content that goes as it is.
+    /// The message, until the SMTP machine has all of it; empty for a plain content that goes as it is.
     pub body: Vec<u8>,
     /// Bytes of the message; known once it was asked for.
     pub size: u32,

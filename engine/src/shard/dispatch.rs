@@ -303,7 +303,7 @@ impl Shard {
         Some(StoredRow { record, index: usize::from(row.index), number: first + u64::from(row.index) })
     }
 
-    /// Gives the SMTP machine the content it asked for.
+    /// Gives the SMTP machine the content it asked for, or asks for more of.
     pub(super) fn give_body(&mut self, now: Now, key: u32, token: u64) {
         let Some(connection) = self.connections.at(key) else { return };
         let Some(transaction) = connection.transaction(token) else { return };
@@ -312,6 +312,12 @@ impl Shard {
         let message = content.as_plain().filter(|_| body.is_empty()).unwrap_or(&body);
         transaction.size = message.len() as u32;
         connection.client.body(now, message);
+        if connection.client.unwritten() == Some(token)
+            && let Some(transaction) = connection.transaction(token)
+        {
+            transaction.body = body;
+            return;
+        }
         if body.capacity() <= KEPT_BODY && self.bodies.len() < KEPT_BODIES {
             self.bodies.push(body);
         }

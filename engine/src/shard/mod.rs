@@ -286,14 +286,17 @@ impl Shard {
         self.queue_timers.next().into_iter().chain(self.connection_timers.next()).min()
     }
 
-    /// The bytes a connection has to send; what is sent is to be taken from the front and told by [`Shard::sent`].
+    /// The bytes a connection has to send; what is sent is to be taken from the front and told by [`Shard::sent`]. With the
+    /// last of them sent there may be more: the next piece of a long message.
     pub fn outgoing(&mut self, id: ConnectionId) -> Option<&mut Vec<u8>> {
         self.connections.get(id).map(|c| c.client.output())
     }
 
     pub fn sent(&mut self, now: Now, id: ConnectionId, bytes: usize) {
-        if let Some(connection) = self.connections.get(id) {
-            connection.client.sent(now, bytes);
+        let Some(connection) = self.connections.get(id) else { return };
+        connection.client.sent(now, bytes);
+        if let Some(token) = connection.client.wants_content() {
+            self.give_body(now, connection::key(id), token);
         }
     }
 

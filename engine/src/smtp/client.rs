@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Output capacity kept between messages.
-const KEPT_OUTPUT: usize = 64 * 1024;
+pub(super) const KEPT_OUTPUT: usize = 64 * 1024;
 
 /// What a reply is expected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,11 @@ pub(super) struct Expected {
     /// Position in the output stream just behind the command.
     pub end: u64,
 }
+
+/// For [`Expected::end`]: written, and not yet encrypted.
+pub(super) const UNENCRYPTED: u64 = u64::MAX;
+/// For [`Expected::end`]: content of which there is more to be written.
+pub(super) const UNWRITTEN: u64 = u64::MAX - 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -202,11 +207,22 @@ impl Client {
         self.end();
     }
 
-    /// The whole content of the message that [`Event::NeedBody`] asked for: CR LF lines, not dot-stuffed.
+    /// The whole content of the message that [`Event::NeedBody`] asked for: CR LF lines, not dot-stuffed. Of a long one no
+    /// more than a piece is written ahead of the peer: it is given again whenever [`Client::wants_content`] says so.
     pub fn body(&mut self, now: Now, content: &[u8]) {
         self.begin(now);
         self.write_content(content);
         self.end();
+    }
+
+    /// The transaction whose content, begun and still [`Client::unwritten`], goes on once all output is taken.
+    pub fn wants_content(&self) -> Option<u64> {
+        if self.output.is_empty() { self.unwritten() } else { None }
+    }
+
+    /// The transaction of whose content there is more to be written.
+    pub fn unwritten(&self) -> Option<u64> {
+        self.envelopes.iter().find(|e| e.content_begun && !e.content_written).map(|e| e.token)
     }
 
     /// Ends the session politely: now when idle, else after the transactions under way.
@@ -289,7 +305,7 @@ impl Client {
         }
         self.plain.clear();
         let end = self.taken + self.output.len() as u64;
-        for expected in self.expected.iter_mut().rev().take_while(|e| e.end == u64::MAX) {
+        for expected in self.expected.iter_mut().rev().take_while(|e| e.end == UNENCRYPTED) {
             expected.end = end;
         }
     }
@@ -304,7 +320,12 @@ impl Client {
         if self.expected.is_empty() {
             self.since = self.now.mono;
         }
-        let end = if self.tls.is_some() { u64::MAX } else { self.taken + self.output.len() as u64 };
+        let end = self.end_of_output();
         self.expected.push_back(Expected { command, serial, end });
+    }
+
+    /// The position behind what was written last.
+    pub(super) fn end_of_output(&self) -> u64 {
+        if self.tls.is_some() { UNENCRYPTED } else { self.taken + self.output.len() as u64 }
     }
 }

@@ -1,9 +1,11 @@
 //! What the client writes once the session is open: commands, as many at a time as the peer allows, and content.
 
-use super::client::{Client, Command, End, Event, Phase, RecipientFate, Transaction};
-use super::dot::{DotWriter, clean_line_ends, has_clean_line_ends};
-use std::borrow::Cow;
+use super::client::{Client, Command, End, Event, KEPT_OUTPUT, Phase, RecipientFate, Transaction, UNWRITTEN};
+use super::dot::{clean_line_ends, has_clean_line_ends};
 use std::io::Write;
+
+/// Content written at a time: with commands and what TLS adds it fits the output that is kept.
+const PIECE: usize = KEPT_OUTPUT - 8 * 1024;
 
 impl Client {
     /// Takes a transaction into the queue and writes what can be written of it.
@@ -124,34 +126,69 @@ impl Client {
         self.event(Event::NeedBody { token });
     }
 
-    /// Writes content, its end, and the commands of the next transaction behind it.
+    /// Writes content, or a piece of it; behind its end the commands of the next transaction.
     pub(super) fn write_content(&mut self, content: &[u8]) {
         let Some(i) = self.envelopes.iter().position(|e| e.wants_body && !e.content_written) else { return };
         let chunks = self.uses_chunks();
-        self.envelopes[i].begins = self.taken + self.output.len() as u64;
-        let out = self.out();
-        if chunks {
-            let content = if has_clean_line_ends(content) {
-                Cow::Borrowed(content)
-            } else {
-                Cow::Owned(clean_line_ends(content))
-            };
-            // Writing to a Vec cannot fail.
-            let _ = write!(out, "BDAT {} LAST\r\n", content.len());
-            out.extend_from_slice(&content);
+        if self.envelopes[i].content_begun {
+            self.write_piece(i, content, PIECE);
+        } else if chunks && !has_clean_line_ends(content) {
+            // Never so with what intake has taken in or a template made; it costs the memory of a copy.
+            let content = clean_line_ends(content);
+            self.begin_content(i, Some(content.len()));
+            self.write_piece(i, &content, content.len());
         } else {
-            let mut dots = DotWriter::default();
-            dots.write(content, out);
-            dots.finish(out);
+            self.begin_content(i, chunks.then_some(content.len()));
+            self.write_piece(i, content, PIECE);
         }
-        let serial = self.envelopes[i].serial;
-        self.expect(Command::Content, serial);
+    }
+
+    fn begin_content(&mut self, i: usize, chunk: Option<usize>) {
+        let begins = self.taken + self.output.len() as u64;
+        if let Some(length) = chunk {
+            // Writing to a Vec cannot fail.
+            let _ = write!(self.out(), "BDAT {length} LAST\r\n");
+        }
         let envelope = &mut self.envelopes[i];
-        envelope.content_written = true;
+        envelope.begins = begins;
+        envelope.content_begun = true;
         envelope.outstanding += 1;
+        let serial = envelope.serial;
+        self.expect(Command::Content, serial);
+        self.content_ends(UNWRITTEN);
+    }
+
+    /// Writes up to `most` bytes of what is left of the content.
+    fn write_piece(&mut self, i: usize, content: &[u8], most: usize) {
+        let chunks = self.uses_chunks();
+        let Client { envelopes, plain, output, tls, .. } = self;
+        let (envelope, out) = (&mut envelopes[i], if tls.is_some() { plain } else { output });
+        let rest = content.get(envelope.content_at..).unwrap_or_default();
+        let piece = &rest[..rest.len().min(most)];
+        if chunks {
+            out.extend_from_slice(piece);
+        } else {
+            envelope.dots.write(piece, out);
+        }
+        envelope.content_at += piece.len();
+        if piece.len() < rest.len() {
+            return;
+        }
+        if !chunks {
+            std::mem::take(&mut envelope.dots).finish(out);
+        }
+        envelope.content_written = true;
+        self.content_ends(self.end_of_output());
         // In records of its own, so that the position of its end is known (S05).
         self.encrypt();
         self.write_commands();
+    }
+
+    /// Nothing follows content that is not written to its end, so that it is the last of what is expected.
+    fn content_ends(&mut self, end: u64) {
+        if let Some(content) = self.expected.back_mut() {
+            content.end = end;
+        }
     }
 
     pub(super) fn write_quit(&mut self) {

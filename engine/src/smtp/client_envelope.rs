@@ -2,6 +2,7 @@
 
 use super::client_event::{LocalFailure, Transaction};
 use super::client_options::ClientOptions;
+use super::dot::DotWriter;
 use super::extensions::Extensions;
 use crate::mail::normalise_domain;
 use smallvec::SmallVec;
@@ -45,7 +46,11 @@ pub(super) struct Envelope {
     pub ahead: bool,
     pub data_written: bool,
     pub wants_body: bool,
+    pub content_begun: bool,
     pub content_written: bool,
+    /// Bytes of its content written so far, and where in a line they end.
+    pub content_at: usize,
+    pub dots: DotWriter,
     /// Position in the output stream where its content begins.
     pub begins: u64,
     /// Its last event is out.

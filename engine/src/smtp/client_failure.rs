@@ -52,7 +52,7 @@ impl Client {
             return End::Untried;
         }
         let stage = match stage {
-            Stage::Final | Stage::Idle if envelope.content_written || envelope.wants_body => Stage::Content,
+            Stage::Final | Stage::Idle if envelope.wants_body => Stage::Content,
             other => other,
         };
         End::Broken { stage, failure: failure.clone() }
@@ -72,7 +72,7 @@ impl Client {
         let envelope = self.envelopes.front();
         // A second command of the transaction was out before the first was answered.
         let batched = envelope.is_some_and(|e| e.outstanding > 1 || (e.outstanding == 1 && e.replied));
-        let batched = batched && self.extensions.pipelining && !envelope.is_some_and(|e| e.content_written);
+        let batched = batched && self.extensions.pipelining && !envelope.is_some_and(|e| e.content_begun);
         if ahead {
             self.back_off(Retreat::AcrossData);
         } else if batched && !matches!(failure, Failure::Lost(_)) {

@@ -353,30 +353,6 @@ fn s13_surplus_and_early_replies() {
         [broken(1, Stage::Content, surplus.clone()), failed(Stage::Content, surplus)]
     );
 
-    // Content written, but none of it sent.
-    let mut talk = Talk::open("PIPELINING", |_| {});
-    talk.start(1, &["x"]);
-    talk.written();
-    talk.says("S: 250 a\nS: 250 b\nS: 354 go");
-    talk.body("x\r\n");
-    talk.says("S: 250 already");
-    let early = protocol(ProtocolError::Early(250));
-    assert!(talk.closed().contains(&broken(1, Stage::Content, early)));
-
-    // Refused in the middle of the content: the message's own refusal, and the end of the connection.
-    let mut talk = Talk::open("PIPELINING", |_| {});
-    talk.start(1, &["x"]);
-    talk.written();
-    talk.says("S: 250 a\nS: 250 b\nS: 354 go");
-    talk.body(&"x\r\n".repeat(1000));
-    talk.client.output().drain(..500);
-    talk.client.sent(talk.now, 500);
-    talk.says("S: 552 5.3.4 too big");
-    let early = protocol(ProtocolError::Early(552));
-    let events = talk.closed();
-    assert_eq!(events[1], finished(1, Stage::Content, 552, "5.3.4 too big"));
-    assert_eq!(events.last(), Some(&failed(Stage::Content, early)));
-
     // A second final reply, while idle.
     let mut talk = with_content(13);
     talk.says("S: 452 no\nS: 250 yes");

@@ -24,6 +24,8 @@ pub mod undot;
 pub mod verdict;
 
 #[cfg(test)]
+mod client_content_tests;
+#[cfg(test)]
 mod client_fault_tests;
 #[cfg(test)]
 mod client_tests;

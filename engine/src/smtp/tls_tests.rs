@@ -126,9 +126,15 @@ fn mail_through_tls() {
         let batch = b"MAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nDATA\r\n";
         assert_eq!(pump(&mut client, &mut server, step), batch);
         reply(&mut client, &mut server, "250 a\r\n250 b\r\n354 go\r\n");
-        let body = "0123456789\r\n".repeat(5000);
+        // Of several pieces.
+        let body = "0123456789\r\n".repeat(20_000);
         client.body(NOW, body.as_bytes());
-        assert_eq!(pump(&mut client, &mut server, step), [body.as_bytes(), b".\r\n"].concat());
+        let mut received = pump(&mut client, &mut server, step);
+        while client.wants_content() == Some(1) {
+            client.body(NOW, body.as_bytes());
+            received.extend(pump(&mut client, &mut server, step));
+        }
+        assert!(received == [body.as_bytes(), b".\r\n"].concat(), "{} bytes", received.len());
         reply(&mut client, &mut server, "250 ok\r\n");
         let end = End::Replied { stage: Stage::Final, reply: Reply::new(250, &["ok"]) };
         assert_eq!(

@@ -98,8 +98,8 @@ impl World {
         let Some(bytes) = shard.outgoing(wire.connection).filter(|bytes| !bytes.is_empty()) else { return };
         let most = wire.cuts.narrow.unwrap_or(usize::MAX).min(bytes.len());
         let taken: Vec<u8> = bytes.drain(..most).collect();
-        let more = !bytes.is_empty();
         shard.sent(engine_now, wire.connection, taken.len());
+        let more = shard.outgoing(wire.connection).is_some_and(|bytes| !bytes.is_empty());
         self.net.bytes += taken.len() as u64;
         let (through, cut) = wire.send(taken.len());
         let (latency, length) = (wire.latency, taken.len() as u64);

@@ -20,9 +20,15 @@ pub fn world(change: impl FnOnce(&mut QueueSettings)) -> World {
 
 /// A template with one field in the body, and one row for each value.
 fn merged(values: &[&str]) -> Mail {
+    merged_before("", values)
+}
+
+/// The same with more text.
+fn merged_before(text: &str, values: &[&str]) -> Mail {
+    let eml = format!("From: a@sender.example\nSubject: hi\n\nDear {{{{ name }}}},\n.\nbye\n{text}");
     let fields = ["email".to_owned(), "name".to_owned()];
     let template = Template {
-        source: TemplateSource::Eml(b"From: a@sender.example\nSubject: hi\n\nDear {{ name }},\n.\nbye\n"),
+        source: TemplateSource::Eml(eml.as_bytes()),
         headers: &[("X-Name".to_owned(), "{{ name }}".to_owned())],
         syntax: Syntax::Minijinja,
         fields: &fields,
@@ -81,6 +87,34 @@ fn a_plain_message_goes_to_many_in_one_transaction() {
     assert!(sizes.iter().all(|n| *n <= 4) && sizes.len() == 3, "{sizes:?}");
     assert!(world.site.taken.iter().all(|t| t.message == TEXT));
     assert_eq!(world.count(Delivered), 10);
+}
+
+/// 1 MB with dots to be doubled; `plain`: one message for all recipients.
+fn long_mail(plain: bool) -> (Mail, String) {
+    let body = ".a line of a long message\r\n".repeat(40_000);
+    if !plain {
+        return (merged_before(&body, &["Ann", "Bob"]), body);
+    }
+    let mut content = Vec::new();
+    Content::plain(format!("{TEXT}{body}").into_bytes()).encode(&mut content);
+    (Mail { content: content.into(), ..Mail::to(&["a@a.example", "b@b.example"]) }, body)
+}
+
+#[test]
+fn a_long_message_is_never_whole_in_the_output() {
+    let mut world = world(|_| {});
+    for plain in [true, false] {
+        let (mail, body) = long_mail(plain);
+        world.submit(&mail);
+        world.finish();
+        let taken = std::mem::take(&mut world.site.taken);
+        assert_eq!(taken.len(), 2);
+        let wire = body.replace("\r\n.", "\r\n..");
+        let whole = |message: &str| message.contains(wire.trim_start_matches('.').trim_end());
+        assert!(taken.iter().all(|t| whole(&t.message)), "{} bytes", taken[0].message.len());
+    }
+    assert!(world.most_outgoing < 100_000, "{} bytes", world.most_outgoing);
+    assert_eq!(world.count(Delivered), 4);
 }
 
 #[test]

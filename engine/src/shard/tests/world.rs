@@ -58,6 +58,8 @@ pub struct World {
     pub queue_failures: Vec<String>,
     /// Most connections at a time, by destination.
     pub peaks: HashMap<SocketAddr, usize>,
+    /// Most bytes that a connection had to send.
+    pub most_outgoing: usize,
     /// Storage answers reads of contents.
     pub reads: bool,
     pub unread: Vec<Location>,
@@ -117,6 +119,7 @@ impl World {
             seen: Vec::new(),
             queue_failures: Vec::new(),
             peaks: HashMap::new(),
+            most_outgoing: 0,
             reads: true,
             unread: Vec::new(),
             regained: Vec::new(),
@@ -287,16 +290,18 @@ impl World {
     }
 
     fn send(&mut self, id: ConnectionId) {
-        let Some(bytes) = self.shard.outgoing(id) else { return };
-        let Some(peer) = self.peers.get_mut(&id) else { return bytes.clear() };
-        let most = peer.choke.unwrap_or(usize::MAX).min(bytes.len());
-        let sent: Vec<u8> = bytes.drain(..most).collect();
-        self.shard.sent(self.now, id, most);
-        if peer.choke.is_some() {
-            return self.react(id, Reaction { closed: true, ..Reaction::default() });
+        while let Some(bytes) = self.shard.outgoing(id).filter(|bytes| !bytes.is_empty()) {
+            self.most_outgoing = self.most_outgoing.max(bytes.len());
+            let Some(peer) = self.peers.get_mut(&id) else { return bytes.clear() };
+            let most = peer.choke.unwrap_or(usize::MAX).min(bytes.len());
+            let sent: Vec<u8> = bytes.drain(..most).collect();
+            self.shard.sent(self.now, id, most);
+            if peer.choke.is_some() {
+                return self.react(id, Reaction { closed: true, ..Reaction::default() });
+            }
+            let reaction = self.site.feed(peer, self.now.mono, &sent);
+            self.react(id, reaction);
         }
-        let reaction = self.site.feed(peer, self.now.mono, &sent);
-        self.react(id, reaction);
     }
 
     fn resolve(&mut self, query: Query) {
