@@ -25,8 +25,9 @@ const ENTRIES: usize = 256;
 /// How long to wait when the log has nothing more; lines of a busy log appear that much later at most. Short enough for a busy log to
 /// be read while it is in RAM (4 MiB are, which is 40 ms at 100 MB a second).
 const IDLE: Duration = Duration::from_millis(20);
-/// The same once nothing has come for a while: a thread that wakes 50 times a second is most of what an idle engine costs.
-const LONG_IDLE: Duration = Duration::from_millis(160);
+/// The same once nothing has come for a while: a thread that wakes 50 times a second is most of what an idle engine costs. No
+/// longer, or the beginning of an import is no longer in RAM and has to be mapped.
+const LONG_IDLE: Duration = Duration::from_millis(40);
 /// How long to wait after a failure before the next try.
 const RETRY: Duration = Duration::from_secs(1);
 
