@@ -148,12 +148,20 @@ impl Builder<'_> {
     fn define(&mut self, kind: Named, block: &Block) -> bool {
         let Some(before) = self.defined.insert((kind, block.arg.clone()), block.arg_at) else { return true };
         let what = block.tag.map_or("", |t| t.name);
-        let help = format!("the first one is at {}", self.lines.sources.origin(before));
-        self.lines.error(
-            block.arg_at,
-            format!("<{what} {}> is defined a second time", block.arg),
-            Some(help),
-        );
+        let first = self.lines.sources.origin(before);
+        let other = match self.config.by_name.get(&block.arg) {
+            Some(VmtaOrPool::Vmta(_)) if kind == Named::VirtualMta && what != "virtual-mta" => "virtual MTA",
+            Some(VmtaOrPool::Pool(_)) if kind == Named::VirtualMta && what != "virtual-mta-pool" => "pool",
+            _ => "",
+        };
+        let (message, help) = if other.is_empty() {
+            let message = format!("<{what} {}> is defined a second time", block.arg);
+            (message, format!("the first one is at {first}"))
+        } else {
+            let message = format!("`{}` is the name of a {other} already, at {first}", block.arg);
+            (message, "virtual MTAs and pools share their names: choose another one".to_string())
+        };
+        self.lines.error(block.arg_at, message, Some(help));
         false
     }
 
@@ -296,6 +304,12 @@ impl Builder<'_> {
             }
             return;
         }
+        if is_meant_as_network(&block.arg) {
+            let message = format!("`{}` is not an address or a network", block.arg);
+            let help = "write an address (192.0.2.1, ::1) or a network (192.0.2.0/24, 10/8, 0/0); a name has a letter";
+            self.lines.error(block.arg_at, message, Some(help.into()));
+            return;
+        }
         self.defined.insert((Named::Source, block.arg.clone()), block.arg_at);
         self.config.sources_by_name.entry(block.arg.clone()).or_default().extend(settings);
     }
@@ -372,4 +386,13 @@ fn width(net: &IpNet) -> u8 {
         0 => u8::MAX,
         prefix => net.max_prefix_len() - prefix,
     }
+}
+
+/// Digits with dots, a slash or colons: a slip of the pen, and no name that somebody would choose.
+fn is_meant_as_network(text: &str) -> bool {
+    let (address, prefix) = text.split_once('/').unwrap_or((text, ""));
+    let v6 =
+        address.contains(':') && address.bytes().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'));
+    let v4 = address.bytes().all(|b| b.is_ascii_digit() || b == b'.') && text.contains(['.', '/']);
+    (v4 || v6) && prefix.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }

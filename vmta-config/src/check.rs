@@ -35,7 +35,11 @@ pub(crate) fn link(builder: &mut Builder) {
         let mut names: Vec<&str> = kinds.map(|(_, name)| name.as_str()).collect();
         names.sort_unstable();
         let tag = tag_of(reference.kind);
+        let listed = reference.name.contains(',');
         let help = match nearest(&reference.name, names) {
+            _ if listed => format!(
+                "one name is written here, not a list; where several may be, write a `{tag}` line for each"
+            ),
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("define it with `<{tag} {}>` ... `</{tag}>`", reference.name),
         };

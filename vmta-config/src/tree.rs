@@ -269,8 +269,9 @@ impl<'a> Reader<'a> {
         scope: Scope,
     ) -> Result<Vec<Item>, (String, Option<String>)> {
         if path.starts_with("http://") || path.starts_with("https://") {
-            let help = "fetch the file to disk first and include it from there".to_string();
-            return Err(("configuration is not read over the network".into(), Some(help)));
+            let help = "fetch the file to disk first (`curl -o FILE URL`, before `reload`) and include it from there: a server \
+                        that is down or has been taken over must not decide how mail is sent";
+            return Err(("configuration is not read over the network".into(), Some(help.into())));
         }
         if self.sources.depth(line.name_at.file) >= MAX_INCLUDES {
             let help = "include the innermost files from the outer ones".to_string();

@@ -223,7 +223,7 @@ fn pools_and_virtual_mtas_share_their_names() {
     let found = faults(
         "<virtual-mta a>\n</virtual-mta>\n<virtual-mta-pool a>\n virtual-mta a\n</virtual-mta-pool>\n",
     );
-    assert!(found[0].contains("<virtual-mta-pool a> is defined a second time"), "{found:?}");
+    assert!(found[0].contains("`a` is the name of a virtual MTA already"), "{found:?}");
     let pool = |name: &str| {
         format!(
             "<virtual-mta-pool {name}>\n virtual-mta a\n <domain *>\n max-smtp-out 1\n </domain>\n</virtual-mta-pool>\n"

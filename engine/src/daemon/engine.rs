@@ -19,7 +19,7 @@ use crate::io::clock::Clock;
 use crate::io::failpoint::{Point, pass};
 use crate::io::reactor::{Message, Reactor, Services};
 use crate::io::resolver::ResolverError;
-use crate::io::storage::{BackEnd, Storage, StorageOptions};
+use crate::io::storage::{BackEnd, Recovered, Storage, StorageOptions};
 use crate::limit::SharedConnections;
 use crate::mail::verp::VerpKeys;
 use crate::queue::QueueName;
@@ -136,10 +136,7 @@ impl Engine {
             verp,
         };
         let (owners, reactors) = start.reactors(control.handle(), shard_count(config))?;
-        let waiting = recovery::requeue(&recovered, owners.shards(), |split| owners.admit_blocking(split))
-            .map_err(|_| SpoolError::Stopped)?;
-        control.block_on(owners.ask(&ShardRequest::Recovered))?;
-        tracing::info!(recipients = waiting, "queues rebuilt");
+        rebuild_queues(&control, &owners, &recovered)?;
         let configured = Arc::new(ArcSwap::new(configured));
         let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured));
         let pickup = Pickup::start(config, &intake, &recovered)?;
@@ -244,6 +241,19 @@ impl Engine {
         pass(Point::StopStorage);
         accounting.stop();
     }
+}
+
+/// Everything that waits goes to its owner, and the owners begin.
+fn rebuild_queues(
+    control: &tokio::runtime::Runtime,
+    owners: &Owners,
+    recovered: &Recovered,
+) -> Result<(), BootError> {
+    let waiting = recovery::requeue(recovered, owners.shards(), |split| owners.admit_blocking(split))
+        .map_err(|_| SpoolError::Stopped)?;
+    control.block_on(owners.ask(&ShardRequest::Recovered))?;
+    tracing::info!(recipients = waiting, "queues rebuilt");
+    Ok(())
 }
 
 fn control_runtime() -> io::Result<tokio::runtime::Runtime> {

@@ -10,7 +10,7 @@ use super::header::{DATA_START, SegmentHeader};
 use super::ledger::Ledger;
 use super::record::{Control, Location, SegmentEnd, TriedRow};
 use super::rows::RowsView;
-use super::scan::{Found, Judged, Scan, scan};
+use super::scan::{Found, Judged, scan};
 use crate::base::planted::{Bug, planted};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -137,10 +137,15 @@ impl Run<'_> {
         let mut newest = Vec::new();
         for (&number, header) in self.headers.iter().rev() {
             let manifest = self.manifest(header);
-            let Ok(found) = self.scan(header, header.size as usize) else {
+            let Ok(bytes) = self.files.read(number, 0, header.size as usize) else {
                 plan.insert(number, None);
                 continue;
             };
+            let found = scan(&Key::new(number, header.nonce), &bytes);
+            if bytes.len() < header.size as usize {
+                // Whether something was written to it may be among what was cut off.
+                plan.insert(number, None);
+            }
             let used = found.claim_of(number).is_some_and(|end8| end8 as usize * 8 > DATA_START);
             for (&segment, &end8) in &found.claims {
                 let claim = self.claims.entry(segment).or_default();
@@ -185,11 +190,6 @@ impl Run<'_> {
             Ok(Control::Segments { live }) => Some(live),
             _ => None,
         }
-    }
-
-    fn scan(&mut self, header: &SegmentHeader, end: usize) -> Result<Scan, String> {
-        let bytes = self.files.read(header.number, 0, end)?;
-        Ok(scan(&Key::new(header.number, header.nonce), &bytes))
     }
 
     fn retired_in(&mut self, number: u32) -> Vec<u32> {

@@ -28,7 +28,7 @@ impl Found {
 struct Unit {
     frames: Range<usize>,
     start: usize,
-    /// On a block boundary.
+    /// On a block boundary, except where the commit frame is gone: what stood behind the last frame is not known then.
     end: usize,
     /// Every frame is there.
     whole: bool,
@@ -74,7 +74,7 @@ pub fn scan(key: &Key, bytes: &[u8]) -> Scan {
         }
     }
     if first < scan.frames.len() {
-        scan.stray(first..scan.frames.len(), bytes.len());
+        scan.stray(first..scan.frames.len());
     }
     scan
 }
@@ -87,7 +87,7 @@ impl Scan {
 
     /// The end of the last commit of which something is there.
     pub fn end(&self) -> usize {
-        self.units.last().map_or(DATA_START, |unit| unit.end)
+        self.units.last().map_or(DATA_START, |unit| unit.end.next_multiple_of(BLOCK))
     }
 
     fn claim(&mut self, durable: Location) {
@@ -101,7 +101,7 @@ impl Scan {
         let start = commit.start8 as usize * 8;
         let own = frames.start + self.frames[frames.clone()].partition_point(|found| found.at < start);
         if own > frames.start {
-            self.stray(frames.start..own, start);
+            self.stray(frames.start..own);
         }
         let last = self.frames[frames.end];
         let mut at = start;
@@ -115,10 +115,10 @@ impl Scan {
         self.units.push(Unit { frames: own..frames.end, start, end, whole });
     }
 
-    /// Notes frames whose commit frame is gone; the next commit begins at `before`.
-    fn stray(&mut self, frames: Range<usize>, before: usize) {
+    /// Notes frames whose commit frame is gone.
+    fn stray(&mut self, frames: Range<usize>) {
         let (first, last) = (self.frames[frames.start], self.frames[frames.end - 1]);
-        let end = (last.at + last.header.stride()).next_multiple_of(BLOCK).min(before);
+        let end = last.at + last.header.stride();
         self.units.push(Unit { frames, start: first.at, end, whole: false });
     }
 

@@ -163,6 +163,7 @@ impl Damage {
             let last = (first..end).rev().find(differs).map_or(first, |at| at + 1);
             *bytes = first..last;
         }
+        self.changed.retain(|(_, bytes)| !bytes.is_empty());
         fs::write(&path, after)
     }
 }

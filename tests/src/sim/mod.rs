@@ -16,6 +16,7 @@ mod happen;
 mod import;
 mod life;
 mod net;
+mod peer;
 pub mod plan;
 mod post;
 mod site;

@@ -1,6 +1,6 @@
 //! The network between the shards and the receiving hosts: latency, cuts at any byte, narrow pipes.
 
-use super::site::{Meaning, Peer};
+use super::peer::{Meaning, Peer};
 use posthaste::route::Answer;
 use posthaste::shard::ConnectionId;
 use std::collections::BTreeMap;

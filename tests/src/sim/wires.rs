@@ -2,8 +2,8 @@
 
 use super::life::Life;
 use super::net::{Event, Wire, cuts};
+use super::peer::{Meaning, Peer, Say, Scene};
 use super::plan::{Ill, Plan, Zone};
-use super::site::{Meaning, Peer, Say, Scene};
 use super::world::{World, shown};
 use posthaste::shard::ConnectionId;
 use std::io::ErrorKind;

@@ -127,7 +127,8 @@ const TIME_HELP: &str = "write digits with a unit: 90s, 10m, 1h, 2d, 1w, or toge
 
 pub(super) fn time(c: &mut Cursor) -> Result<Duration, ParseError> {
     let word = c.word("a time")?;
-    interval(&word.text).ok_or_else(|| refused(&word, "a time", TIME_HELP))
+    let bare = digits(&word.text).map(|n| format!("the unit is missing: {n}s, {n}m, {n}h or {n}d"));
+    interval(&word.text).ok_or_else(|| refused(&word, "a time", bare.as_deref().unwrap_or(TIME_HELP)))
 }
 
 pub(super) fn time_within(c: &mut Cursor, low: u64, high: u64) -> Result<Duration, ParseError> {
