@@ -162,7 +162,7 @@ impl Sound {
             let (new, number) = (String::from_utf8_lossy(new), damage.segment);
             new.contains(&format!("segment {number}:")) || new.contains(&format!("record {number}:"))
         });
-        let said = Reported { by_tool: status == Some(1), by_log, hit: hit.len() };
+        let said = Reported { by_tool: status, by_log, hit: hit.len() };
         self.judge(damage, &may_be_lost, &received, traffic, verdict, said);
         Ok(())
     }
@@ -210,24 +210,25 @@ impl Sound {
         for address in collateral {
             verdict.lost.add(format!("{damage}: {address}, whose records are sound"));
         }
-        let reported = told.by_tool && told.by_log;
-        if told.hit > 0 && !reported {
+        let by_tool = told.by_tool == Some(1);
+        if told.hit > 0 && !(by_tool && told.by_log) {
             let (hit, cost, tool, log) = (told.hit, cost.len(), told.by_tool, told.by_log);
             let told = format!(
-                "{damage}: {hit} records, {cost} recipients; told by the tool {tool}, in the log {log}"
+                "{damage}: {hit} records, {cost} recipients; the tool ended with {tool:?}, told in the log {log}"
             );
             verdict.broken.add(told);
         }
         verdict.count("recipients lost with their record", cost.len() as u64);
         verdict.count("times a record was hit", u64::from(told.hit > 0));
-        verdict.count("times the tool reported", u64::from(told.by_tool));
+        verdict.count("times the tool reported", u64::from(by_tool));
     }
 }
 
 /// What was said of the damage, and by whom.
 #[derive(Clone, Copy)]
 struct Reported {
-    by_tool: bool,
+    /// Its exit status; 1 where it found damage.
+    by_tool: Option<i32>,
     by_log: bool,
     /// Records that were hit.
     hit: usize,
