@@ -5,13 +5,13 @@ use std::io;
 use std::path::Path;
 
 /// Most bytes accepted in one configuration file.
-const MAX_FILE: u64 = 64 << 20;
+pub const MAX_FILE: u64 = 64 << 20;
 /// Most files one wildcard may name.
 const MAX_MATCHES: usize = 10_000;
 
 /// Read access to configuration files. Paths use forward slashes.
 pub trait Files {
-    /// The whole text of one file.
+    /// The whole text of one file. A path may be a URL where an `include` named one (see [`is_url`]).
     fn read(&self, path: &str) -> io::Result<String>;
     /// The files that match `pattern` (`*` and `?` within one path component), in the order of their names.
     fn glob(&self, pattern: &str) -> io::Result<Vec<String>>;
@@ -23,18 +23,13 @@ pub struct OsFiles;
 
 impl Files for OsFiles {
     fn read(&self, path: &str) -> io::Result<String> {
+        if is_url(path) {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "it is on the network"));
+        }
         if std::fs::metadata(path)?.len() > MAX_FILE {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 MiB"));
         }
-        let bytes = std::fs::read(path)?;
-        String::from_utf8(bytes).map_err(|e| {
-            let line =
-                1 + e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("line {line} is not UTF-8; save the file as UTF-8"),
-            )
-        })
+        text_of(std::fs::read(path)?)
     }
 
     fn glob(&self, pattern: &str) -> io::Result<Vec<String>> {
@@ -48,6 +43,20 @@ impl Files for OsFiles {
         }
         Ok(found)
     }
+}
+
+/// The text of a file that was read; an error names the line that is not UTF-8.
+pub fn text_of(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|e| {
+        let line = 1 + e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
+        let why = format!("line {line} is not UTF-8; save the file as UTF-8");
+        io::Error::new(io::ErrorKind::InvalidData, why)
+    })
+}
+
+/// Whether a path is to be fetched by HTTP.
+pub fn is_url(path: &str) -> bool {
+    path.starts_with("http://") || path.starts_with("https://")
 }
 
 /// One path component of a wildcard: every directory in `found`, each with every entry that matches `part`.

@@ -40,7 +40,7 @@ pub use config::{AcctFile, AcctTarget, Config, Pool, Resolved, SmtpListener, Spo
 pub use convert::{Converted, convert};
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use explain::{Explained, Note};
-pub use files::{Files, MemoryFiles, OsFiles};
+pub use files::{Files, MAX_FILE, MemoryFiles, OsFiles, is_url, text_of};
 pub use load::{Loaded, load};
 pub use manual::manual;
 pub use patterns::{BouncePattern, SmtpPattern, SmtpPatternList};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Findings};
-use crate::files::{Files, is_wildcard};
+use crate::files::{Files, is_url, is_wildcard};
 use crate::lex::{Cursor, Lexed, lex_line, shorten};
 use crate::lines::known_mistake;
 use crate::nearest::nearest;
@@ -11,7 +11,7 @@ use crate::report::Usage;
 use crate::scope::{Scope, TAGS, Tag, Takes, tag_named};
 use crate::source::{Place, Sources};
 use crate::table::{self, Status};
-use crate::value::NESTED;
+use crate::value::{NESTED, URL_HELP, check_url};
 
 /// Deepest include of files by files.
 const MAX_INCLUDES: usize = 16;
@@ -268,17 +268,17 @@ impl<'a> Reader<'a> {
         path: &str,
         scope: Scope,
     ) -> Result<Vec<Item>, (String, Option<String>)> {
-        if path.starts_with("http://") || path.starts_with("https://") {
-            let help = "fetch the file to disk first (`curl -o FILE URL`, before `reload`) and include it from there: a server \
-                        that is down or has been taken over must not decide how mail is sent";
-            return Err(("configuration is not read over the network".into(), Some(help.into())));
+        if is_url(path) {
+            check_url(path).map_err(|why| (format!("`{path}` {why}"), Some(URL_HELP.to_string())))?;
         }
         if self.sources.depth(line.name_at.file) >= MAX_INCLUDES {
             let help = "include the innermost files from the outer ones".to_string();
             return Err((format!("files include each other more than {MAX_INCLUDES} deep"), Some(help)));
         }
-        let paths = match is_wildcard(path) {
-            true => self.files.glob(path).map_err(|e| (format!("cannot list {path}: {e}"), path_help()))?,
+        let paths = match is_wildcard(path) && !is_url(path) {
+            true => {
+                self.files.glob(path).map_err(|e| (format!("cannot list {path}: {e}"), path_help(path)))?
+            }
             false => vec![path.to_string()],
         };
         if paths.is_empty() {
@@ -297,7 +297,7 @@ impl<'a> Reader<'a> {
                 return Err((message, Some("include fewer or smaller files".to_string())));
             }
             let text =
-                self.files.read(&path).map_err(|e| (format!("cannot read {path}: {e}"), path_help()))?;
+                self.files.read(&path).map_err(|e| (format!("cannot read {path}: {e}"), path_help(&path)))?;
             items.extend(self.text(&path, &text, Some(line.name_at), scope));
         }
         Ok(items)
@@ -328,8 +328,12 @@ impl Parsing {
     }
 }
 
-fn path_help() -> Option<String> {
-    Some("a relative path counts from the directory of the file that includes it".to_string())
+fn path_help(path: &str) -> Option<String> {
+    let help = match is_url(path) {
+        true => "what is included over the network has to be there at every start and reload",
+        false => "a relative path counts from the directory of the file that includes it",
+    };
+    Some(help.to_string())
 }
 
 fn too_deep() -> String {
@@ -359,7 +363,10 @@ fn unknown_tag_help(name: &str, scope: Scope) -> Option<String> {
 /// A relative path counts from the directory of the including file.
 fn resolve(from: &str, path: &str) -> String {
     let absolute = path.starts_with('/') || path.contains("://") || path.get(1..2) == Some(":");
-    match from.rfind('/') {
+    // Of a URL, the host is no directory.
+    let host = from.find("://").map_or(0, |at| at + 3);
+    match from[host..].rfind('/').map(|end| host + end) {
+        _ if host > 0 && !absolute && !from[host..].contains('/') => format!("{from}/{path}"),
         Some(end) if !absolute => format!("{}/{path}", &from[..end]),
         _ => path.to_string(),
     }
@@ -375,6 +382,23 @@ mod tests {
         let mut reader = Reader::new(&files, false);
         reader.main("/e/config");
         reader.findings.finish().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_fetched_may_include_its_neighbours() {
+        assert_eq!(resolve("https://c.example/etc/a", "b"), "https://c.example/etc/b");
+        assert_eq!(resolve("https://c.example/a", "b"), "https://c.example/b");
+        assert_eq!(resolve("https://c.example", "b"), "https://c.example/b");
+        assert_eq!(resolve("https://c.example/a", "/e/b"), "/e/b");
+        let found = findings(&[
+            ("/e/config", "include https://c.example/etc/a\ninclude http://c.example/x?y\n"),
+            ("https://c.example/etc/a", "include b*\n"),
+        ]);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(
+            found[0].contains("has a query") && found[1].contains("read https://c.example/etc/b*"),
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -4,12 +4,13 @@ use super::args::Cli;
 use super::table::{Side, table};
 use super::{FAILED, UNUSABLE, complain, print};
 use crate::daemon::accounting_config::stream_options;
+use crate::io::config_files::ConfigFiles;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use vmta_config::{Diagnostic, FileReport, Files, OsFiles, load};
+use vmta_config::{Diagnostic, FileReport, Files, load};
 
 /// What a check found.
 struct Checked {
@@ -32,12 +33,12 @@ impl Checked {
 pub fn check_config(cli: &Cli, paths: &[PathBuf], lenient: bool, report: bool) -> ExitCode {
     let (mut worst, mut reports) = (0, Vec::new());
     for path in paths {
-        if let Err(e) = OsFiles.read(&path.to_string_lossy()) {
+        if let Err(e) = ConfigFiles.read(&path.to_string_lossy()) {
             complain(cli.json, &format!("configuration {}: {e}", path.display()));
             worst = UNUSABLE;
             continue;
         }
-        let checked = check(path, &OsFiles, lenient);
+        let checked = check(path, &ConfigFiles, lenient);
         if !checked.is_good() {
             worst = worst.max(FAILED);
         }

@@ -2,13 +2,14 @@
 
 use super::args::Cli;
 use super::{UNUSABLE, complain, print};
+use crate::io::config_files::ConfigFiles;
 use std::path::Path;
 use std::process::ExitCode;
-use vmta_config::{Files, OsFiles, convert};
+use vmta_config::{Files, convert};
 
 /// Prints the file with its older forms rewritten, and on standard error what was done.
 pub fn convert_config(cli: &Cli, path: &Path) -> ExitCode {
-    let text = match OsFiles.read(&path.to_string_lossy()) {
+    let text = match ConfigFiles.read(&path.to_string_lossy()) {
         Ok(text) => text,
         Err(e) => {
             complain(cli.json, &format!("configuration {}: {e}", path.display()));

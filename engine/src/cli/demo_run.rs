@@ -11,6 +11,7 @@ use super::demo_providers::start_site;
 use super::demo_watch::Watch;
 use super::{FAILED, complain};
 use crate::daemon::engine::{BootError, Engine, Overrides};
+use crate::io::config_files::ConfigFiles;
 use bench::site::SiteHandle;
 use std::fs::{self, File};
 use std::io;
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use vmta_config::{Config, OsFiles, load};
+use vmta_config::{Config, load};
 
 /// Exit status after Ctrl-C, as shells have it: 128 and the signal's number.
 const INTERRUPTED: u8 = 130;
@@ -160,7 +161,7 @@ fn log_to_file(path: &Path) -> io::Result<()> {
 }
 
 fn read(path: &Path) -> Result<Arc<Config>, DemoError> {
-    let loaded = load(&path.to_string_lossy(), &OsFiles, false);
+    let loaded = load(&path.to_string_lossy(), &ConfigFiles, false);
     loaded.config.map(Arc::new).ok_or_else(|| {
         let told: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
         DemoError::Config(told.join("\n"))

@@ -29,6 +29,7 @@ use std::process::ExitCode;
 
 use crate::daemon::control::{Reply, Request};
 use crate::daemon::control_socket::{ControlError, ask};
+use crate::io::config_files::ConfigFiles;
 
 /// Where the control socket is unless the configuration says otherwise.
 pub const CONTROL_SOCKET: &str = "/run/posthaste/control.sock";
@@ -51,7 +52,7 @@ pub fn main() -> ExitCode {
 /// reason not to ask the engine, which may be running with the one before.
 fn control_socket(cli: &Cli) -> PathBuf {
     let configured = || {
-        let loaded = vmta_config::load(&cli.config.to_string_lossy(), &vmta_config::OsFiles, true);
+        let loaded = vmta_config::load(&cli.config.to_string_lossy(), &ConfigFiles, true);
         loaded.config?.global().control_socket.as_ref().map(PathBuf::from)
     };
     cli.control.clone().or_else(configured).unwrap_or_else(|| PathBuf::from(CONTROL_SOCKET))

@@ -8,6 +8,7 @@ use crate::daemon::directory::Directory;
 use crate::ingest::batch::Batch;
 use crate::ingest::import::{Import, Settings, Taken};
 use crate::ingest::progress::Counts;
+use crate::io::config_files::ConfigFiles;
 use crate::mail::Fixed;
 use serde_json::json;
 use std::fs;
@@ -57,7 +58,7 @@ pub fn send(cli: &Cli, campaign: &Path, only_check: bool) -> ExitCode {
 
 /// What the configuration says, if it can be read: a check alone does without one.
 fn domain_suffix(cli: &Cli) -> String {
-    let loaded = vmta_config::load(&cli.config.to_string_lossy(), &vmta_config::OsFiles, true);
+    let loaded = vmta_config::load(&cli.config.to_string_lossy(), &ConfigFiles, true);
     loaded.config.and_then(|config| config.global().domain_suffix.clone()).unwrap_or_default()
 }
 

@@ -7,6 +7,7 @@ use super::{
 use crate::daemon::control::Request;
 use crate::daemon::engine::{BootError, Engine, Overrides};
 use crate::daemon::log_file::LogFile;
+use crate::io::config_files::ConfigFiles;
 use crate::io::panics;
 use crate::spool::error::EXIT_LOG_FAILED;
 use rustix::thread::disable_transparent_huge_pages;
@@ -18,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt};
-use vmta_config::{Config, Files, Loaded, OsFiles, load};
+use vmta_config::{Config, Files, Loaded, load};
 
 /// Runs such a command.
 pub fn start(cli: &Cli) -> ExitCode {
@@ -45,11 +46,11 @@ pub fn start(cli: &Cli) -> ExitCode {
 /// Reads a configuration and prints what is wrong with it.
 pub(super) fn configuration(cli: &Cli, path: &Path, lenient: bool) -> Result<Arc<Config>, ExitCode> {
     let path = path.to_string_lossy();
-    if let Err(e) = OsFiles.read(&path) {
+    if let Err(e) = ConfigFiles.read(&path) {
         complain(cli.json, &format!("configuration {path}: {}", reason(&e)));
         return Err(ExitCode::from(UNUSABLE));
     }
-    let Loaded { config, diagnostics, .. } = load(&path, &OsFiles, lenient);
+    let Loaded { config, diagnostics, .. } = load(&path, &ConfigFiles, lenient);
     for diagnostic in &diagnostics {
         eprintln!("{diagnostic}");
     }

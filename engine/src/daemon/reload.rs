@@ -13,6 +13,7 @@ use super::pickup_place::Place;
 use super::profiles::{ConfigProfiles, Configured, host_name};
 use super::routing::{self, Routing};
 use crate::io::clock::wall;
+use crate::io::config_files::ConfigFiles;
 use crate::io::smtp_listener::Clients;
 use crate::limit::SharedConnections;
 use crate::queue::QueueName;
@@ -20,7 +21,7 @@ use crate::shard::{NewProfiles, ShardReply, ShardRequest, Unreached};
 use crate::spool::record::{Control, Draft, Group};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use vmta_config::{Change, Config, Loaded, OsFiles, compare, load};
+use vmta_config::{Change, Config, Loaded, compare, load};
 
 /// What has been reloaded so far, for status.
 #[derive(Clone, Debug, Default)]
@@ -206,7 +207,7 @@ impl Reloader {
 
 /// The configuration at `path`, ready for use; or everything that is wrong with it.
 fn read(path: &Path, before: &Configured) -> Result<Ready, String> {
-    let Loaded { config, diagnostics, .. } = load(&path.to_string_lossy(), &OsFiles, false);
+    let Loaded { config, diagnostics, .. } = load(&path.to_string_lossy(), &ConfigFiles, false);
     let config: Config = config.ok_or_else(|| {
         let errors = diagnostics.iter().filter(|d| d.is_error()).map(ToString::to_string);
         errors.collect::<Vec<_>>().join("\n\n")

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod commits;
+pub mod config_files;
 pub mod disk;
 pub mod failpoint;
 mod failpoint_wire;

@@ -28,6 +28,7 @@ pub use rules::{Choice, Subject};
 use crate::lex::{Cursor, shorten};
 use crate::macros::Macros;
 use crate::nearest::nearest;
+pub(crate) use remote::{URL_HELP, check_url};
 
 /// Why a value was refused; `at` counts bytes in the text that was parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

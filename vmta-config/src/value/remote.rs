@@ -10,23 +10,29 @@ use crate::macros::Macros;
 /// Absolute, http or https, without user, query and fragment.
 pub(super) fn url(c: &mut Cursor) -> Result<Value, ParseError> {
     let word = c.word("a URL")?;
-    let refused = |why: &str| {
-        ParseError::new(word.at.clone(), format!("`{}` {why}", shorten(&word.text)))
-            .help("write http://host[:port]/path or https://host[:port]/path")
-    };
-    let rest = ["http://", "https://"].iter().find_map(|scheme| word.text.strip_prefix(scheme));
-    let rest = rest.ok_or_else(|| refused("is not an http or https URL"))?;
+    check_url(&word.text).map_err(|why| {
+        ParseError::new(word.at.clone(), format!("`{}` {why}", shorten(&word.text))).help(URL_HELP)
+    })?;
+    Ok(Value::Text(word.text.clone()))
+}
+
+pub(crate) const URL_HELP: &str = "write http://host[:port]/path or https://host[:port]/path";
+
+/// What is wrong with a URL.
+pub(crate) fn check_url(url: &str) -> Result<(), &'static str> {
+    let rest = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+    let rest = rest.ok_or("is not an http or https URL")?;
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     if authority.contains('@') {
-        return Err(refused("names a user, which a URL here may not"));
+        return Err("names a user, which a URL here may not");
     }
     if rest.contains(['?', '#']) || path.contains(char::is_whitespace) {
-        return Err(refused("has a query or a fragment, which a URL here may not"));
+        return Err("has a query or a fragment, which a URL here may not");
     }
     if !is_host_and_port(authority, false) {
-        return Err(refused("names no host"));
+        return Err("names no host");
     }
-    Ok(Value::Text(word.text.clone()))
+    Ok(())
 }
 
 /// `host`, `192.0.2.1`, `[::1]`, with or without `:port`.
