@@ -1,16 +1,13 @@
-//! What it costs to ask whether the next message may go: a rate limit, the timer wheel, a recipient through its queue.
+//! What it costs to ask whether the next message may go: a rate limit, the timer wheel.
 //!
 //! Goals (performance, part A and section 7): scheduling the next message among 1M queues takes at most 300 ns. The
 //! prototypes' figures stand beside it: 2.5 ns for a rate asked again and again, 27 ns for one of a million at random, 162 ns
 //! for taking the next of a million timers and setting it again.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use posthaste::base::{Now, Time, Wall, Wheel};
+use posthaste::base::{Time, Wheel};
 use posthaste::limit::{Gcra, Rate};
-use posthaste::queue::{Expiry, Queue, QueueName, QueueSettings, Slot, Slots, Taken, TooOld};
-use posthaste::spool::record::{Disposition, Location, RowRef};
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::Duration;
 
 const QUEUES: u32 = 1_000_000;
@@ -55,41 +52,10 @@ fn wheel(c: &mut Criterion) {
     });
 }
 
-/// A recipient waits, is taken, delivered and forgotten, and the next one comes: with a thousand before it.
-fn queue(c: &mut Criterion) {
-    let mut group = c.benchmark_group("queue/one recipient through it");
-    for (label, max_msg_rate) in [("unlimited", None), ("max-msg-rate", Some(Rate::per_second(1_000_000)))] {
-        let settings = QueueSettings { max_msg_rate, ..QueueSettings::default() };
-        let mut queue = Queue::new(QueueName::new("example.com", "vmta-1"), Arc::new(settings));
-        let mut now = Now { mono: Time::from_millis(1000), wall: Wall::from_secs(1_000_000) };
-        let (mut slots, mut taken, expiry) = (Slots::new(), Taken::default(), Expiry::new(now));
-        let add = |queue: &mut Queue, slots: &mut Slots, now: Now, n: u32| {
-            let row = RowRef { record: Location { segment: 1, offset8: n }, ordinal: n, index: 0 };
-            let key = slots.insert(Slot::new(row, 1));
-            queue.push(slots, key, now.mono);
-        };
-        (0..1000).for_each(|n| add(&mut queue, &mut slots, now, n));
-        group.bench_function(label, |b| {
-            b.iter(|| {
-                now.mono = Time(now.mono.0 + 2);
-                let accepted = |_| Wall::from_secs(1_000_000);
-                let old = TooOld { expiry: &expiry, accepted, life: Duration::MAX };
-                queue.take(&mut slots, now, 1, &old, &mut taken).expect("somebody may go");
-                for key in taken.batch.drain(..) {
-                    slots.remove(key);
-                    queue.settled(Disposition::Delivered);
-                }
-                add(&mut queue, &mut slots, now, 7);
-            });
-        });
-    }
-    group.finish();
-}
-
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = rate, wheel, queue
+    targets = rate, wheel
 }
 criterion_main!(benches);

@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the accounts that must agree afterwards, kills, traces, other servers.
 
 pub mod accounting;
+pub mod cargo;
 pub mod crash;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;

@@ -16,6 +16,7 @@ use bench::ground::Ground;
 use bench::site::{DoorConfig, Persona, Site, SiteConfig};
 use bench::source::{self, Load, SourceConfig};
 use bench::wait::until;
+use tests::cargo;
 use tests::strace::Strace;
 use tests::trace::{self, Checker};
 use tests::trace_names::{self, NameChecker};
@@ -56,20 +57,14 @@ struct Built {
     tests: PathBuf,
 }
 
-/// Builds with the feature `planted`; the programs are those that cargo names last.
+/// Builds with the feature `planted`; the program is the one that cargo names last.
 fn build(arguments: &[&str]) -> io::Result<PathBuf> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(arguments).args(["--features", "planted", "--message-format=json-render-diagnostics"]);
-    let built = cargo.stderr(Stdio::inherit()).output()?;
-    if !built.status.success() {
-        return Err(io::Error::other(format!("cargo {}: {}", arguments.join(" "), built.status)));
-    }
-    let messages = built.stdout.lines().map_while(Result::ok);
-    let programs = messages.filter_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(&line).ok()?;
-        message.get("executable")?.as_str().map(PathBuf::from)
-    });
-    programs.last().ok_or_else(|| io::Error::other("cargo has built no program"))
+    let programs = cargo::build(&[arguments, &["--features", "planted"]].concat())?;
+    programs
+        .into_iter()
+        .last()
+        .map(|(_, path)| path)
+        .ok_or_else(|| io::Error::other("cargo has built no program"))
 }
 
 /// Whether a layer is content, and its own words if it is not.

@@ -162,6 +162,11 @@ impl FakeDisk {
         self.state.borrow().reads_fail
     }
 
+    /// Whether a write or a sync is under way.
+    pub fn is_busy(&self) -> bool {
+        self.state.borrow().busy_since.is_some()
+    }
+
     /// What the engine knew before this is on the disk: when the last few operations began, the one under way included.
     pub fn recorded_by(&self) -> tokio::time::Instant {
         let state = self.state.borrow();

@@ -200,7 +200,9 @@ impl World {
     }
 
     fn is_at_rest(&self) -> bool {
-        self.calm && self.agenda.is_empty() && self.settled.iter().all(|settled| *settled)
+        // A disk that hangs may do so for longer than nothing else has happened.
+        let busy = self.ground.disk.is_busy();
+        self.calm && !busy && self.agenda.is_empty() && self.settled.iter().all(|settled| *settled)
     }
 
     /// Everything that is to happen now.
