@@ -131,7 +131,7 @@ impl Engine {
             storage: storage.clone(),
             total: total.clone(),
             routing: routing.clone(),
-            paused: recovered.paused().map(QueuePattern::parse).collect(),
+            pauses: recovered.pauses().map(|(queue, paused)| (QueuePattern::parse(queue), paused)).collect(),
             routes_lost: recovered.routes_lost().collect(),
             verp,
         };
@@ -310,7 +310,7 @@ struct Start {
     storage: Storage,
     total: Arc<SharedConnections>,
     routing: Arc<Routing>,
-    paused: Vec<QueuePattern>,
+    pauses: Vec<(QueuePattern, bool)>,
     routes_lost: Vec<QueueName>,
     verp: Arc<VerpKeys>,
 }
@@ -339,7 +339,7 @@ impl Start {
                 segments: self.storage.segments().clone(),
                 routes: policy.clone(),
                 total: self.total.clone(),
-                paused: self.paused.clone(),
+                pauses: self.pauses.clone(),
                 routes_lost: own(&self.routes_lost, number, count),
                 verp: self.verp.clone(),
             };

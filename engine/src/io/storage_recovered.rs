@@ -128,9 +128,9 @@ impl Recovered {
         self.ledger.routes_lost().filter_map(name)
     }
 
-    /// Queues that the operator has paused.
-    pub fn paused(&self) -> impl Iterator<Item = &str> {
-        self.ledger.paused()
+    /// Pauses and resumes of the operator in their order; of those that name a queue the last counts.
+    pub fn pauses(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.ledger.pauses()
     }
 
     pub fn damage(&self) -> &[Damage] {

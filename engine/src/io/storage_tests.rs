@@ -276,10 +276,13 @@ fn controls_survive_restarts_and_recycling() {
     storage.submit(control(Control::PickupDone { identity: "p1".into() })).wait().expect("committed");
     storage.submit(control(Control::PickupDone { identity: "p2".into() })).wait().expect("committed");
     storage.submit(control(Control::PickupForgotten { identity: "p2".into() })).wait().expect("committed");
-    storage
-        .submit(control(Control::QueuePaused { queue: "x/y".into(), paused: true }))
-        .wait()
-        .expect("committed");
+    let pause = |queue: &str, paused| {
+        let pause = control(Control::QueuePaused { queue: queue.into(), paused });
+        storage.submit(pause).wait().expect("committed");
+    };
+    for (queue, paused) in [("b/*", true), ("*/b", false), ("b/*", false), ("*/*", true), ("x/y", false)] {
+        pause(queue, paused);
+    }
     for (queue, lost) in [("a.example/V1", true), ("b.example/v1", true), ("b.example/v1", false)] {
         storage.note(Control::RouteLost { queue: queue.into(), lost });
     }
@@ -289,7 +292,10 @@ fn controls_survive_restarts_and_recycling() {
             .is_ok()
     );
     let body = vec![b'x'; 500_000];
-    for _ in 0..60 {
+    for n in 0..60 {
+        if n == 30 {
+            pause("x/*", true);
+        }
         let done = storage.submit(message(&body, &["z@x.example"])).wait().expect("committed");
         assert!(
             storage
@@ -301,7 +307,7 @@ fn controls_survive_restarts_and_recycling() {
     storage.stop();
     let (storage, recovered) = open(&dir, BackEnd::Blocking).expect("opens again");
     assert_eq!(recovered.pickup_done().collect::<Vec<_>>(), ["p1"]);
-    assert_eq!(recovered.paused().collect::<Vec<_>>(), ["x/y"]);
+    assert_eq!(recovered.pauses().collect::<Vec<_>>(), [("*/*", true), ("x/y", false), ("x/*", true)]);
     assert_eq!(recovered.routes_lost().collect::<Vec<_>>(), [QueueName::new("a.example", "V1")]);
     let (identity, import) = recovered.imports().next().expect("an import");
     assert_eq!((identity, import.submission, import.next_row), ("c1", started.places[1].at, 1));

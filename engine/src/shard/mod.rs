@@ -124,8 +124,8 @@ pub struct Settings {
     pub routes: Arc<route::RoutePolicy>,
     /// `total-max-smtp-out`, shared by all shards.
     pub total: Arc<SharedConnections>,
-    /// Queues the operator has paused.
-    pub paused: Vec<QueuePattern>,
+    /// Pauses and resumes of the operator in their order; of those that name a queue the last counts.
+    pub pauses: Vec<(QueuePattern, bool)>,
     /// Queues whose mail was held before the start because a reload had taken their route away (F39).
     pub routes_lost: BTreeSet<QueueName>,
     /// For signed return paths.
@@ -138,7 +138,7 @@ pub struct Shard {
     segments: Arc<Segments>,
     routes: route::table::Table,
     total: Arc<SharedConnections>,
-    paused: Vec<QueuePattern>,
+    pauses: Vec<(QueuePattern, bool)>,
     /// Until the mail of before the start is back in its queues.
     routes_lost: BTreeSet<QueueName>,
     verp: Arc<VerpKeys>,
@@ -198,7 +198,7 @@ impl Shard {
             segments: settings.segments,
             routes: route::table::Table::new(settings.routes, MOST_LOOKUPS),
             total: settings.total,
-            paused: settings.paused,
+            pauses: settings.pauses,
             routes_lost: settings.routes_lost,
             verp: settings.verp,
             slots: Slots::new(),
@@ -376,7 +376,8 @@ impl Shard {
         let lost = self.routes_lost.contains(&name);
         let profile = self.profiles.queue(&name.domain, &name.vmta);
         let vmta = self.profiles.vmta(&name.vmta);
-        let paused = self.paused.iter().any(|p| p.matches(&name));
+        let paused =
+            self.pauses.iter().rev().find(|(p, _)| p.matches(&name)).is_some_and(|(_, paused)| *paused);
         let mut queue = Queue::new(name, profile.scheduling.clone());
         queue.set_paused(paused);
         let mut entry = Entry::new(queue, profile, vmta);

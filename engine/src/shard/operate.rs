@@ -145,10 +145,8 @@ impl Shard {
 
     /// Pauses or resumes the queues that match, and those that come to match later.
     fn pause(&mut self, now: Now, pattern: &QueuePattern, paused: bool) -> u64 {
-        self.paused.retain(|p| p != pattern);
-        if paused {
-            self.paused.push(pattern.clone());
-        }
+        self.pauses.retain(|(p, _)| p != pattern);
+        self.pauses.push((pattern.clone(), paused));
         let mut concerned = 0;
         for key in 0..self.queues.len() as u32 {
             if pattern.matches(self.queues[key].queue.name()) {

@@ -72,14 +72,22 @@ pub struct Reclaim {
     pub controls: Vec<Control>,
 }
 
+/// What the operator has said of the queues that a pattern names.
+#[derive(Clone, Debug)]
+struct Pause {
+    queue: String,
+    paused: bool,
+    at: Location,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     segments: BTreeMap<u32, Segment>,
     imports: HashMap<String, Import>,
     /// Pickup identities that must not be injected again.
     done: HashMap<String, Location>,
-    /// Queues paused by the operator.
-    paused: HashMap<String, Location>,
+    /// What the operator paused, and what he resumed of it since: of those that name a queue the last counts.
+    pauses: Vec<Pause>,
     /// Queues whose mail is held because a reload took their route away.
     routes_lost: HashMap<String, Location>,
     live: u64,
@@ -196,11 +204,12 @@ impl Ledger {
             Control::PickupForgotten { identity } => {
                 self.done.remove(identity);
             }
-            Control::QueuePaused { queue, paused: true } => {
-                self.paused.insert(queue.clone(), at);
-            }
-            Control::QueuePaused { queue, paused: false } => {
-                self.paused.remove(queue);
+            Control::QueuePaused { queue, paused } => {
+                self.pauses.retain(|pause| pause.queue != *queue);
+                self.pauses.push(Pause { queue: queue.clone(), paused: *paused, at });
+                // A resume with no pause before it is an exception to nothing.
+                let idle = self.pauses.iter().take_while(|pause| !pause.paused).count();
+                self.pauses.drain(..idle);
             }
             Control::RouteLost { queue, lost: true } => {
                 self.routes_lost.insert(queue.clone(), at);
@@ -286,8 +295,9 @@ impl Ledger {
         self.done.keys().map(String::as_str)
     }
 
-    pub fn paused(&self) -> impl Iterator<Item = &str> {
-        self.paused.keys().map(String::as_str)
+    /// Pauses and resumes in their order; of those that name a queue the last counts.
+    pub fn pauses(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.pauses.iter().map(|pause| (pause.queue.as_str(), pause.paused))
     }
 
     pub fn routes_lost(&self) -> impl Iterator<Item = &str> {
@@ -392,8 +402,10 @@ impl Ledger {
         }
         let done = self.done.iter().filter(|(_, at)| at.segment == number);
         controls.extend(done.map(|(identity, _)| Control::PickupDone { identity: identity.clone() }));
-        let paused = self.paused.iter().filter(|(_, at)| at.segment == number);
-        controls.extend(paused.map(|(queue, _)| Control::QueuePaused { queue: queue.clone(), paused: true }));
+        // All from the first on, since their order counts.
+        let pauses = self.pauses.iter().skip_while(|pause| pause.at.segment != number);
+        let again = |pause: &Pause| Control::QueuePaused { queue: pause.queue.clone(), paused: pause.paused };
+        controls.extend(pauses.map(again));
         let lost = self.routes_lost.iter().filter(|(_, at)| at.segment == number);
         controls.extend(lost.map(|(queue, _)| Control::RouteLost { queue: queue.clone(), lost: true }));
         controls.push(Control::Retired { segment: number });

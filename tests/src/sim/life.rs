@@ -85,7 +85,8 @@ impl Life {
         ground.post.spawn(account(Rc::clone(&stream), Rc::clone(&ground.clock), Rc::clone(&ground.post)));
         let total = Arc::new(SharedConnections::new(ground.configured.config.global().total_max_smtp_out));
         let policy = Arc::new(ground.configured.route_policy(ground.route_seed));
-        let paused: Vec<QueuePattern> = recovered.paused().map(QueuePattern::parse).collect();
+        let pauses: Vec<_> =
+            recovered.pauses().map(|(queue, paused)| (QueuePattern::parse(queue), paused)).collect();
         let epoch = ground.clock.now().saturating_sub(Duration::from_secs(1));
         let now = ground.clock.engine_now(epoch);
         let verp =
@@ -98,7 +99,7 @@ impl Life {
                 segments: storage.segments().clone(),
                 routes: policy.clone(),
                 total: total.clone(),
-                paused: paused.clone(),
+                pauses: pauses.clone(),
                 routes_lost: recovered.routes_lost().collect(),
                 verp: verp.clone(),
             };

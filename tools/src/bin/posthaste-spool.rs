@@ -214,8 +214,8 @@ fn list(spool: &Spool, as_json: bool) -> Result<ExitCode, Failure> {
     for (identity, import) in spool.recovery.ledger.imports() {
         writeln!(out, "import in progress: {identity}, next row {}", import.next_row)?;
     }
-    for queue in spool.recovery.ledger.paused() {
-        writeln!(out, "paused: {queue}")?;
+    for (queue, paused) in spool.recovery.ledger.pauses() {
+        writeln!(out, "{}: {queue}", if paused { "paused" } else { "resumed since" })?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -53,6 +53,21 @@ fn a_paused_queue_sends_nothing_until_it_is_resumed() {
 }
 
 #[test]
+fn of_pauses_and_resumes_that_name_a_queue_the_last_counts() {
+    let mut world = world(|_| {});
+    pause(&mut world, "*", true);
+    pause(&mut world, "a.example", false);
+    world.submit(&Mail::to(&["a@a.example", "b@b.example"]));
+    world.run(100 * SECOND);
+    assert_eq!(world.site.reached(), ["a@a.example"], "queues that come later too");
+    pause(&mut world, "c.example", true);
+    pause(&mut world, "*", false);
+    world.submit(&Mail::to(&["c@c.example"]));
+    world.finish();
+    assert_eq!(world.site.reached().len(), 3);
+}
+
+#[test]
 fn what_waits_is_told_by_domain_and_bytes() {
     let mut world = world(|_| {});
     pause(&mut world, "*", true);

@@ -104,7 +104,7 @@ impl World {
             segments: spool.segments.clone(),
             routes: Arc::new(RoutePolicy::default()),
             total,
-            paused: Vec::new(),
+            pauses: Vec::new(),
             routes_lost,
             verp: Arc::new(verp_keys()),
         };
