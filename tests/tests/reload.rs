@@ -214,8 +214,8 @@ fn held_mail_is_held_over_a_restart_too() {
     assert!(engine.stop().expect("it can be waited for").success());
 }
 
-/// Reloads again and again, two files in turn, while mail passes through and a session stays open. Its heap after
-/// a tenth of the reloads and after all, KiB.
+/// Reloads again and again, two files in turn, while mail passes through and a session stays open. Its heap in the
+/// second and in the last tenth of the reloads, on average, KiB: single figures depend on what the allocator has just given back.
 fn storm(reloads: u32) -> (u64, u64) {
     let site = site();
     let mut ground = Ground::new().expect("a directory");
@@ -229,15 +229,15 @@ fn storm(reloads: u32) -> (u64, u64) {
     let load = Load { messages: 2000, domains: vec!["site.example".into()], ..Load::default() };
     let config = SourceConfig { rate: Some(400), ..SourceConfig::new(ground.listen, load) };
     let sending = source::start(config).expect("a thread");
-    let mut early = 0;
+    let mut heap = Vec::new();
     for i in 0..reloads {
         write(&ground, if i % 2 == 0 { &many } else { "" });
         reload(&engine).expect("it is right");
-        if i == reloads / 10 {
-            early = engine.memory().expect("of a process").anon >> 10;
-        }
+        heap.push(engine.memory().expect("of a process").anon >> 10);
     }
-    let late = engine.memory().expect("of a process").anon >> 10;
+    let tenth = heap.len() / 10;
+    let mean = |part: &[u64]| part.iter().sum::<u64>() / part.len() as u64;
+    let (early, late) = (mean(&heap[tenth..2 * tenth]), mean(&heap[9 * tenth..]));
     let report = sending.join();
     assert_eq!((report.acked.len(), report.broken), (2000, 0), "{:?}", report.replies);
     assert!(session.say("NOOP").expect("the session is still there").starts_with("250 "));
@@ -260,6 +260,7 @@ fn a_storm_of_reloads_costs_neither_sessions_nor_memory() {
 #[ignore = "takes minutes"]
 fn six_thousand_reloads_leave_memory_flat() {
     let (early, late) = storm(6000);
-    println!("heap after 600 reloads: {early} KiB, after 6000: {late} KiB");
-    assert!(late as f64 <= early as f64 * 1.05, "{early} KiB became {late} KiB");
+    println!("heap from the 600th reload on: {early} KiB; from the 5400th on: {late} KiB");
+    // A kilobyte a reload that stays would be 5 MB.
+    assert!(late <= early + 4096, "{early} KiB became {late} KiB");
 }

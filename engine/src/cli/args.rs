@@ -27,7 +27,14 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the engine.
-    Run,
+    Run {
+        /// Do not start when something in the spool is damaged or missing.
+        #[arg(long)]
+        strict: bool,
+        /// Deliver nothing until `resume queue '*'`, over a restart too: for a spool that may be an old copy.
+        #[arg(long)]
+        hold: bool,
+    },
     /// Check a configuration: exit status 0 when it loads, 1 when it does not, 2 when it cannot be read.
     CheckConfig {
         /// Treat what is unknown or faulty as warnings, and leave it out.
@@ -241,7 +248,7 @@ impl Command {
     /// The question to the running engine, if the command is one.
     pub fn request(&self) -> Option<Request> {
         Some(match self {
-            Command::Run
+            Command::Run { .. }
             | Command::CheckConfig { .. }
             | Command::Explain { .. }
             | Command::DiffConfig { .. }

@@ -24,7 +24,7 @@ use vmta_config::{Config, Files, Loaded, load};
 /// Runs such a command.
 pub fn start(cli: &Cli) -> ExitCode {
     match &cli.command {
-        Command::Run => run(cli),
+        Command::Run { strict, hold } => run(cli, *strict, *hold),
         Command::CheckConfig { lenient, report, files } => {
             let files = if files.is_empty() { std::slice::from_ref(&cli.config) } else { files };
             check_config::check_config(cli, files, *lenient, *report)
@@ -84,7 +84,7 @@ fn start_log(file: Option<&str>, default: &str) -> Result<Option<LogFile>, Strin
     Ok(opened)
 }
 
-fn run(cli: &Cli) -> ExitCode {
+fn run(cli: &Cli, strict: bool, hold: bool) -> ExitCode {
     // With huge pages every place that the allocator touches costs 2 MiB. Where they cannot be switched off, that is the
     // cost; nothing else depends on it.
     let _ = disable_transparent_huge_pages(true);
@@ -104,7 +104,7 @@ fn run(cli: &Cli) -> ExitCode {
     // Absolute, so that a reload reads the same file wherever the process has gone since.
     let path = std::path::absolute(&cli.config).unwrap_or_else(|_| cli.config.clone());
     let control_socket = cli.control.clone();
-    let overrides = Overrides { control_socket, usual_socket, config: Some(path), log };
+    let overrides = Overrides { control_socket, usual_socket, config: Some(path), log, strict, hold };
     let engine = match Engine::start(&config, &overrides) {
         Ok(engine) => engine,
         Err(e) => return not_started(&e),

@@ -25,6 +25,7 @@ use crate::mail::verp::VerpKeys;
 use crate::queue::QueueName;
 use crate::shard::{QueuePattern, Settings, Shard, ShardRequest, owner};
 use crate::spool::SpoolError;
+use crate::spool::record::{Control, Draft, Group};
 use arc_swap::ArcSwap;
 use std::collections::BTreeSet;
 use std::io;
@@ -84,6 +85,10 @@ pub struct Overrides {
     pub config: Option<PathBuf>,
     /// The log, for a reload to open again.
     pub log: Option<LogFile>,
+    /// No start with a damaged spool (F18).
+    pub strict: bool,
+    /// Everything waits for the operator, until he resumes it (F22).
+    pub hold: bool,
 }
 
 /// A running engine.
@@ -116,7 +121,10 @@ impl Engine {
         for note in config.notes().iter().map(ToString::to_string).chain(notes) {
             tracing::warn!("{note}");
         }
-        let (storage, recovered) = Storage::open(&spool, &storage_options(config))?;
+        let (storage, recovered) = Storage::open(&spool, &storage_options(config, overrides.strict))?;
+        if overrides.hold {
+            hold_everything(&storage)?;
+        }
         let verp = Arc::new(verp_keys::open(&spool)?);
         let accounting = Arc::new(Accounting::start(accounting, SpoolLog::new(storage.clone()))?);
         let control = control_runtime()?;
@@ -131,7 +139,7 @@ impl Engine {
             storage: storage.clone(),
             total: total.clone(),
             routing: routing.clone(),
-            pauses: recovered.pauses().map(|(queue, paused)| (QueuePattern::parse(queue), paused)).collect(),
+            pauses: pauses(&recovered, overrides.hold),
             routes_lost: recovered.routes_lost().collect(),
             verp,
         };
@@ -243,6 +251,20 @@ impl Engine {
     }
 }
 
+/// As a pause of all queues by the operator, before anything is delivered.
+fn hold_everything(storage: &Storage) -> Result<(), SpoolError> {
+    let pause = Control::QueuePaused { queue: QueuePattern::all().as_str().to_owned(), paused: true };
+    storage.submit(Group { drafts: vec![Draft::Control(pause)] }).wait()?;
+    tracing::warn!("everything is held; `resume queue '*'` lets it go");
+    Ok(())
+}
+
+/// What the operator has paused and resumed; `hold`: and paused just now.
+fn pauses(recovered: &Recovered, hold: bool) -> Vec<(QueuePattern, bool)> {
+    let before = recovered.pauses().map(|(queue, paused)| (QueuePattern::parse(queue), paused));
+    before.chain(hold.then(|| (QueuePattern::all(), true))).collect()
+}
+
 /// Everything that waits goes to its owner, and the owners begin.
 fn rebuild_queues(
     control: &tokio::runtime::Runtime,
@@ -280,7 +302,7 @@ fn spool_directory(config: &Config) -> Result<PathBuf, BootError> {
     }
 }
 
-fn storage_options(config: &Config) -> StorageOptions {
+fn storage_options(config: &Config, strict: bool) -> StorageOptions {
     let global = config.global();
     let least = config.spools().first().map_or(0, |spool| spool.settings.min_free_space);
     StorageOptions {
@@ -291,6 +313,7 @@ fn storage_options(config: &Config) -> StorageOptions {
             RuntimeChoice::Blocking => BackEnd::Blocking,
         },
         min_free_space: (least > 0).then_some(least),
+        strict,
         ..StorageOptions::default()
     }
 }

@@ -130,6 +130,7 @@ mod tests {
             "email,name\r\na@x.example,A\r\nb@x.example,B\r\n",
             "email,name\r\na@x.example,A\nb@x.example,B",
             "\u{feff}email,name\na@x.example,A\nb@x.example,B\n",
+            "\u{feff}\u{feff}email,name\na@x.example,A\nb@x.example,B\n",
             "\u{feff}email , name\r\na@x.example,\"A\"\r\n\"b@x.example\",B",
         ] {
             let (columns, rows) = read(csv.as_bytes()).unwrap();

@@ -109,22 +109,25 @@ impl<R: BufRead> Table<R> {
 }
 
 pub(super) fn skip_mark<R: BufRead>(mut input: R) -> Result<Start<R>, TableError> {
-    let mut first = Vec::with_capacity(3);
-    while first.len() < 3 {
-        let bytes = fill(&mut input)?;
-        let take = bytes.len().min(3 - first.len());
-        if take == 0 {
-            break;
+    loop {
+        let mut first = Vec::with_capacity(3);
+        while first.len() < 3 {
+            let bytes = fill(&mut input)?;
+            let take = bytes.len().min(3 - first.len());
+            if take == 0 {
+                break;
+            }
+            first.extend_from_slice(&bytes[..take]);
+            input.consume(take);
         }
-        first.extend_from_slice(&bytes[..take]);
-        input.consume(take);
+        match first.as_slice() {
+            // Of several, the CSV reader would leave one out by itself, if a read happens to bring it whole.
+            [0xef, 0xbb, 0xbf] => continue,
+            [0xfe, 0xff, ..] | [0xff, 0xfe, ..] => return Err(TableError::Utf16),
+            _ => {}
+        }
+        return Ok(Cursor::new(first).chain(input));
     }
-    match first.as_slice() {
-        [0xef, 0xbb, 0xbf] => first.clear(),
-        [0xfe, 0xff, ..] | [0xff, 0xfe, ..] => return Err(TableError::Utf16),
-        _ => {}
-    }
-    Ok(Cursor::new(first).chain(input))
 }
 
 /// What is buffered, read again when a signal interrupted it; empty at the end.

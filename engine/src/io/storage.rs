@@ -128,7 +128,7 @@ impl Storage {
         let recovery = directory.recover();
         report(&recovery);
         if let Some(damage) = recovery.damage.iter().find(|damage| options.strict && damage.is_loss()) {
-            return Err(SpoolError::Foreign { path: dir.to_path_buf(), why: damage.to_string() });
+            return Err(SpoolError::Unsound { path: dir.to_path_buf(), why: damage.to_string() });
         }
         directory.settle(&recovery)?;
         let mut free = directory.free.clone();

@@ -384,7 +384,7 @@ fn a_missing_segment_is_named_and_strict_refuses() {
     storage.stop();
     fs::remove_file(dir.path().join(crate::spool::segments::file_name(at.segment))).expect("removed");
     let strict = StorageOptions { strict: true, ..options(BackEnd::Blocking) };
-    assert!(matches!(Storage::open(dir.path(), &strict), Err(SpoolError::Foreign { .. })));
+    assert!(matches!(Storage::open(dir.path(), &strict), Err(SpoolError::Unsound { .. })));
     let (storage, recovered) = open(&dir, BackEnd::Blocking).expect("opens");
     assert!(matches!(recovered.damage(), [Damage::Missing { segment, .. }] if *segment == at.segment));
     assert!((1..8).contains(&recovered.live_rows()));

@@ -325,10 +325,12 @@ fn decode_words(value: &str) -> String {
 
 /// The `Content-Type` of a text part that is carried in UTF-8, its other parameters kept.
 pub(super) fn text_content_type(of: Option<&mail_parser::ContentType<'_>>) -> String {
-    let (kind, subtype) = match of {
-        Some(t) => (t.ctype(), t.subtype().unwrap_or("plain")),
-        None => ("text", "plain"),
+    // What is no token (RFC 2045, 5.1) is no type that anybody knows, and may hold what must not stand in a header.
+    let is_token = |s: &&str| {
+        !s.is_empty() && s.bytes().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&b))
     };
+    let kind = of.map(|t| (t.ctype(), t.subtype().unwrap_or("plain")));
+    let (kind, subtype) = kind.filter(|(k, s)| is_token(k) && is_token(s)).unwrap_or(("text", "plain"));
     let mut line = format!("Content-Type: {kind}/{subtype}; charset=utf-8");
     for attribute in of.and_then(|t| t.attributes.as_deref()).unwrap_or_default() {
         let (name, value) = (attribute.name.as_ref(), attribute.value.as_ref());

@@ -37,6 +37,11 @@ pub enum SpoolError {
     Locked { path: PathBuf, pid: String },
     #[error("{path}: {why}; correct or remove it, then start again")]
     Foreign { path: PathBuf, why: String },
+    /// Only where a damaged spool is not to be started with (F18).
+    #[error(
+        "{path}: {why}; the log and `posthaste-spool verify` name all of it; without --strict the engine starts with the rest"
+    )]
+    Unsound { path: PathBuf, why: String },
     #[error("{path}: written in spool format {found}, this program reads format {known}")]
     Version { path: PathBuf, found: u32, known: u32 },
 }
