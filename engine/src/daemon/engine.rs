@@ -122,9 +122,6 @@ impl Engine {
             tracing::warn!("{note}");
         }
         let (storage, recovered) = Storage::open(&spool, &storage_options(config, overrides.strict))?;
-        if overrides.hold {
-            hold_everything(&storage)?;
-        }
         let verp = Arc::new(verp_keys::open(&spool)?);
         let accounting = Arc::new(Accounting::start(accounting, SpoolLog::new(storage.clone()))?);
         let control = control_runtime()?;
@@ -139,7 +136,7 @@ impl Engine {
             storage: storage.clone(),
             total: total.clone(),
             routing: routing.clone(),
-            pauses: pauses(&recovered, overrides.hold),
+            pauses: pauses(&storage, &recovered, overrides.hold)?,
             routes_lost: recovered.routes_lost().collect(),
             verp,
         };
@@ -251,18 +248,22 @@ impl Engine {
     }
 }
 
-/// As a pause of all queues by the operator, before anything is delivered.
-fn hold_everything(storage: &Storage) -> Result<(), SpoolError> {
-    let pause = Control::QueuePaused { queue: QueuePattern::all().as_str().to_owned(), paused: true };
-    storage.submit(Group { drafts: vec![Draft::Control(pause)] }).wait()?;
-    tracing::warn!("everything is held; `resume queue '*'` lets it go");
-    Ok(())
-}
-
-/// What the operator has paused and resumed; `hold`: and paused just now.
-fn pauses(recovered: &Recovered, hold: bool) -> Vec<(QueuePattern, bool)> {
+/// What the operator has paused and resumed. `hold`: and all queues paused just now, as if by him.
+fn pauses(
+    storage: &Storage,
+    recovered: &Recovered,
+    hold: bool,
+) -> Result<Vec<(QueuePattern, bool)>, SpoolError> {
     let before = recovered.pauses().map(|(queue, paused)| (QueuePattern::parse(queue), paused));
-    before.chain(hold.then(|| (QueuePattern::all(), true))).collect()
+    let mut pauses: Vec<_> = before.collect();
+    if hold {
+        let all = QueuePattern::all();
+        let pause = Control::QueuePaused { queue: all.as_str().to_owned(), paused: true };
+        storage.submit(Group { drafts: vec![Draft::Control(pause)] }).wait()?;
+        tracing::warn!("everything is held; `resume queue '*'` lets it go");
+        pauses.push((all, true));
+    }
+    Ok(pauses)
 }
 
 /// Everything that waits goes to its owner, and the owners begin.
