@@ -7,7 +7,8 @@ use ipnet::IpNet;
 
 use crate::check;
 use crate::config::{
-    AcctFile, AcctTarget, Config, Level, Pool, Section, SmtpListener, Spool, VirtualMta, VmtaOrPool,
+    AcctFile, AcctTarget, ApiListener, Config, Level, Pool, Section, SmtpListener, Spool, VirtualMta,
+    VmtaOrPool,
 };
 use crate::diagnostic::Findings;
 use crate::domains::DomainIndex;
@@ -17,7 +18,7 @@ use crate::older;
 use crate::patterns::{BouncePattern, SmtpPattern, SmtpPatternList};
 use crate::report::Usage;
 use crate::scope::Scope;
-use crate::settings::{AcctSettings, Global};
+use crate::settings::{AcctSettings, ApiSettings, Global};
 use crate::slots::{Setting, Slots};
 use crate::source::{Place, Sources};
 use crate::table::find;
@@ -56,6 +57,8 @@ fn empty(top: &[Setting]) -> Config {
         spools: Vec::new(),
         listeners: Vec::new(),
         acct_files: Vec::new(),
+        api: ApiSettings::read(&Slots::default()),
+        api_listeners: Vec::new(),
         source_base: Vec::new(),
         sources_by_network: Vec::new(),
         sources_by_name: HashMap::new(),
@@ -118,6 +121,8 @@ impl Builder<'_> {
             Scope::Spool => self.spool(block),
             Scope::SmtpListener => self.listener(block),
             Scope::AcctFile => self.acct_file(block),
+            Scope::TransmissionsApi => self.api(block),
+            Scope::TransmissionsApiListener => self.api_listener(block),
             Scope::SmtpPatternList => self.smtp_pattern_list(block),
             Scope::BounceCategoryPatterns => self.categories(block),
             _ => self.checked_only(block, ""),
@@ -350,6 +355,34 @@ impl Builder<'_> {
         self.keep_block(block, "", settings);
         let origin = self.lines.sources.origin(block.at);
         self.config.acct_files.push(AcctFile { target, settings: typed, origin });
+    }
+
+    /// Several tags are one.
+    fn api(&mut self, block: &Block) {
+        let settings = self.lines.settings(&block.items, Scope::TransmissionsApi);
+        self.keep_block(block, "", settings);
+        let all = self.config.sections.iter().filter(|s| s.scope == Scope::TransmissionsApi);
+        self.config.api = ApiSettings::read(&Slots::merge(all.map(|s| s.settings.as_slice())));
+    }
+
+    fn api_listener(&mut self, block: &Block) {
+        let settings = self.lines.settings(&block.items, Scope::TransmissionsApiListener);
+        check::tag(self, block, Scope::TransmissionsApiListener, &settings);
+        self.keep_block(block, "", settings);
+        let address = match Syntax::Listener.parse(&block.arg, &self.lines.macros) {
+            Ok(Value::Listener(network, port, None)) => {
+                ApiListener::new(network, port, self.lines.sources.origin(block.at))
+            }
+            Ok(_) => None,
+            Err(e) => return self.lines.error(block.arg_at.part(&e.at), e.message, e.help),
+        };
+        match address {
+            Some(listener) => self.config.api_listeners.push(listener),
+            None => {
+                let help = "write 127.0.0.1:8000, 0.0.0.0:8000 or [::1]:8000".to_string();
+                self.lines.error(block.arg_at, "this tag takes one ADDRESS:PORT".into(), Some(help));
+            }
+        }
     }
 
     fn smtp_pattern_list(&mut self, block: &Block) {

@@ -105,9 +105,11 @@ pub(crate) fn whole(builder: &mut Builder) {
     let spools = builder.config.spools.iter().map(|s| (format!("spool {}", s.directory), &s.origin));
     let listeners = builder.config.listeners.iter();
     let listeners = listeners.map(|l| (format!("listener {}:{}", l.network, l.port), &l.origin));
+    let api_listeners = builder.config.api_listeners.iter();
+    let api_listeners = api_listeners.map(|l| (format!("listener {}", l.address), &l.origin));
     let mut seen = HashMap::new();
     let mut twice = Vec::new();
-    for (what, origin) in spools.chain(listeners) {
+    for (what, origin) in spools.chain(listeners).chain(api_listeners) {
         if let Some(before) = seen.insert(what.clone(), origin) {
             twice.push(format!("{what} is given twice, at {before} and {origin}"));
         }

@@ -12,7 +12,7 @@ use crate::domains::{Class, DomainIndex};
 use crate::explain::Note;
 use crate::patterns::{BouncePattern, SmtpPatternList};
 use crate::scope::Scope;
-use crate::settings::{AcctSettings, DomainSettings, Global, SourceSettings, SpoolSettings};
+use crate::settings::{AcctSettings, ApiSettings, DomainSettings, Global, SourceSettings, SpoolSettings};
 use crate::slots::{Setting, Slots};
 use crate::value::{SourceHost, matches_net};
 
@@ -38,15 +38,34 @@ pub struct SmtpListener {
 impl SmtpListener {
     /// The address to bind, where it is one or all; `None` for a network whose local addresses must be looked up.
     pub fn address(&self) -> Option<SocketAddr> {
-        let whole = self.network.prefix_len() == self.network.max_prefix_len();
-        match self.network {
-            net if whole => Some(SocketAddr::new(net.addr(), self.port)),
-            net if net.prefix_len() == 0 && net.addr().is_ipv4() => {
-                Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), self.port))
-            }
-            net if net.prefix_len() == 0 => Some(SocketAddr::new(net.addr(), self.port)),
-            _ => None,
+        bind_address(self.network, self.port)
+    }
+}
+
+/// The address to bind for a network that is one address or all of them.
+fn bind_address(network: IpNet, port: u16) -> Option<SocketAddr> {
+    let whole = network.prefix_len() == network.max_prefix_len();
+    match network {
+        net if whole => Some(SocketAddr::new(net.addr(), port)),
+        net if net.prefix_len() == 0 && net.addr().is_ipv4() => {
+            Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port))
         }
+        net if net.prefix_len() == 0 => Some(SocketAddr::new(net.addr(), port)),
+        _ => None,
+    }
+}
+
+/// One `<transmissions-api-listener>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiListener {
+    pub address: SocketAddr,
+    pub origin: Origin,
+}
+
+impl ApiListener {
+    /// `None` for a network of several addresses.
+    pub(crate) fn new(network: IpNet, port: u16, origin: Origin) -> Option<ApiListener> {
+        Some(ApiListener { address: bind_address(network, port)?, origin })
     }
 }
 
@@ -130,6 +149,8 @@ pub struct Config {
     pub(crate) spools: Vec<Spool>,
     pub(crate) listeners: Vec<SmtpListener>,
     pub(crate) acct_files: Vec<AcctFile>,
+    pub(crate) api: ApiSettings,
+    pub(crate) api_listeners: Vec<ApiListener>,
     /// What the top level says about all sources.
     pub(crate) source_base: Vec<Setting>,
     /// From the widest network to the narrowest.
@@ -173,6 +194,16 @@ impl Config {
 
     pub fn acct_files(&self) -> &[AcctFile] {
         &self.acct_files
+    }
+
+    /// Who may submit over HTTP, of `<transmissions-api>`.
+    pub fn api(&self) -> &ApiSettings {
+        &self.api
+    }
+
+    /// Where HTTP submission is served; nowhere unless `<transmissions-api-listener>` says so.
+    pub fn api_listeners(&self) -> &[ApiListener] {
+        &self.api_listeners
     }
 
     /// In the order of the file; the first match counts.

@@ -36,7 +36,9 @@ mod tree;
 mod value;
 
 pub use compare::{Change, Difference, compare};
-pub use config::{AcctFile, AcctTarget, Config, Pool, Resolved, SmtpListener, Spool, VirtualMta};
+pub use config::{
+    AcctFile, AcctTarget, ApiListener, Config, Pool, Resolved, SmtpListener, Spool, VirtualMta,
+};
 pub use convert::{Converted, convert};
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use explain::{Explained, Note};
@@ -47,8 +49,8 @@ pub use patterns::{BouncePattern, SmtpPattern, SmtpPatternList};
 pub use report::FileReport;
 pub use scope::{Scope, Scopes};
 pub use settings::{
-    AcctSettings, AddDate, DeleteAfter, DeliveryType, DomainSettings, Global, NoMx, RuntimeChoice,
-    SourceSettings, SpoolSettings,
+    AcctSettings, AddDate, ApiSettings, DeleteAfter, DeliveryType, DomainSettings, Global, NoMx,
+    RuntimeChoice, SourceSettings, SpoolSettings,
 };
 pub use table::{Directive, Status, directives};
 pub use value::{

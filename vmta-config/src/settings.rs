@@ -260,6 +260,16 @@ settings! {
 }
 
 settings! {
+    /// Directives of `<transmissions-api>`.
+    ApiSettings of Scope::TransmissionsApi, {
+        /// Whoever has one of them may submit.
+        api_keys: Vec<String> = "api-key",
+        log_requests: bool = "log-requests",
+        log_data: bool = "log-data",
+    }
+}
+
+settings! {
     /// Directives of one `<spool>`.
     SpoolSettings of Scope::Spool, {
         /// Bytes; below this new mail is refused. 0 is no limit.
@@ -297,6 +307,7 @@ mod tests {
         compare(Scope::Source, SourceSettings::DIRECTIVES);
         compare(Scope::AcctFile, AcctSettings::DIRECTIVES);
         compare(Scope::Spool, SpoolSettings::DIRECTIVES);
+        compare(Scope::TransmissionsApi, ApiSettings::DIRECTIVES);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::accounting_config::{AccountingConfigError, stream_options};
 use super::accounting_spool::SpoolLog;
 use super::answer::Answerer;
 use super::control_socket::{ControlError, ControlSocket};
+use super::http::listeners::HttpListeners;
 use super::intake::Intake;
 use super::listeners::Listeners;
 use super::log_file::LogFile;
@@ -96,6 +97,7 @@ pub struct Engine {
     control: tokio::runtime::Runtime,
     stop: watch::Sender<bool>,
     listeners: Arc<Listeners>,
+    http: Arc<HttpListeners>,
     pickup: Pickup,
     owners: Owners,
     reactors: Vec<JoinHandle<()>>,
@@ -148,13 +150,15 @@ impl Engine {
         drop(recovered);
         let (stop, stopping) = watch::channel(false);
         let clients = submission::clients(&intake.configured.load());
+        let http = Arc::new(HttpListeners::new(intake.clone(), stopping.clone()));
         let listeners = Arc::new(Listeners::new(intake.clone(), clients.clone(), stopping));
-        let listening = control.block_on(listen(config, &listeners))?;
+        let listening = control.block_on(listen(config, &listeners, &http))?;
         let parts = Parts {
             intake: intake.clone(),
             total,
             clients,
             listeners: listeners.clone(),
+            http: http.clone(),
             accounting: accounting.clone(),
             pickup: pickup.guide(),
             routing,
@@ -167,6 +171,7 @@ impl Engine {
             control,
             stop,
             listeners,
+            http,
             pickup,
             owners,
             reactors,
@@ -217,6 +222,7 @@ impl Engine {
             control,
             stop,
             listeners,
+            http,
             pickup,
             owners,
             reactors,
@@ -231,12 +237,13 @@ impl Engine {
         pickup.stop();
         control.block_on(async {
             listeners.ended().await;
+            http.ended().await;
             if tokio::time::timeout(DRAIN, owners.drain()).await.is_err() {
                 tracing::warn!("transactions in flight did not end in time; they will be repeated");
             }
         });
         pass(Point::StopDrained);
-        drop((answerer, listeners, intake, owners));
+        drop((answerer, listeners, http, intake, owners));
         // The last senders are gone with the runtime's tasks, and with them the reactors' reason to run.
         control.shutdown_timeout(Duration::from_secs(5));
         for reactor in reactors {
@@ -287,9 +294,15 @@ fn control_runtime() -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-async fn listen(config: &Config, listeners: &Listeners) -> Result<Vec<SocketAddr>, BootError> {
+async fn listen(
+    config: &Config,
+    listeners: &Listeners,
+    http: &HttpListeners,
+) -> Result<Vec<SocketAddr>, BootError> {
     let change = listeners.bind(config).await.map_err(BootError::Listen)?;
+    let http_change = http.bind(config).await.map_err(BootError::Listen)?;
     listeners.apply(change).await?;
+    http.apply(http_change).await?;
     Ok(listeners.addresses().await)
 }
 

@@ -10,7 +10,7 @@ use crate::io::storage::{Pending, Storage};
 use crate::mail::plain::{self, PlainOptions, Received};
 use crate::mail::{Content, PlainError, header::Header};
 use crate::spool::SpoolError;
-use crate::spool::record::{Committed, Draft, Group, Submission};
+use crate::spool::record::{Draft, Group, Place, Submission};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -154,9 +154,32 @@ impl Intake {
     ) -> Result<String, Refused> {
         let (group, ready) = self.prepare(handed, source, reactor.clock().now().wall)?;
         let committed = reactor.commits().commit(group).await?;
-        let (split, id) = self.split(&committed, ready);
+        let (split, id) = self.split(&committed.places, ready);
         reactor.hand_over(split.into_shards()).await;
         Ok(id)
+    }
+
+    /// Takes several messages like [`Intake::take`], all of them or none.
+    pub async fn take_all(
+        &self,
+        reactor: &Rc<Reactor>,
+        messages: &[Handed<'_>],
+        source: &SourceSettings,
+    ) -> Result<(), Refused> {
+        let now = reactor.clock().now().wall;
+        let mut together = Group::default();
+        let mut begun = Vec::with_capacity(messages.len());
+        for handed in messages {
+            let (group, ready) = self.prepare(handed, source, now)?;
+            begun.push((together.drafts.len(), ready));
+            together.append(group);
+        }
+        let committed = reactor.commits().commit(together).await?;
+        for (first, ready) in begun {
+            let split = self.split(&committed.places[first..], ready).0;
+            reactor.hand_over(split.into_shards()).await;
+        }
+        Ok(())
     }
 
     /// Checks a message and puts it on the way to the spool, blocking while that is full; [`Intake::queue_blocking`]
@@ -174,27 +197,27 @@ impl Intake {
     /// Waits until the message is durable; its recipients are then to be handed to their queues.
     pub async fn durable(&self, underway: Underway) -> Result<Split, Refused> {
         let committed = underway.pending.await?;
-        Ok(self.split(&committed, underway.ready).0)
+        Ok(self.split(&committed.places, underway.ready).0)
     }
 
     /// Waits until the message is durable and hands its recipients to their queues. Returns the message's name.
     pub fn queue_blocking(&self, underway: Underway) -> Result<String, Refused> {
         let committed = underway.pending.wait()?;
-        let (split, id) = self.split(&committed, underway.ready);
+        let (split, id) = self.split(&committed.places, underway.ready);
         self.owners.admit_blocking(split).map_err(|_| Refused::Stopping)?;
         Ok(id)
     }
 
-    fn split(&self, committed: &Committed, ready: Ready) -> (Split, String) {
+    fn split(&self, places: &[Place], ready: Ready) -> (Split, String) {
         let Ready { mut submission, content, routes } = ready;
-        submission.content = committed.places[0].at;
+        submission.content = places[0].at;
         let recipients = routes.iter().map(Vec::len).sum::<usize>() as u64;
         self.received.add(1, recipients, u64::from(submission.size));
-        let accepted = Accepted::new(committed.places[1].at, &submission, Some(content));
+        let accepted = Accepted::new(places[1].at, &submission, Some(content));
         let mut split = Split::new(self.owners.shards());
         for (draft, rows) in routes.iter().enumerate() {
             let rows = rows.iter().enumerate().map(|(i, (domain, vmta))| (i as u16, 0, domain, vmta));
-            split.add(&accepted, committed.places[FIRST_ROWS + draft], rows);
+            split.add(&accepted, places[FIRST_ROWS + draft], rows);
         }
         (split, format!("{:x}", submission.id))
     }

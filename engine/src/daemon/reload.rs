@@ -4,6 +4,7 @@
 use super::accounting::{Accounting, StreamOptions, check_places};
 use super::accounting_config::stream_options;
 use super::control::{ReloadReport, Reply};
+use super::http::listeners::{self as http, HttpListeners};
 use super::intake::Intake;
 use super::listeners::{self, Listeners};
 use super::log_file::LogFile;
@@ -38,6 +39,7 @@ pub struct Parts {
     pub total: Arc<SharedConnections>,
     pub clients: Arc<Clients>,
     pub listeners: Arc<Listeners>,
+    pub http: Arc<HttpListeners>,
     pub accounting: Arc<Accounting>,
     pub pickup: Guide,
     pub routing: Arc<Routing>,
@@ -67,6 +69,13 @@ struct Ready {
     notes: Vec<String>,
 }
 
+/// Where the new configuration is served and what it asks, not yet in effect.
+struct Bound {
+    routing: Option<routing::Change>,
+    doors: listeners::Change,
+    http: http::Change,
+}
+
 impl Reloader {
     pub fn new(path: Option<PathBuf>, parts: Parts) -> Reloader {
         let (started, turn, reloads) =
@@ -92,10 +101,10 @@ impl Reloader {
         };
         let read = reading.await.unwrap_or_else(|e| Err(format!("reading it was broken off: {e}")));
         let bound = match read {
-            Ok(ready) => self.bind(&ready.configured).await.map(|(routing, doors)| (ready, routing, doors)),
+            Ok(ready) => self.bind(&ready.configured).await.map(|bound| (ready, bound)),
             Err(why) => Err(why),
         };
-        let (ready, routing, doors) = match bound {
+        let (ready, Bound { routing, doors, http }) = match bound {
             Ok(bound) => bound,
             Err(why) => return Ok(self.failed(&path, &why)),
         };
@@ -103,6 +112,7 @@ impl Reloader {
         let (after, notes) = (ready.configured.clone(), ready.notes.len());
         self.switch(ready);
         self.parts.listeners.apply(doors).await?;
+        self.parts.http.apply(http).await?;
         let unreached = self.configure_shards(&after, routing).await?;
         let forgetful = self.remember_lost(&unreached).await;
         let mut report = self.report(&path, &changes, &after, &unreached);
@@ -118,10 +128,11 @@ impl Reloader {
     }
 
     /// The last that may fail.
-    async fn bind(&self, after: &Configured) -> Result<(Option<routing::Change>, listeners::Change), String> {
+    async fn bind(&self, after: &Configured) -> Result<Bound, String> {
         let routing = self.parts.routing.change(after).map_err(|e| e.to_string())?;
+        let http = self.parts.http.bind(&after.config).await.map_err(|e| e.to_string())?;
         let doors = self.parts.listeners.bind(&after.config).await.map_err(|e| e.to_string())?;
-        Ok((routing, doors))
+        Ok(Bound { routing, doors, http })
     }
 
     /// Everything but the listeners and the shards.

@@ -24,6 +24,7 @@ pub mod report;
 mod structure;
 pub mod submission;
 pub mod table;
+pub mod transmission;
 
 pub use batch::{Batch, RawRow};
 pub use campaign::{Campaign, RecipientsFile, TemplateFiles};

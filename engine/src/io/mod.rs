@@ -6,6 +6,7 @@ pub mod config_files;
 pub mod disk;
 pub mod failpoint;
 mod failpoint_wire;
+pub mod http_listener;
 pub mod outbox;
 pub mod panics;
 pub mod reactor;

@@ -91,7 +91,7 @@ impl Clients {
     }
 
     /// A place for a client at `address`, if there is one.
-    fn admit(self: &Arc<Clients>, address: IpAddr) -> Option<Place> {
+    pub(super) fn admit(self: &Arc<Clients>, address: IpAddr) -> Option<Place> {
         // The map is whole after a panic elsewhere: every change of it is a single step.
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let open = by_address.entry(address).or_insert(0);

@@ -141,6 +141,23 @@ pub struct Group {
     pub drafts: Vec<Draft>,
 }
 
+impl Group {
+    /// Adds the drafts of another group, which refer to each other as before.
+    pub fn append(&mut self, other: Group) {
+        let moved = self.drafts.len();
+        self.drafts.extend(other.drafts.into_iter().map(|mut draft| {
+            match &mut draft {
+                Draft::Accepted { content: Ref::Here(at), .. }
+                | Draft::Rows { submission: Ref::Here(at), .. } => {
+                    *at += moved;
+                }
+                _ => {}
+            }
+            draft
+        }));
+    }
+}
+
 /// Where the drafts of a committed group ended up, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Committed {

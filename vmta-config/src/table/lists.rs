@@ -149,9 +149,9 @@ pub(super) const API: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::TransmissionsApi]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("api-key", ApiKey, "", LATER, "A key that `Authorization` may carry").repeats().eg("0123456789abcdef0123456789abcdef"),
-        d("log-data", Bool, "false", LATER, "Log the data of injection requests"),
-        d("log-requests", Bool, "false", LATER, "Log injection requests"),
+        d("api-key", ApiKey, "", ON, "A key that `Authorization` may carry").repeats().eg("0123456789abcdef0123456789abcdef"),
+        d("log-data", Bool, "false", ON, "Log the first 4 KiB of each injection request"),
+        d("log-requests", Bool, "false", ON, "Log injection requests"),
         d("log-tls", Bool, "false", LATER, "Log TLS of injection requests"),
     ]
 };
