@@ -35,7 +35,7 @@ fn compiled(html: &str) -> Content {
         host: "mail.example".into(),
         sender: "bounce@news.example".into(),
     };
-    let source = TemplateSource::Parts { html: Some(html), text: None };
+    let source = TemplateSource::Parts { html: Some(html), text: None, attached: &[] };
     let fields = FIELDS.map(str::to_owned);
     let template = Template { source, headers: &headers, syntax: Syntax::Minijinja, fields: &fields };
     Content::compile(&template, &fixed).expect("compiles")

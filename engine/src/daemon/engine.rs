@@ -5,6 +5,7 @@ use super::accounting_config::{AccountingConfigError, stream_options};
 use super::accounting_spool::SpoolLog;
 use super::answer::Answerer;
 use super::control_socket::{ControlError, ControlSocket};
+use super::http::keys::Keys;
 use super::http::listeners::HttpListeners;
 use super::intake::Intake;
 use super::listeners::Listeners;
@@ -147,10 +148,11 @@ impl Engine {
         let configured = Arc::new(ArcSwap::new(configured));
         let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured));
         let pickup = Pickup::start(config, &intake, &recovered)?;
+        let keys = Keys::new(storage.clone(), &recovered);
         drop(recovered);
         let (stop, stopping) = watch::channel(false);
         let clients = submission::clients(&intake.configured.load());
-        let http = Arc::new(HttpListeners::new(intake.clone(), stopping.clone()));
+        let http = Arc::new(HttpListeners::new(intake.clone(), keys, stopping.clone()));
         let listeners = Arc::new(Listeners::new(intake.clone(), clients.clone(), stopping));
         let listening = control.block_on(listen(config, &listeners, &http))?;
         let parts = Parts {

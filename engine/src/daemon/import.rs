@@ -7,6 +7,7 @@ use super::import_run::{Job, Outcome, Run, Stored, forget};
 use super::intake::Intake;
 use super::pickup::reject;
 use super::pickup_place::Place;
+use crate::ingest::answered::is_http;
 use crate::io::failpoint::{Point, pass};
 use crate::io::storage::Recovered;
 use std::collections::{HashMap, HashSet};
@@ -59,14 +60,14 @@ struct Running {
 
 impl Importer {
     pub fn new(intake: Arc<Intake>, recovered: &Recovered) -> Importer {
-        let imports = recovered.imports();
+        let imports = recovered.imports().filter(|(identity, _)| !is_http(identity));
         Importer {
             intake,
             places: Vec::new(),
             interrupted: imports
                 .map(|(identity, import)| (identity.to_owned(), Stored::new(import)))
                 .collect(),
-            done: recovered.pickup_done().map(str::to_owned).collect(),
+            done: recovered.pickup_done().filter(|identity| !is_http(identity)).map(str::to_owned).collect(),
             running: Vec::new(),
             stop: Arc::default(),
         }

@@ -118,11 +118,11 @@ impl Counts {
 }
 
 /// Headers that speak to the engine: (name, honoured by, kept by).
-struct Spoken {
-    virtual_mta: Option<String>,
-    job: Option<String>,
-    envid: Option<String>,
-    remove: Vec<&'static str>,
+pub(super) struct Spoken {
+    pub virtual_mta: Option<String>,
+    pub job: Option<String>,
+    pub envid: Option<String>,
+    pub remove: Vec<&'static str>,
 }
 
 impl Intake {
@@ -231,12 +231,7 @@ impl Intake {
         let configured = self.configured.load();
         let spoken = spoken(handed.message, source)?;
         let asked = handed.virtual_mta.map(str::to_owned).or(spoken.virtual_mta);
-        let asked = asked.or_else(|| source.default_virtual_mta.clone()).unwrap_or_default();
-        let members = match configured.members(&asked) {
-            Some(members) => members,
-            None if source.reject_invalid_virtual_mta => return Err(Refused::NoSuchVmta(asked)),
-            None => vec!["{default}".to_owned()],
-        };
+        let (asked, members) = asked_for(asked, source, &configured)?;
         let id = self.storage.new_id();
         let message = self.finish_message(handed, source, &spoken.remove, &configured.host, id, now)?;
         let content = Content::plain_utf8(message, handed.smtputf8);
@@ -260,18 +255,29 @@ impl Intake {
             dsn_ret: handed.dsn_ret.to_owned(),
             ..Submission::default()
         };
-        let submitted = {
-            let mut rotations = self.rotations.lock().unwrap_or_else(PoisonError::into_inner);
-            let rotation = match rotations.entry(asked) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert(Rotation::new(&members, &self.key)?),
-            };
-            if rotation.members() != members {
-                *rotation = Rotation::new(&members, &self.key)?;
-            }
-            submission::plain(submission, &content, handed.recipients.iter().map(String::as_str), rotation)?
-        };
+        let recipients = handed.recipients.iter().map(String::as_str);
+        let submitted = self.in_turn(asked, &members, |rotation| {
+            submission::plain(submission, &content, recipients, rotation)
+        })??;
         Ok(ready(submitted))
+    }
+
+    /// Gives recipients of a pool their VMTAs: whose turn it is is known over all messages.
+    pub fn in_turn<T>(
+        &self,
+        pool: String,
+        members: &[String],
+        give: impl FnOnce(&mut Rotation) -> T,
+    ) -> Result<T, MembersError> {
+        let mut rotations = self.rotations.lock().unwrap_or_else(PoisonError::into_inner);
+        let rotation = match rotations.entry(pool) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(Rotation::new(members, &self.key)?),
+        };
+        if rotation.members() != members {
+            *rotation = Rotation::new(members, &self.key)?;
+        }
+        Ok(give(rotation))
     }
 
     /// The date of a header; the same for all messages of a second.
@@ -287,7 +293,7 @@ impl Intake {
     }
 
     /// Takes out the headers that spoke to us and adds those the source asks for.
-    fn finish_message(
+    pub(super) fn finish_message(
         &self,
         handed: &Handed<'_>,
         source: &SourceSettings,
@@ -327,6 +333,20 @@ impl Intake {
     }
 }
 
+/// The VMTA or pool that a message goes through, and its members.
+pub(super) fn asked_for(
+    asked: Option<String>,
+    source: &SourceSettings,
+    configured: &Configured,
+) -> Result<(String, Vec<String>), Refused> {
+    let asked = asked.or_else(|| source.default_virtual_mta.clone()).unwrap_or_default();
+    match configured.members(&asked) {
+        Some(members) => Ok((asked, members)),
+        None if source.reject_invalid_virtual_mta => Err(Refused::NoSuchVmta(asked)),
+        None => Ok((asked, vec!["{default}".to_owned()])),
+    }
+}
+
 /// Takes from a finished group what the queues need.
 fn ready(submitted: Submitted) -> (Group, Ready) {
     let Submitted { group, routes } = submitted;
@@ -355,7 +375,7 @@ fn ready(submitted: Submitted) -> (Group, Ready) {
 
 /// Reads the headers that speak to the engine (reference 6.2); all of them are taken out unless the source retains
 /// them.
-fn spoken(message: &[u8], source: &SourceSettings) -> Result<Spoken, Refused> {
+pub(super) fn spoken(message: &[u8], source: &SourceSettings) -> Result<Spoken, Refused> {
     let header = Header::scan(message);
     let value = |field: &'static str, honoured: bool| -> Result<Option<String>, Refused> {
         let Some(found) = header.find(field).filter(|_| honoured) else { return Ok(None) };

@@ -5,6 +5,7 @@ use super::directory::{Directory, Refused as FileRefused};
 use super::import::{Importer, is_campaign};
 use super::intake::{Handed, Intake, Refused, Underway};
 use super::pickup_place::{Place, PlaceError};
+use crate::ingest::answered::is_http;
 use crate::ingest::identity::FileIdentity;
 use crate::ingest::pickup::{self, PickupOptions};
 use crate::io::clock;
@@ -101,7 +102,7 @@ impl Pickup {
             guide: guide.clone(),
             intake: intake.clone(),
             importer,
-            done: recovered.pickup_done().map(str::to_owned).collect(),
+            done: recovered.pickup_done().filter(|identity| !is_http(identity)).map(str::to_owned).collect(),
             removed: Vec::new(),
             forgot: Instant::now(),
             warned: HashSet::new(),

@@ -40,6 +40,9 @@ pub enum Fault {
         Printable(field)
     )]
     Nested { field: String },
+    /// Of a recipient in a JSON request.
+    #[error("{}", Printable(.0))]
+    Recipient(String),
 }
 
 fn quote_hint(lines: u64) -> String {

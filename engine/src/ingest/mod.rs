@@ -1,6 +1,7 @@
 //! Intake: what a front door hands over becomes groups of records. Campaigns, pickup files and finished messages
 //! are read from bytes here; opening, renaming and watching files is the shell's.
 
+pub mod answered;
 pub mod batch;
 mod bsmtp;
 pub mod campaign;
@@ -13,6 +14,10 @@ pub mod domains;
 pub mod fault;
 pub mod identity;
 pub mod import;
+pub mod inject;
+pub mod inject_content;
+pub mod inject_rows;
+pub mod json_stream;
 pub mod jsonl_rows;
 pub mod pickup;
 mod pickup_plain;

@@ -82,7 +82,7 @@ fn compile(
             if errors.len() > before {
                 return None;
             }
-            TemplateSource::Parts { html, text }
+            TemplateSource::Parts { html, text, attached: &[] }
         }
     };
     let template = Template { source, headers: &campaign.headers, syntax: campaign.syntax, fields: columns };

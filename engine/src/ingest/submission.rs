@@ -50,7 +50,7 @@ impl Rotation {
     }
 
     /// Index of the VMTA that the next recipient of `domain` gets.
-    fn next(&mut self, domain: &str) -> u8 {
+    pub fn next(&mut self, domain: &str) -> u8 {
         if self.members.len() == 1 {
             return 0;
         }
@@ -130,21 +130,26 @@ pub fn plain<'a>(
     Ok(Submitted { group: Group { drafts }, routes })
 }
 
+/// Content and header of a submission whose rows are merged: the first two drafts of its first group.
+pub fn merged(mut submission: Submission, content: &Content) -> Vec<Draft> {
+    describe(&mut submission, content);
+    submission.fields = content.fields().to_vec();
+    vec![stored(content), Draft::Accepted { submission, content: Ref::Here(0) }]
+}
+
 /// The first group of a campaign: content, header, first rows and how far the import is. `last` when these are all rows.
 /// The `Accepted` record is the second of the group, the rows are the third.
 pub fn campaign_start(
-    mut submission: Submission,
+    submission: Submission,
     content: &Content,
     rows: RowsDraft,
     progress: &Progress,
     last: bool,
 ) -> Group {
-    describe(&mut submission, content);
-    submission.fields = content.fields().to_vec();
     let identity = submission.pickup_identity.clone();
     // In a group, a location in segment 0 (which no segment has) is that of the draft with this index.
     let here = Location { segment: 0, offset8: 1 };
-    let mut drafts = vec![stored(content), Draft::Accepted { submission, content: Ref::Here(0) }];
+    let mut drafts = merged(submission, content);
     push_rows(&mut drafts, Ref::Here(1), here, identity, rows, progress, last);
     Group { drafts }
 }

@@ -7,7 +7,7 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::Future;
@@ -37,7 +37,11 @@ pub struct Ends {
 
 /// What one hall answers.
 pub trait Answer: 'static {
-    fn answer(&self, ends: &Ends, request: Request<Incoming>) -> impl Future<Output = Response<Full<Bytes>>>;
+    fn answer(
+        self: Rc<Self>,
+        ends: Ends,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + 'static;
 }
 
 /// A client that has been let in, on its way to the hall that serves it.
@@ -118,7 +122,11 @@ async fn receive<A: Answer>(caller: Caller, answer: Rc<A>, mut stop: watch::Rece
     let ends = Ends { client: words(peer), local: words(local.ip()) };
     let service = service_fn(|request| {
         let (answer, ends) = (answer.clone(), ends.clone());
-        async move { Ok::<_, Infallible>(answer.answer(&ends, request).await) }
+        async move {
+            // On its own: a client that goes away while its mail is being stored must not keep it from its queues.
+            let answered = tokio::task::spawn_local(contained(answer.answer(ends, request))).await;
+            Ok::<_, Infallible>(answered.unwrap_or_else(|_| broken()))
+        }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -138,4 +146,11 @@ async fn receive<A: Answer>(caller: Caller, answer: Rc<A>, mut stop: watch::Rece
     }
     // Held to the very end.
     drop(place);
+}
+
+/// The answer to a request that ended in a panic.
+fn broken() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
 }

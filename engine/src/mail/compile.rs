@@ -18,26 +18,40 @@ pub(super) struct Compiler<'t> {
     pub fixed: &'t Fixed,
     pub program: Program,
     pub errors: Vec<TemplateError>,
-    /// For each field of the template, whether it is used. Pieces name fields by this index until the end.
+    /// The fields there are.
+    fields: Vec<String>,
+    /// Fields that are not among them come to be when they are used.
+    open: bool,
+    /// For each field, whether it is used. Pieces name fields by this index until the end.
     used: Vec<bool>,
     jinja: Option<Jinja>,
     /// Where `raw` begins that no step copies yet.
     flushed: usize,
 }
 
-pub(super) fn compile(template: &Template<'_>, fixed: &Fixed) -> Result<Program, Vec<TemplateError>> {
+/// With `open`, the template may use whatever fields it likes, and its values are typed where that makes a difference.
+pub(super) fn compile(
+    template: &Template<'_>,
+    fixed: &Fixed,
+    open: bool,
+) -> Result<Program, Vec<TemplateError>> {
     let mut compiler = Compiler {
         template,
         fixed,
         program: Program::default(),
         errors: Vec::new(),
+        fields: template.fields.to_vec(),
+        open,
         used: vec![false; template.fields.len()],
         jinja: None,
         flushed: 0,
     };
     let size = match template.source {
         TemplateSource::Eml(raw) => raw.len(),
-        TemplateSource::Parts { html, text } => html.map_or(0, str::len) + text.map_or(0, str::len),
+        TemplateSource::Parts { html, text, attached } => {
+            let attached = attached.iter().map(|a| a.bytes.len()).sum::<usize>();
+            html.map_or(0, str::len) + text.map_or(0, str::len) + attached
+        }
     };
     if size > MAX_TEMPLATE {
         compiler.error("template", 1, TemplateProblem::TooLarge(size));
@@ -46,7 +60,7 @@ pub(super) fn compile(template: &Template<'_>, fixed: &Fixed) -> Result<Program,
     } else {
         match template.source {
             TemplateSource::Eml(raw) => compiler.eml(raw),
-            TemplateSource::Parts { html, text } => compiler.parts(html, text),
+            TemplateSource::Parts { html, text, attached } => compiler.parts(html, text, attached),
         }
     }
     compiler.finish()
@@ -143,11 +157,16 @@ impl Compiler<'_> {
             Syntax::Minijinja => f == name,
             Syntax::Pmta => f.eq_ignore_ascii_case(name),
         };
-        if let Some(index) = self.template.fields.iter().position(same) {
+        if let Some(index) = self.fields.iter().position(same) {
             self.used[index] = true;
             return u16::try_from(index).ok();
         }
-        let fields = self.template.fields;
+        if self.open && self.fields.len() < MAX_FIELDS {
+            self.fields.push(name.to_owned());
+            self.used.push(true);
+            return u16::try_from(self.fields.len() - 1).ok();
+        }
+        let fields = &self.fields;
         let nearest = tags::nearest(name, fields.iter().map(String::as_str)).map(String::from);
         let mut known = fields.iter().take(20).map(String::as_str).collect::<Vec<_>>().join(", ");
         if fields.len() > 20 {
@@ -269,6 +288,7 @@ impl Compiler<'_> {
         }
         self.number_fields();
         self.program.jinja = self.jinja.take();
+        self.program.typed = self.open && !self.program.sources.is_empty();
         self.trial();
         if self.errors.is_empty() { Ok(self.program) } else { Err(self.errors) }
     }
@@ -278,7 +298,7 @@ impl Compiler<'_> {
         let mut numbers = vec![0; self.used.len()];
         for (index, _) in self.used.iter().enumerate().filter(|(_, used)| **used) {
             numbers[index] = u16::try_from(self.program.fields.len()).expect("MAX_FIELDS fits");
-            self.program.fields.push(self.template.fields[index].clone());
+            self.program.fields.push(self.fields[index].clone());
         }
         for piece in &mut self.program.pieces {
             if let Piece::Field { field, .. } = piece {

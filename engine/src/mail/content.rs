@@ -3,7 +3,7 @@
 
 use super::compile;
 use super::fault::{ContentError, RenderError, TemplateError};
-use super::program::Program;
+use super::program::{Program, TYPED};
 use super::stored;
 
 /// Bytes in a template file with its attachments.
@@ -29,7 +29,18 @@ pub enum TemplateSource<'a> {
     /// A message with header and MIME structure, lines ended by LF or CR LF.
     Eml(&'a [u8]),
     /// Bodies alone; all headers come from [`Template::headers`]. With both, the message is multipart/alternative.
-    Parts { html: Option<&'a str>, text: Option<&'a str> },
+    Parts { html: Option<&'a str>, text: Option<&'a str>, attached: &'a [Attached<'a>] },
+}
+
+/// A file in a message that is made from parts.
+#[derive(Debug, Clone, Copy)]
+pub struct Attached<'a> {
+    /// As the header says it, with its parameters.
+    pub content_type: &'a str,
+    pub file_name: Option<&'a str>,
+    /// What the HTML body calls it by, without angle brackets; it is shown there then.
+    pub content_id: Option<&'a str>,
+    pub bytes: &'a [u8],
 }
 
 /// What a campaign is made from.
@@ -93,8 +104,20 @@ impl Content {
 
     /// Compiles a template, or tells everything that is wrong with it.
     pub fn compile(template: &Template<'_>, fixed: &Fixed) -> Result<Content, Vec<TemplateError>> {
-        let program = compile::compile(template, fixed)?;
+        let program = compile::compile(template, fixed, false)?;
         Ok(Content { body: Body::Merged(Box::new(program)) })
+    }
+
+    /// The same for a template that may use more fields than [`Template::fields`]: what a row does not have is empty.
+    /// Where [`Content::is_typed`], numbers, booleans, lists and objects are written into rows by way of [`typed`].
+    pub fn compile_open(template: &Template<'_>, fixed: &Fixed) -> Result<Content, Vec<TemplateError>> {
+        let program = compile::compile(template, fixed, true)?;
+        Ok(Content { body: Body::Merged(Box::new(program)) })
+    }
+
+    /// Whether the template does more with values than write them.
+    pub fn is_typed(&self) -> bool {
+        matches!(&self.body, Body::Merged(program) if program.typed)
     }
 
     /// Appends the stored form.
@@ -164,6 +187,16 @@ impl Content {
             Body::Merged(program) => program.smtputf8,
         }
     }
+}
+
+/// The form that a value which is no string has in the rows of a typed content.
+pub fn typed(json: &str) -> String {
+    format!("{TYPED}{json}")
+}
+
+/// Whether a string would pass for such a value.
+pub fn looks_typed(text: &str) -> bool {
+    text.starts_with(TYPED)
 }
 
 #[cfg(test)]

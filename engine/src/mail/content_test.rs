@@ -129,7 +129,8 @@ fn parts_that_could_not_leave_as_they_are_are_encoded() {
 
 #[test]
 fn html_and_text_bodies_become_an_alternative() {
-    let source = TemplateSource::Parts { html: Some("<p>{{ n }}</p>"), text: Some("Hi {{ n }}\n") };
+    let source =
+        TemplateSource::Parts { html: Some("<p>{{ n }}</p>"), text: Some("Hi {{ n }}\n"), attached: &[] };
     let list = [("From", "N\u{e9}ws <a@example.com>"), ("Subject", "{{ n }}!"), ("To", "{{ n }} <{{ e }}>")];
     let content = compile_with(source, &list, Syntax::Minijinja, &["n", "e"]).expect("compiles");
     let message = render(&content, &["A & \u{e9}", "ann@example.com"]).expect("renders");
@@ -148,7 +149,7 @@ fn html_and_text_bodies_become_an_alternative() {
     );
     let long = "z".repeat(2000);
     let one = compile_with(
-        TemplateSource::Parts { html: None, text: Some(&long) },
+        TemplateSource::Parts { html: None, text: Some(&long), attached: &[] },
         &list[..1],
         Syntax::Minijinja,
         &[],
@@ -161,6 +162,7 @@ fn html_and_text_bodies_become_an_alternative() {
 fn filters_and_blocks() {
     let source = TemplateSource::Parts {
         html: Some("{{ n|default('friend') }} {{ n|safe }} {{ n|e }}"),
+        attached: &[],
         text: Some(
             "{% if n %}Hi {{ n|upper }}{% else %}Hello {{ n|default(\"you\") }}{% endif %}\n{{ n }}\n",
         ),
@@ -192,7 +194,7 @@ fn a_full_html_template_escapes_as_the_simple_path_does() {
     let value = "<a href=\"x/y\">'&</a> \u{e9}";
     let render_html = |html: &str| {
         let content = compile_with(
-            TemplateSource::Parts { html: Some(html), text: None },
+            TemplateSource::Parts { html: Some(html), text: None, attached: &[] },
             &[("From", "a@example.com")],
             Syntax::Minijinja,
             &["n"],
@@ -252,7 +254,7 @@ proptest! {
         let html = format!("<p>{long}{{{{ body }}}}{long}{{{{ name }}}}{tail}</p>\n{long}\n");
         let text = format!("{long}{{{{ body }}}}{tail}{{{{ name }}}}\n{tail}");
         let list = [("From", "a@example.com"), ("Subject", "s {{ name }} e"), ("To", "{{ name }} <t@example.com>")];
-        let source = TemplateSource::Parts { html: Some(&html), text: Some(&text) };
+        let source = TemplateSource::Parts { html: Some(&html), text: Some(&text), attached: &[] };
         let content = compile_with(source, &list, Syntax::Minijinja, &["name", "body"]).expect("compiles");
         let mut stored = Vec::new();
         content.encode(&mut stored);

@@ -69,6 +69,8 @@ pub enum TemplateProblem {
     NoBody,
     #[error("the template is {0} bytes long; at most {max} are allowed", max = super::content::MAX_TEMPLATE)]
     TooLarge(usize),
+    #[error("{0}")]
+    Attachment(&'static str),
     #[error("too many fields, pieces or templates")]
     TooMany,
 }

@@ -58,7 +58,7 @@ mod tests {
             header("Subject", "{% if first %}Dear {{ title }}{% endif %}"),
         ];
         let template = Template {
-            source: TemplateSource::Parts { html: None, text: Some("{{ text }} {{ first }}") },
+            source: TemplateSource::Parts { html: None, text: Some("{{ text }} {{ first }}"), attached: &[] },
             headers: &headers,
             syntax: Syntax::Minijinja,
             fields: &fields,

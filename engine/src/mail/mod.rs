@@ -13,6 +13,7 @@ pub mod row;
 pub mod seven_bit;
 pub mod verp;
 
+mod attached;
 mod compile;
 mod escape;
 mod header_fields;
@@ -32,7 +33,7 @@ mod sample;
 mod template_test;
 
 pub use address::{Address, AddressError, AddressRef, check, normalise_domain};
-pub use content::{Content, Fixed, Row, Syntax, Template, TemplateSource};
+pub use content::{Attached, Content, Fixed, Row, Syntax, Template, TemplateSource};
 pub use fault::{ContentError, RenderError, TemplateError, TemplateProblem};
 pub use plain::{PlainError, PlainOptions, Received, prepare_plain};
 pub use printable::Printable;

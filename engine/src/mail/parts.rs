@@ -34,10 +34,7 @@ impl Plan {
     }
 }
 
-const HTML: &str = "Content-Type: text/html; charset=utf-8\r\n";
-const TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\n";
-
-fn without_bom(raw: &[u8]) -> &[u8] {
+pub(super) fn without_bom(raw: &[u8]) -> &[u8] {
     raw.strip_prefix(b"\xef\xbb\xbf").unwrap_or(raw)
 }
 
@@ -156,7 +153,7 @@ impl Compiler<'_> {
     }
 
     /// A text part from its Content-Type on; `text` has CRLF lines.
-    fn text_part(&mut self, content_type: &str, text: &str, html: bool, boundary: Option<&str>) {
+    pub(super) fn text_part(&mut self, content_type: &str, text: &str, html: bool, boundary: Option<&str>) {
         let merged = self.scan(place(html), 1, text).iter().any(|t| matches!(t, Token::Tag { .. }));
         let encoding = match merged {
             // What the values hold is not known.
@@ -169,39 +166,6 @@ impl Compiler<'_> {
             self.body(place(html), text, html);
         } else {
             encoding.write(text.as_bytes(), &mut self.program.raw);
-        }
-    }
-
-    /// A message from its bodies.
-    pub fn parts(&mut self, html: Option<&str>, text: Option<&str>) {
-        let normal = |body: &str| {
-            let mut lines = Vec::with_capacity(body.len());
-            text_to_crlf(without_bom(body.as_bytes()), &mut lines);
-            if !lines.ends_with(b"\r\n") {
-                lines.extend_from_slice(b"\r\n");
-            }
-            String::from_utf8(lines).unwrap_or_default()
-        };
-        let (html, text) = (html.map(normal), text.map(normal));
-        self.message_fields(b"", &[]);
-        match (html, text) {
-            (None, None) => self.error("template", 1, TemplateProblem::NoBody),
-            (Some(html), None) => self.text_part(HTML, &html, true, None),
-            (None, Some(text)) => self.text_part(TEXT, &text, false, None),
-            (Some(html), Some(text)) => {
-                // "=_" cannot occur in quoted-printable text.
-                let boundary = format!("=_{:016x}", self.fixed.submission_id);
-                let open = format!("--{boundary}\r\n");
-                self.raw(
-                    format!("Content-Type: multipart/alternative;\r\n\tboundary=\"{boundary}\"\r\n\r\n")
-                        .as_bytes(),
-                );
-                self.raw(open.as_bytes());
-                self.text_part(TEXT, &text, false, Some(&boundary));
-                self.raw(format!("\r\n{open}").as_bytes());
-                self.text_part(HTML, &html, true, Some(&boundary));
-                self.raw(format!("\r\n--{boundary}--\r\n").as_bytes());
-            }
         }
     }
 }

@@ -86,7 +86,12 @@ pub(super) struct Program {
     pub size: u32,
     pub eight_bit: bool,
     pub smtputf8: bool,
+    /// Values that begin with [`TYPED`] are JSON, for full templates to reckon with.
+    pub typed: bool,
 }
+
+/// Stands before the JSON of a value that is no string.
+pub const TYPED: char = '\u{1}';
 
 /// A row on its way through a program.
 struct Rendering<'p, 'r> {
@@ -179,6 +184,9 @@ impl<'p> Rendering<'p, '_> {
             Piece::Literal(span) => sink(self.program.text(span)),
             Piece::Field { field, default, url, html } => {
                 let mut value = self.row.values[field as usize];
+                if self.program.typed {
+                    value = value.strip_prefix(TYPED).unwrap_or(value);
+                }
                 if let (true, Some(span)) = (value.is_empty(), default) {
                     value = self.program.text(span);
                 }
@@ -197,12 +205,12 @@ impl<'p> Rendering<'p, '_> {
     }
 
     fn full(&mut self, index: u16) -> Result<String, RenderError> {
-        let Program { fields, sources, jinja, .. } = self.program;
+        let Program { fields, sources, jinja, typed, .. } = self.program;
         let source = &sources[index as usize];
         let row = self.row;
         let values = self.values.get_or_insert_with(|| {
             let pairs = fields.iter().zip(row.values);
-            Value::from_pairs(pairs.map(|(name, value)| (name.as_str(), Value::from(*value))))
+            Value::from_pairs(pairs.map(|(name, value)| (name.as_str(), as_value(value, *typed))))
         });
         let rendered = match jinja {
             Some(jinja) => jinja.render(index.into(), source.html, values),
@@ -290,6 +298,29 @@ impl<'p> Rendering<'p, '_> {
             }
         }
         Ok(())
+    }
+}
+
+/// A row's value as minijinja sees it.
+fn as_value(value: &str, typed: bool) -> Value {
+    let json = value.strip_prefix(TYPED).filter(|_| typed);
+    let read = json.and_then(|json| serde_json::from_str::<serde_json::Value>(json).ok());
+    read.map_or_else(|| Value::from(value), of_json)
+}
+
+fn of_json(json: serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::from(()),
+        serde_json::Value::Bool(b) => Value::from(b),
+        serde_json::Value::Number(n) => match (n.as_i64(), n.as_f64()) {
+            (Some(n), _) => Value::from(n),
+            (None, n) => Value::from(n.unwrap_or(f64::NAN)),
+        },
+        serde_json::Value::String(text) => Value::from(text),
+        serde_json::Value::Array(list) => Value::from(list.into_iter().map(of_json).collect::<Vec<Value>>()),
+        serde_json::Value::Object(pairs) => {
+            Value::from_pairs(pairs.into_iter().map(|(key, value)| (key, of_json(value))))
+        }
     }
 }
 

@@ -34,7 +34,7 @@ mod tests {
 
     fn content(text: &str) -> Content {
         let template = Template {
-            source: TemplateSource::Parts { html: None, text: Some(text) },
+            source: TemplateSource::Parts { html: None, text: Some(text), attached: &[] },
             headers: &[("From".to_owned(), "a@b.example".to_owned())],
             syntax: Syntax::Minijinja,
             fields: &["first", "mail", "last"].map(str::to_owned),

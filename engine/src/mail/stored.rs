@@ -2,7 +2,7 @@
 //! range, so that damaged content is an error and never a panic.
 //!
 //! ```text
-//! u8 version (1) · u8 kind (0 plain, 1 merged) · u8 flags (1 eight-bit, 2 smtputf8)
+//! u8 version (1) · u8 kind (0 plain, 1 merged) · u8 flags (1 eight-bit, 2 smtputf8, 4 typed)
 //! plain:  the message, to the end
 //! merged: size · fields · raw · text · steps · pieces · mailboxes · sources
 //! ```
@@ -19,6 +19,7 @@ const PLAIN: u8 = 0;
 const MERGED: u8 = 1;
 const EIGHT_BIT: u8 = 1;
 const SMTPUTF8: u8 = 2;
+const TYPED: u8 = 4;
 
 pub(super) fn encode(content: &Content, out: &mut Vec<u8>) {
     let flags = |eight_bit, smtputf8| u8::from(eight_bit) * EIGHT_BIT + u8::from(smtputf8) * SMTPUTF8;
@@ -28,7 +29,8 @@ pub(super) fn encode(content: &Content, out: &mut Vec<u8>) {
             out.extend_from_slice(raw);
         }
         Body::Merged(p) => {
-            out.extend_from_slice(&[VERSION, MERGED, flags(p.eight_bit, p.smtputf8)]);
+            let flags = flags(p.eight_bit, p.smtputf8) + u8::from(p.typed) * TYPED;
+            out.extend_from_slice(&[VERSION, MERGED, flags]);
             encode_program(p, out);
         }
     }
@@ -192,6 +194,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Content, ContentError> {
         MERGED => {
             let mut program = decode_program(&mut reader)?;
             (program.eight_bit, program.smtputf8) = (eight_bit, smtputf8);
+            program.typed = flags & TYPED != 0;
             check(&program)?;
             compile_sources(&mut program)?;
             Body::Merged(Box::new(program))

@@ -174,7 +174,7 @@ fn odd_templates() {
     assert!(!problems(eml("", &[])).is_empty());
     assert!(
         problems(compile_with(
-            TemplateSource::Parts { html: None, text: None },
+            TemplateSource::Parts { html: None, text: None, attached: &[] },
             &[("From", "a@b.example")],
             Syntax::Minijinja,
             &[]

@@ -20,8 +20,8 @@ pub fn merge(data: &[u8]) {
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let text = String::from_utf8_lossy(first);
     let (source, headers) = match choice & 3 {
-        0 => (TemplateSource::Parts { html: Some(&text), text: Some(&second) }, &headers[..]),
-        1 => (TemplateSource::Parts { html: None, text: Some(&text) }, &headers[..]),
+        0 => (TemplateSource::Parts { html: Some(&text), text: Some(&second), attached: &[] }, &headers[..]),
+        1 => (TemplateSource::Parts { html: None, text: Some(&text), attached: &[] }, &headers[..]),
         _ => (TemplateSource::Eml(first), &[][..]),
     };
     let syntax = if choice & 4 == 0 { Syntax::Minijinja } else { Syntax::Pmta };

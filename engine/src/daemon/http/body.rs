@@ -1,6 +1,7 @@
 //! A request's body in pieces as they come, unpacked where it is gzip, and never more of it than asked for.
 
 use super::reply::Refusal;
+use aws_lc_rs::digest::{Context, SHA256};
 use flate2::write::MultiGzDecoder;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Bytes, Incoming};
@@ -22,6 +23,8 @@ pub struct Body {
     incoming: Incoming,
     packed: Option<Packed>,
     received: u64,
+    /// Of what has been read so far, where it is wanted.
+    print: Option<Context>,
 }
 
 /// A gzip body that is being unpacked.
@@ -35,7 +38,7 @@ struct Packed {
 impl Body {
     /// # Errors
     /// When the body is no JSON or is packed in a way that is not known.
-    pub fn new(headers: &HeaderMap, incoming: Incoming) -> Result<Body, Refusal> {
+    pub fn new(headers: &HeaderMap, incoming: Incoming, print: bool) -> Result<Body, Refusal> {
         let unsupported = |what: String| Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what));
         if let Some(kind) = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes()) {
             let end = memchr::memchr(b';', kind).unwrap_or(kind.len());
@@ -54,7 +57,7 @@ impl Body {
             decoder: MultiGzDecoder::new(Vec::new()),
             unpacked: 0,
         });
-        Ok(Body { incoming, packed, received: 0 })
+        Ok(Body { incoming, packed, received: 0, print: print.then(|| Context::new(&SHA256)) })
     }
 
     /// The length a client has announced, of a body that is not packed.
@@ -62,8 +65,23 @@ impl Body {
         self.incoming.size_hint().exact().filter(|_| self.packed.is_none())
     }
 
+    /// The fingerprint of what has been read, where it was wanted.
+    pub fn print(&self) -> u64 {
+        let digest = self.print.clone().map(Context::finish);
+        let first = digest.as_ref().and_then(|digest| digest.as_ref().first_chunk());
+        first.map_or(0, |first| u64::from_le_bytes(*first))
+    }
+
     /// The next piece; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        let piece = self.unpacked().await?;
+        if let (Some(print), Some(piece)) = (&mut self.print, &piece) {
+            print.update(piece);
+        }
+        Ok(piece)
+    }
+
+    async fn unpacked(&mut self) -> Result<Option<Bytes>, Refusal> {
         loop {
             if let Some(packed) = &mut self.packed
                 && let Some(piece) = packed.unpack(self.received)?
@@ -98,6 +116,12 @@ impl Body {
                 return Ok(Some(piece));
             }
         }
+    }
+
+    /// Reads to the end, for the sake of the fingerprint.
+    pub async fn drain(&mut self) -> Result<(), Refusal> {
+        while self.next().await?.is_some() {}
+        Ok(())
     }
 
     /// All of the body, of which there are at most `limit` bytes.

@@ -1,6 +1,7 @@
 //! The addresses that HTTP submission is served on: opened at the start, and changed by a reload while requests go on.
 
 use super::Entrance;
+use super::keys::Keys;
 use crate::daemon::intake::Intake;
 use crate::daemon::owners::Stopping;
 use crate::io::http_listener::{hall, serve};
@@ -48,15 +49,16 @@ pub struct Change {
 /// See the module's text.
 pub struct HttpListeners {
     intake: Arc<Intake>,
+    keys: Arc<Keys>,
     clients: Arc<Clients>,
     stop: watch::Receiver<bool>,
     state: Mutex<State>,
 }
 
 impl HttpListeners {
-    pub fn new(intake: Arc<Intake>, stop: watch::Receiver<bool>) -> HttpListeners {
+    pub fn new(intake: Arc<Intake>, keys: Keys, stop: watch::Receiver<bool>) -> HttpListeners {
         let clients = Clients::new(MAX_CLIENTS, MAX_PER_CLIENT);
-        HttpListeners { intake, clients, stop, state: Mutex::default() }
+        HttpListeners { intake, keys: Arc::new(keys), clients, stop, state: Mutex::default() }
     }
 
     /// Binds what `config` listens on and is not open yet; all of it or nothing.
@@ -102,9 +104,11 @@ impl HttpListeners {
         let begin = || {
             let (hall_of, called) = mpsc::unbounded_channel();
             halls.push(hall_of);
-            let (intake, stop, here) = (self.intake.clone(), self.stop.clone(), here.clone());
+            let (intake, keys) = (self.intake.clone(), self.keys.clone());
+            let (stop, here) = (self.stop.clone(), here.clone());
             move |reactor: &Rc<Reactor>| {
-                let entrance = Entrance { intake, reactor: reactor.clone(), settings: RefCell::default() };
+                let entrance =
+                    Entrance { intake, reactor: reactor.clone(), keys, settings: RefCell::default() };
                 tokio::task::spawn_local(async move {
                     hall(called, entrance, stop).await;
                     drop(here);

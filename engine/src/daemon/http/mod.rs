@@ -3,24 +3,32 @@
 
 mod access;
 mod body;
+mod failures;
+mod inject;
+mod inject_run;
+pub mod keys;
 pub mod listeners;
 mod reply;
 mod transmissions;
 
 use super::intake::Intake;
 use super::profiles::Configured;
+use crate::ingest::answered::Answered;
 use crate::io::http_listener::{Answer, Ends};
 use crate::io::reactor::Reactor;
 use body::Body;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
+use keys::{Claimed, Keys};
 use reply::Refusal;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use vmta_config::SourceSettings;
 
+const TRANSMISSIONS: &str = "/api/v1/transmissions";
+const INJECT: &str = "/api/inject/v1";
 /// The source whose settings apply to all that comes in over HTTP.
 const SOURCE: &str = "{transmissions-api}";
 /// Bytes of a message where the source sets no limit.
@@ -47,15 +55,16 @@ impl Settings {
 struct Entrance {
     intake: Arc<Intake>,
     reactor: Rc<Reactor>,
+    keys: Arc<Keys>,
     settings: RefCell<Option<Rc<Settings>>>,
 }
 
 impl Answer for Entrance {
-    async fn answer(&self, ends: &Ends, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(self: Rc<Self>, ends: Ends, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let settings = self.settings();
         let logged = settings.configured.config.api().log_requests;
         let line = logged.then(|| format!("{} {}", request.method(), request.uri().path()));
-        let response = match self.carry_out(ends, request, &settings).await {
+        let response = match self.carry_out(&ends, request, &settings).await {
             Ok(response) => response,
             Err(refusal) => refusal.response(),
         };
@@ -88,21 +97,40 @@ impl Entrance {
         settings: &Settings,
     ) -> Result<Response<Full<Bytes>>, Refusal> {
         let (head, incoming) = request.into_parts();
-        let post = head.method == Method::POST;
-        match head.uri.path() {
-            "/api/v1/transmissions" if !post => return Err(Refusal::method("POST")),
-            "/api/v1/transmissions" => {}
+        let path = head.uri.path();
+        match path {
+            TRANSMISSIONS | INJECT if head.method == Method::POST => {}
+            TRANSMISSIONS | INJECT => return Err(Refusal::method("POST")),
             path => {
-                let why = format!("there is no {path}; there is /api/v1/transmissions");
+                let why = format!("there is no {path}; there are {TRANSMISSIONS} and {INJECT}");
                 return Err(Refusal::new(StatusCode::NOT_FOUND, why));
             }
         }
-        access::key(&head.headers, &settings.configured.config.api().api_keys)?;
+        let api_key = access::key(&head.headers, &settings.configured.config.api().api_keys)?;
         if self.intake.is_stopping() {
             return Err(Refusal::stopping());
         }
-        let body = Body::new(&head.headers, incoming)?;
-        self.transmission(ends, body, settings).await
+        let key = keys::of_request(&head.headers, api_key, path)?;
+        let mut body = Body::new(&head.headers, incoming, key.is_some())?;
+        let claim = match key {
+            None => None,
+            Some(key) => match self.keys.claim(key, self.seconds())? {
+                Claimed::New(claim) => Some(claim),
+                Claimed::Before(answered) => {
+                    body.drain().await?;
+                    return again(path, &answered, body.print());
+                }
+            },
+        };
+        match path {
+            TRANSMISSIONS => self.transmission(ends, body, settings, claim).await,
+            _ => self.inject(ends, body, settings, claim).await,
+        }
+    }
+
+    /// The time of day in Unix seconds.
+    fn seconds(&self) -> u64 {
+        self.reactor.clock().now().wall.as_secs().cast_unsigned()
     }
 
     fn log_data(&self, ends: &Ends, settings: &Settings, body: &[u8]) {
@@ -112,4 +140,16 @@ impl Entrance {
             tracing::info!(client = &*ends.client, "http: body {shown:?}");
         }
     }
+}
+
+/// The answer that the same request had before.
+fn again(path: &str, answered: &Answered, print: u64) -> Result<Response<Full<Bytes>>, Refusal> {
+    if answered.print != print {
+        return Err(Refusal::other_request());
+    }
+    let answer = match path {
+        TRANSMISSIONS => transmissions::answer(answered.accepted, answered.rejected),
+        _ => inject::again(answered),
+    };
+    Ok(reply::json(StatusCode::OK, answer))
 }

@@ -39,6 +39,11 @@ impl Refusal {
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping")
     }
 
+    pub fn other_request() -> Refusal {
+        let why = "this Idempotency-Key was used with another request";
+        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, why)
+    }
+
     pub fn response(&self) -> Response<Full<Bytes>> {
         let message = self.status.canonical_reason().unwrap_or("error").to_ascii_lowercase();
         let (message, description) = (quoted(&message), quoted(&self.description));

@@ -1,9 +1,11 @@
 //! `POST /api/v1/transmissions`: one finished message, as PowerMTA takes it (reference 6.6).
 
 use super::body::Body;
+use super::keys::Claim;
 use super::reply::{Refusal, json};
 use super::{Entrance, Settings};
 use crate::daemon::intake::Handed;
+use crate::ingest::answered::Answered;
 use crate::ingest::transmission::Transmission;
 use crate::io::http_listener::Ends;
 use crate::mail::{AddressError, address};
@@ -17,10 +19,11 @@ impl Entrance {
         ends: &Ends,
         mut body: Body,
         settings: &Settings,
+        claim: Option<Claim>,
     ) -> Result<Response<Full<Bytes>>, Refusal> {
-        let body = body.whole(settings.max_body()).await?;
-        self.log_data(ends, settings, &body);
-        let mut request = Transmission::parse(&body).map_err(|e| Refusal::bad(e.to_string()))?;
+        let whole = body.whole(settings.max_body()).await?;
+        self.log_data(ends, settings, &whole);
+        let mut request = Transmission::parse(&whole).map_err(|e| Refusal::bad(e.to_string()))?;
         limits(&request, settings)?;
         let mut rejected = 0;
         let mut first = None;
@@ -37,7 +40,7 @@ impl Entrance {
             });
             rejected += given - recipients.len();
         }
-        let messages: Vec<Handed<'_>> = request
+        let mut messages: Vec<Handed<'_>> = request
             .envelopes
             .iter()
             .filter(|(_, recipients)| !recipients.is_empty())
@@ -47,15 +50,31 @@ impl Entrance {
             return Err(Refusal::bad(format!("no recipient is an address: {first}")));
         }
         let accepted: usize = messages.iter().map(|message| message.recipients.len()).sum();
-        self.intake
-            .take_all(&self.reactor, &messages, &settings.source)
-            .await
-            .map_err(|e| Refusal::from(&e))?;
-        let answer = format!(
-            r#"{{"results":{{"total_accepted_recipients":{accepted},"total_rejected_recipients":{rejected}}}}}"#
-        );
-        Ok(json(StatusCode::OK, answer))
+        let (accepted, rejected) = (accepted as u64, rejected as u64);
+        let answered = claim.as_ref().map(|claim| Answered {
+            key: claim.key,
+            at: self.seconds(),
+            print: body.print(),
+            accepted,
+            rejected,
+            lists: None,
+        });
+        if let (Some(first), Some(answered)) = (messages.first_mut(), &answered) {
+            first.pickup_identity = answered.to_string();
+        }
+        let taken = self.intake.take_all(&self.reactor, &messages, &settings.source).await;
+        taken.map_err(|e| Refusal::from(&e))?;
+        if let (Some(claim), Some(answered)) = (claim, answered) {
+            claim.answered(answered);
+        }
+        Ok(json(StatusCode::OK, answer(accepted, rejected)))
     }
+}
+
+pub(super) fn answer(accepted: u64, rejected: u64) -> String {
+    format!(
+        r#"{{"results":{{"total_accepted_recipients":{accepted},"total_rejected_recipients":{rejected}}}}}"#
+    )
 }
 
 fn handed<'a>(
@@ -95,7 +114,7 @@ fn limits(request: &Transmission<'_>, settings: &Settings) -> Result<(), Refusal
 }
 
 /// An envelope sender: an address, or nothing for `<>`.
-pub(super) fn check_sender(sender: &str) -> Result<(), Refusal> {
+fn check_sender(sender: &str) -> Result<(), Refusal> {
     match sender {
         "" => Ok(()),
         sender => match address::check(sender.as_bytes()) {
