@@ -10,6 +10,7 @@ pub mod disk;
 pub mod draw;
 pub mod engine;
 pub mod ground;
+pub mod http;
 pub mod measure;
 pub mod mta;
 pub mod people;

@@ -367,7 +367,7 @@ impl Builder<'_> {
 
     fn api_listener(&mut self, block: &Block) {
         let settings = self.lines.settings(&block.items, Scope::TransmissionsApiListener);
-        check::tag(self, block, Scope::TransmissionsApiListener, &settings);
+        let secured = settings.iter().any(|s| s.written.row().name == "tls-certificate");
         self.keep_block(block, "", settings);
         let address = match Syntax::Listener.parse(&block.arg, &self.lines.macros) {
             Ok(Value::Listener(network, port, None)) => {
@@ -377,7 +377,10 @@ impl Builder<'_> {
             Err(e) => return self.lines.error(block.arg_at.part(&e.at), e.message, e.help),
         };
         match address {
-            Some(listener) => self.config.api_listeners.push(listener),
+            Some(listener) => {
+                check::api_listener(self, block, &listener, secured);
+                self.config.api_listeners.push(listener);
+            }
             None => {
                 let help = "write 127.0.0.1:8000, 0.0.0.0:8000 or [::1]:8000".to_string();
                 self.lines.error(block.arg_at, "this tag takes one ADDRESS:PORT".into(), Some(help));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::build::Builder;
-use crate::config::VmtaOrPool;
+use crate::config::{ApiListener, VmtaOrPool};
 use crate::diagnostic::Diagnostic;
 use crate::nearest::nearest;
 use crate::scope::Scope;
@@ -143,6 +143,16 @@ fn absolute_log(builder: &mut Builder) {
     }
 }
 
+/// Without a certificate HTTP is spoken in the clear, which is for this machine alone.
+pub(crate) fn api_listener(builder: &mut Builder, block: &Block, listener: &ApiListener, secured: bool) {
+    if !secured && !listener.address.ip().is_loopback() {
+        let message = "without `tls-certificate` keys and mail cross the network in the clear".to_string();
+        let help = "add a line `tls-certificate FILE`, or listen on 127.0.0.1".to_string();
+        let found = Diagnostic::at(builder.lines.sources, block.arg_at, message);
+        builder.lines.findings.add_fatal(found.help(help).warning());
+    }
+}
+
 pub(crate) fn acct_file(builder: &mut Builder, settings: &[Setting]) {
     let set = |name: &str| settings.iter().find(|s| s.written.row().name == name);
     if let Some(size) = set("max-size")
@@ -166,7 +176,6 @@ pub(crate) fn tag(builder: &mut Builder, block: &Block, scope: Scope, settings: 
     let set = |name: &str| settings.iter().find(|s| s.written.row().name == name);
     let needs: &[&str] = match scope {
         Scope::Proxy => &["server", "client"],
-        Scope::TransmissionsApiListener => &["tls-certificate"],
         Scope::Vault => &["server-url", "access-token"],
         Scope::Domain => match set("type").map(|s| &s.value) {
             Some(Value::Keyword("pipe")) => &["command"],

@@ -5,7 +5,6 @@ use super::accounting_config::{AccountingConfigError, stream_options};
 use super::accounting_spool::SpoolLog;
 use super::answer::Answerer;
 use super::control_socket::{ControlError, ControlSocket};
-use super::http::keys::Keys;
 use super::http::listeners::HttpListeners;
 use super::intake::Intake;
 use super::listeners::Listeners;
@@ -121,9 +120,8 @@ impl Engine {
         let configured = Arc::new(Configured::new(config.clone(), &host)?);
         let mut notes = Vec::new();
         let accounting = stream_options(config, &spool, jiff::tz::TimeZone::system(), &mut notes)?;
-        for note in config.notes().iter().map(ToString::to_string).chain(notes) {
-            tracing::warn!("{note}");
-        }
+        let notes = config.notes().iter().map(ToString::to_string).chain(notes);
+        notes.for_each(|note| tracing::warn!("{note}"));
         let (storage, recovered) = Storage::open(&spool, &storage_options(config, overrides.strict))?;
         let verp = Arc::new(verp_keys::open(&spool)?);
         let accounting = Arc::new(Accounting::start(accounting, SpoolLog::new(storage.clone()))?);
@@ -148,11 +146,10 @@ impl Engine {
         let configured = Arc::new(ArcSwap::new(configured));
         let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured));
         let pickup = Pickup::start(config, &intake, &recovered)?;
-        let keys = Keys::new(storage.clone(), &recovered);
-        drop(recovered);
         let (stop, stopping) = watch::channel(false);
+        let http = Arc::new(HttpListeners::new(intake.clone(), &recovered, stopping.clone()));
+        drop(recovered);
         let clients = submission::clients(&intake.configured.load());
-        let http = Arc::new(HttpListeners::new(intake.clone(), keys, stopping.clone()));
         let listeners = Arc::new(Listeners::new(intake.clone(), clients.clone(), stopping));
         let listening = control.block_on(listen(config, &listeners, &http))?;
         let parts = Parts {

@@ -1,18 +1,18 @@
 //! A request of the JSON endpoint that KumoMTA's clients use, without its recipients: who sends what, and the values that all
 //! recipients share. Names and defaults are KumoMTA's; what is not available is refused, not passed over.
 
-use crate::mail::address;
+use crate::mail::{Printable, address};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
 /// The members that a request may have.
-const MEMBERS: &str = "envelope_sender, recipients, content, substitutions, deferred_spool, deferred_generation, \
+pub const MEMBERS: &str = "envelope_sender, recipients, content, substitutions, deferred_spool, deferred_generation, \
                        trace_headers and template_dialect";
 
 /// What is wrong with a request, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {problem}")]
+#[error("{}: {}", Printable(field), Printable(problem))]
 pub struct InjectError {
     pub field: String,
     pub problem: String,

@@ -1,6 +1,7 @@
 //! A JSON object that is read as it comes: its members one by one, and the elements of one member, a long list, one by one.
 //! Only where values begin and end is decided here; what they hold is for whoever takes them.
 
+use crate::mail::Printable;
 use memchr::memchr2;
 use std::borrow::Cow;
 
@@ -27,7 +28,7 @@ pub enum StreamError {
     Unexpected { at: u64, wanted: &'static str },
     #[error("at byte {at}: this key is no string in UTF-8")]
     Key { at: u64 },
-    #[error("at byte {at}: the key `{key}` is there a second time")]
+    #[error("at byte {at}: the key `{}` is there a second time", Printable(key))]
     Repeated { at: u64, key: String },
     #[error("at byte {at}: the value that begins here is longer than {max} bytes")]
     TooLong { at: u64, max: usize },

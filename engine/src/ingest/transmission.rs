@@ -1,6 +1,7 @@
 //! The request of PowerMTA's HTTP API (reference 6.6): one finished message and its recipients. Keys are those of the
 //! reference and no others: what is not acted on is refused, not passed over.
 
+use crate::mail::Printable;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,14 +19,15 @@ pub struct Transmission<'a> {
 /// Why a request is not understood; in words that name the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransmissionError {
-    #[error("{0}")]
+    #[error("{}", Printable(.0))]
     Json(String),
     #[error("recipients: there are none")]
     NoRecipients,
     #[error("recipients[{0}]: there is no return_path, neither here nor for all")]
     NoReturnPath(usize),
     #[error(
-        "recipients[{index}].substitution_data: `{key}` is not known; only `*custommessageid` is, and nothing is substituted"
+        "recipients[{index}].substitution_data: `{}` is not known; only `*custommessageid` is, and nothing is substituted",
+        Printable(key)
     )]
     Substitution { index: usize, key: String },
     #[error("recipients[{0}].substitution_data: `*custommessageid` is not in effect yet; leave it out")]

@@ -6,6 +6,7 @@ mod accounting;
 mod address;
 mod config;
 mod dots;
+mod inject;
 pub mod input;
 mod lines;
 mod mutate;
@@ -34,7 +35,7 @@ const fn target(name: &'static str, check: fn(&[u8]), smoke: u32) -> Target {
     Target { name, check, smoke }
 }
 
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     target("smtp_reply", replies::reply, 2000),
     target("smtp_server_session", server::session, 1000),
     target("ehlo_keywords", replies::keywords, 2000),
@@ -50,6 +51,7 @@ pub const TARGETS: [Target; 15] = [
     target("config", config::configuration, 200),
     target("mx_policy", routes::policy, 1000),
     target("csv_line", accounting::line, 1000),
+    target("json_inject", inject::request, 300),
 ];
 
 /// Checks `data` against the target called `name`: what the programs of the fuzzer call.

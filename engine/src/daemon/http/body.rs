@@ -8,6 +8,7 @@ use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::{HeaderMap, StatusCode};
 use std::io::Write;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// How long a client may take to the next piece of a body.
@@ -16,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const UNPACKED_AT_ONCE: usize = 1024;
 /// Lists of recipients shrink to a twentieth. What shrinks to less than this part is made to do harm.
 const MOST_PACKED: u64 = 250;
+/// Bytes of a body that `log-data` shows.
+const LOGGED: usize = 4096;
 /// So much may come of however little.
 const UNSUSPICIOUS: u64 = 1 << 20;
 
@@ -25,6 +28,16 @@ pub struct Body {
     received: u64,
     /// Of what has been read so far, where it is wanted.
     print: Option<Context>,
+    /// The client, until the beginning of its body is logged (`log-data`).
+    logged: Option<Rc<str>>,
+}
+
+/// What is done with a body beside reading it.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    pub print: bool,
+    /// For the log.
+    pub client: Option<Rc<str>>,
 }
 
 /// A gzip body that is being unpacked.
@@ -38,7 +51,7 @@ struct Packed {
 impl Body {
     /// # Errors
     /// When the body is no JSON or is packed in a way that is not known.
-    pub fn new(headers: &HeaderMap, incoming: Incoming, print: bool) -> Result<Body, Refusal> {
+    pub fn new(headers: &HeaderMap, incoming: Incoming, wanted: Wanted) -> Result<Body, Refusal> {
         let unsupported = |what: String| Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what));
         if let Some(kind) = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes()) {
             let end = memchr::memchr(b';', kind).unwrap_or(kind.len());
@@ -57,7 +70,8 @@ impl Body {
             decoder: MultiGzDecoder::new(Vec::new()),
             unpacked: 0,
         });
-        Ok(Body { incoming, packed, received: 0, print: print.then(|| Context::new(&SHA256)) })
+        let print = wanted.print.then(|| Context::new(&SHA256));
+        Ok(Body { incoming, packed, received: 0, print, logged: wanted.client })
     }
 
     /// The length a client has announced, of a body that is not packed.
@@ -75,6 +89,10 @@ impl Body {
     /// The next piece; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         let piece = self.unpacked().await?;
+        if let (Some(client), Some(piece)) = (self.logged.take(), &piece) {
+            let shown = String::from_utf8_lossy(&piece[..piece.len().min(LOGGED)]);
+            tracing::info!(client = &*client, "http: body {shown:?}");
+        }
         if let (Some(print), Some(piece)) = (&mut self.print, &piece) {
             print.update(piece);
         }

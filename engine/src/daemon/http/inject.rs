@@ -111,7 +111,6 @@ impl Entrance {
                 None => reading.more().await?,
             }
         }
-        self.log_data(ends, settings, &held.bytes);
         let start = Start { ends, settings, head: &head, print: print.finish(), claim };
         let mut run = Run::new(self, start)?;
         held.each().try_for_each(|element| run.row(element))?;
@@ -149,7 +148,7 @@ pub(super) fn again(answered: &Answered) -> String {
     answer(answered.accepted, answered.rejected, answered.lists.as_deref())
 }
 
-fn answer(accepted: u64, rejected: u64, lists: Option<&str>) -> String {
+pub(super) fn answer(accepted: u64, rejected: u64, lists: Option<&str>) -> String {
     let lists = match lists {
         Some("") => r#""failed_recipients":[],"errors":[]"#,
         Some(lists) => lists,

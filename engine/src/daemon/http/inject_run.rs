@@ -224,8 +224,13 @@ impl<'e> Run<'e> {
             self.give_turns(&mut chunks).map_err(|e| Refusal::from(&Refused::Pool(e)))?;
         }
         let group = self.group(&mut chunks, last);
-        let committed = self.entrance.reactor.commits().commit(group).await;
-        let committed = committed.map_err(|e| Refusal::from(&Refused::Spool(e)))?;
+        let committed = match self.entrance.reactor.commits().commit(group).await {
+            Ok(committed) => committed,
+            Err(e) => {
+                self.take_back(last);
+                return Err(Refusal::from(&Refused::Spool(e)));
+            }
+        };
         let (at, rows) = match self.stored {
             None => (committed.places[1].at, 2),
             Some(stored) => (stored.submission, 0),
@@ -238,6 +243,20 @@ impl<'e> Run<'e> {
             }
         }
         self.queue(&chunks, &committed, at, rows).await
+    }
+
+    /// A group that came too late may be in the spool all the same, without its rows: what it said of the request is said
+    /// anew as it was before.
+    fn take_back(&self, last: Option<Option<&Answered>>) {
+        if let (Some(claim), Some(Some(answered))) = (&self.claim, last) {
+            claim.taken_back(answered);
+        }
+        let storage = &self.entrance.intake.storage;
+        match self.stored {
+            Some(stored) => storage.note(progress(&stored)),
+            None if last.is_none() => end(storage, self.begun),
+            None => {}
+        }
     }
 
     /// The rows of a request that is a single group take their turns with all other messages.
@@ -271,13 +290,8 @@ impl<'e> Run<'e> {
         let mut note = |control| drafts.push(Draft::Control(control));
         let identity = self.begun.to_string();
         if last.is_none() {
-            let progress = chunks.last().map(|chunk| chunk.progress).unwrap_or_default();
-            note(Control::ImportProgress {
-                identity: identity.clone(),
-                submission: at,
-                next_row: progress.next_row,
-                state: progress.state(),
-            });
+            let now = chunks.last().map(|chunk| chunk.progress).unwrap_or_default();
+            note(progress(&Stored { begun: self.begun, submission: at, progress: now }));
         }
         if last.is_some() && !first {
             note(Control::PickupDone { identity: identity.clone() });
@@ -324,6 +338,13 @@ impl<'e> Run<'e> {
         self.entrance.reactor.hand_over(split.into_shards()).await;
         Ok(())
     }
+}
+
+/// How far a request has been stored, as the spool knows it.
+fn progress(stored: &Stored) -> Control {
+    let Stored { begun, submission, progress } = *stored;
+    let (next_row, state) = (progress.next_row, progress.state());
+    Control::ImportProgress { identity: begun.to_string(), submission, next_row, state }
 }
 
 /// The content of a request: finished, or compiled.

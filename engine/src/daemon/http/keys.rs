@@ -173,6 +173,11 @@ impl Claim {
         self.stored = Some(stored);
     }
 
+    /// The group with the answer came too late: nothing of it is delivered, and the answer must not be given again.
+    pub fn taken_back(&self, answered: &Answered) {
+        self.keys.storage.note(Control::PickupForgotten { identity: answered.to_string() });
+    }
+
     /// All of it is, and so is the answer.
     pub fn answered(self, answered: Answered) {
         let mut state = self.keys.state();

@@ -7,6 +7,7 @@ use crate::daemon::owners::Stopping;
 use crate::io::http_listener::{hall, serve};
 use crate::io::reactor::Reactor;
 use crate::io::smtp_listener::Clients;
+use crate::io::storage::Recovered;
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
@@ -56,9 +57,10 @@ pub struct HttpListeners {
 }
 
 impl HttpListeners {
-    pub fn new(intake: Arc<Intake>, keys: Keys, stop: watch::Receiver<bool>) -> HttpListeners {
+    pub fn new(intake: Arc<Intake>, recovered: &Recovered, stop: watch::Receiver<bool>) -> HttpListeners {
+        let keys = Arc::new(Keys::new(intake.storage.clone(), recovered));
         let clients = Clients::new(MAX_CLIENTS, MAX_PER_CLIENT);
-        HttpListeners { intake, keys: Arc::new(keys), clients, stop, state: Mutex::default() }
+        HttpListeners { intake, keys, clients, stop, state: Mutex::default() }
     }
 
     /// Binds what `config` listens on and is not open yet; all of it or nothing.

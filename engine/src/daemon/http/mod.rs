@@ -6,8 +6,9 @@ mod body;
 mod failures;
 mod inject;
 mod inject_run;
-pub mod keys;
+mod keys;
 pub mod listeners;
+mod openapi;
 mod reply;
 mod transmissions;
 
@@ -16,7 +17,7 @@ use super::profiles::Configured;
 use crate::ingest::answered::Answered;
 use crate::io::http_listener::{Answer, Ends};
 use crate::io::reactor::Reactor;
-use body::Body;
+use body::{Body, Wanted};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
@@ -29,6 +30,7 @@ use vmta_config::SourceSettings;
 
 const TRANSMISSIONS: &str = "/api/v1/transmissions";
 const INJECT: &str = "/api/inject/v1";
+const OPENAPI: &str = "/api/openapi.json";
 /// The source whose settings apply to all that comes in over HTTP.
 const SOURCE: &str = "{transmissions-api}";
 /// Bytes of a message where the source sets no limit.
@@ -98,11 +100,13 @@ impl Entrance {
     ) -> Result<Response<Full<Bytes>>, Refusal> {
         let (head, incoming) = request.into_parts();
         let path = head.uri.path();
-        match path {
-            TRANSMISSIONS | INJECT if head.method == Method::POST => {}
-            TRANSMISSIONS | INJECT => return Err(Refusal::method("POST")),
-            path => {
-                let why = format!("there is no {path}; there are {TRANSMISSIONS} and {INJECT}");
+        match (path, &head.method) {
+            (TRANSMISSIONS | INJECT, &Method::POST) => {}
+            (TRANSMISSIONS | INJECT, _) => return Err(Refusal::method("POST")),
+            (OPENAPI, &Method::GET) => return Ok(reply::json(StatusCode::OK, openapi::DOCUMENT)),
+            (OPENAPI, _) => return Err(Refusal::method("GET")),
+            _ => {
+                let why = format!("there is no {path}; there are {TRANSMISSIONS}, {INJECT} and {OPENAPI}");
                 return Err(Refusal::new(StatusCode::NOT_FOUND, why));
             }
         }
@@ -111,7 +115,8 @@ impl Entrance {
             return Err(Refusal::stopping());
         }
         let key = keys::of_request(&head.headers, api_key, path)?;
-        let mut body = Body::new(&head.headers, incoming, key.is_some())?;
+        let client = settings.configured.config.api().log_data.then(|| ends.client.clone());
+        let mut body = Body::new(&head.headers, incoming, Wanted { print: key.is_some(), client })?;
         let claim = match key {
             None => None,
             Some(key) => match self.keys.claim(key, self.seconds())? {
@@ -131,14 +136,6 @@ impl Entrance {
     /// The time of day in Unix seconds.
     fn seconds(&self) -> u64 {
         self.reactor.clock().now().wall.as_secs().cast_unsigned()
-    }
-
-    fn log_data(&self, ends: &Ends, settings: &Settings, body: &[u8]) {
-        const SHOWN: usize = 4096;
-        if settings.configured.config.api().log_data {
-            let shown = String::from_utf8_lossy(&body[..body.len().min(SHOWN)]);
-            tracing::info!(client = &*ends.client, "http: body {shown:?}");
-        }
     }
 }
 

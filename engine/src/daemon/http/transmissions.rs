@@ -22,7 +22,6 @@ impl Entrance {
         claim: Option<Claim>,
     ) -> Result<Response<Full<Bytes>>, Refusal> {
         let whole = body.whole(settings.max_body()).await?;
-        self.log_data(ends, settings, &whole);
         let mut request = Transmission::parse(&whole).map_err(|e| Refusal::bad(e.to_string()))?;
         limits(&request, settings)?;
         let mut rejected = 0;
@@ -62,8 +61,12 @@ impl Entrance {
         if let (Some(first), Some(answered)) = (messages.first_mut(), &answered) {
             first.pickup_identity = answered.to_string();
         }
-        let taken = self.intake.take_all(&self.reactor, &messages, &settings.source).await;
-        taken.map_err(|e| Refusal::from(&e))?;
+        if let Err(e) = self.intake.take_all(&self.reactor, &messages, &settings.source).await {
+            if let (Some(claim), Some(answered)) = (&claim, &answered) {
+                claim.taken_back(answered);
+            }
+            return Err(Refusal::from(&e));
+        }
         if let (Some(claim), Some(answered)) = (claim, answered) {
             claim.answered(answered);
         }
