@@ -36,7 +36,7 @@ mod tree;
 mod value;
 
 pub use compare::{Change, Difference, compare};
-pub use config::{AcctFile, AcctTarget, Config, Pool, Resolved, SmtpListener, Spool, VirtualMta};
+pub use config::{AcctFile, AcctTarget, Config, Pool, Resolved, SmtpListener, SmtpUser, Spool, VirtualMta};
 pub use convert::{Converted, convert};
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use explain::{Explained, Note};
@@ -47,8 +47,8 @@ pub use patterns::{BouncePattern, SmtpPattern, SmtpPatternList};
 pub use report::FileReport;
 pub use scope::{Scope, Scopes};
 pub use settings::{
-    AcctSettings, AddDate, DeleteAfter, DeliveryType, DomainSettings, Global, NoMx, RuntimeChoice,
-    SourceSettings, SpoolSettings,
+    AcctSettings, AddDate, Authentication, Certificate, DeleteAfter, DeliveryType, DomainSettings, Global,
+    ListenerSettings, NoMx, RuntimeChoice, SourceSettings, SpoolSettings, UserSettings,
 };
 pub use table::{Directive, Status, directives};
 pub use value::{
