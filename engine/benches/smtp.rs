@@ -60,7 +60,7 @@ fn client(c: &mut Criterion) {
 
 fn server(c: &mut Criterion) {
     let options = ServerOptions { relay: Relay::Open, ..ServerOptions::new("mx.test") };
-    let mut session = Session::new(options, NOW);
+    let mut session = Session::new(options, NOW, 1);
     session.handle_bytes(NOW, b"EHLO me.test\r\n");
     let commands = b"MAIL FROM:<bounce@news.example> SIZE=2048\r\nRCPT TO:<somebody@a.example>\r\nDATA\r\n";
     let content = [message(2048).as_slice(), b".\r\n"].concat();

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 
 use crate::check;
 use crate::config::{
-    AcctFile, AcctTarget, ApiListener, Config, Level, Pool, Section, SmtpListener, Spool, VirtualMta,
-    VmtaOrPool,
+    AcctFile, AcctTarget, ApiListener, Config, Level, Pool, Section, SmtpListener, SmtpUser, Spool,
+    VirtualMta, VmtaOrPool,
 };
 use crate::diagnostic::Findings;
 use crate::domains::DomainIndex;
@@ -18,7 +18,9 @@ use crate::older;
 use crate::patterns::{BouncePattern, SmtpPattern, SmtpPatternList};
 use crate::report::Usage;
 use crate::scope::Scope;
-use crate::settings::{AcctSettings, ApiSettings, Global};
+use crate::settings::{
+    AcctSettings, ApiListenerSettings, ApiSettings, Global, ListenerSettings, UserSettings,
+};
 use crate::slots::{Setting, Slots};
 use crate::source::{Place, Sources};
 use crate::table::find;
@@ -56,6 +58,7 @@ fn empty(top: &[Setting]) -> Config {
         global: Global::read(&Slots::merge([top])),
         spools: Vec::new(),
         listeners: Vec::new(),
+        smtp_users: Vec::new(),
         acct_files: Vec::new(),
         api: ApiSettings::read(&Slots::default()),
         api_listeners: Vec::new(),
@@ -88,9 +91,9 @@ impl Builder<'_> {
         for setting in top {
             match (setting.written.row().name, &setting.value) {
                 ("smtp-listener", Value::Listener(network, port, source)) => {
-                    let (network, port, source) = (*network, *port, source.clone());
-                    let origin = setting.origin.clone();
-                    self.config.listeners.push(SmtpListener { network, port, source, origin });
+                    let (network, port, origin) = (*network, *port, setting.origin.clone());
+                    let settings = ListenerSettings { source: source.clone(), ..ListenerSettings::default() };
+                    self.config.listeners.push(SmtpListener { network, port, settings, origin });
                 }
                 ("spool", Value::Text(directory)) => {
                     let settings = older::spool_settings(top, &[]);
@@ -120,6 +123,7 @@ impl Builder<'_> {
             Scope::Source => self.source(block),
             Scope::Spool => self.spool(block),
             Scope::SmtpListener => self.listener(block),
+            Scope::SmtpUser => self.smtp_user(block),
             Scope::AcctFile => self.acct_file(block),
             Scope::TransmissionsApi => self.api(block),
             Scope::TransmissionsApiListener => self.api_listener(block),
@@ -329,12 +333,12 @@ impl Builder<'_> {
 
     fn listener(&mut self, block: &Block) {
         let settings = self.lines.settings(&block.items, Scope::SmtpListener);
-        let source: Option<String> = Slots::merge([settings.as_slice()]).read(Scope::SmtpListener, "source");
+        let typed = ListenerSettings::read(&Slots::merge([settings.as_slice()]));
         self.keep_block(block, "", settings);
         match Syntax::Listener.parse(&block.arg, &self.lines.macros) {
             Ok(Value::Listener(network, port, None)) => {
                 let origin = self.lines.sources.origin(block.at);
-                self.config.listeners.push(SmtpListener { network, port, source, origin });
+                self.config.listeners.push(SmtpListener { network, port, settings: typed, origin });
             }
             Ok(_) => {
                 let help = "write a line `source NAME` inside the tag".to_string();
@@ -342,6 +346,20 @@ impl Builder<'_> {
             }
             Err(e) => self.lines.error(block.arg_at.part(&e.at), e.message, e.help),
         }
+    }
+
+    fn smtp_user(&mut self, block: &Block) {
+        let settings = self.lines.settings(&block.items, Scope::SmtpUser);
+        let typed = UserSettings::read(&Slots::merge([settings.as_slice()]));
+        self.keep_block(block, "", settings);
+        let origin = self.lines.sources.origin(block.at);
+        if let Some(first) = self.config.smtp_users.iter().find(|user| user.name == block.arg) {
+            let message = format!("<smtp-user {}> is defined a second time", block.arg);
+            let help = format!("the first one is at {}", first.origin);
+            return self.lines.error(block.arg_at, message, Some(help));
+        }
+        check::smtp_user(self, block, &typed);
+        self.config.smtp_users.push(SmtpUser { name: block.arg.clone(), settings: typed, origin });
     }
 
     fn acct_file(&mut self, block: &Block) {
@@ -367,18 +385,18 @@ impl Builder<'_> {
 
     fn api_listener(&mut self, block: &Block) {
         let settings = self.lines.settings(&block.items, Scope::TransmissionsApiListener);
-        let secured = settings.iter().any(|s| s.written.row().name == "tls-certificate");
+        let typed = ApiListenerSettings::read(&Slots::merge([settings.as_slice()]));
         self.keep_block(block, "", settings);
         let address = match Syntax::Listener.parse(&block.arg, &self.lines.macros) {
             Ok(Value::Listener(network, port, None)) => {
-                ApiListener::new(network, port, self.lines.sources.origin(block.at))
+                ApiListener::new(network, port, typed, self.lines.sources.origin(block.at))
             }
             Ok(_) => None,
             Err(e) => return self.lines.error(block.arg_at.part(&e.at), e.message, e.help),
         };
         match address {
             Some(listener) => {
-                check::api_listener(self, block, &listener, secured);
+                check::api_listener(self, block, &listener);
                 self.config.api_listeners.push(listener);
             }
             None => {

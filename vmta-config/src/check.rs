@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use crate::build::Builder;
-use crate::config::{ApiListener, VmtaOrPool};
+use crate::config::{ApiListener, SmtpListener, VmtaOrPool};
 use crate::diagnostic::Diagnostic;
 use crate::nearest::nearest;
 use crate::scope::Scope;
+use crate::settings::{Authentication, UserSettings};
 use crate::slots::Setting;
-use crate::tree::Block;
+use crate::tree::{Block, Item};
 use crate::value::{Named, Value};
 
 /// Smallest `max-size` of an accounting file (reference 2.7).
@@ -100,6 +101,25 @@ fn join_pools(builder: &mut Builder) {
     }
 }
 
+/// A user who cannot log in is told of, and no reason to refuse the rest.
+pub(crate) fn smtp_user(builder: &mut Builder, block: &Block, settings: &UserSettings) {
+    let name = &block.arg;
+    // A password that could not be read has been complained of.
+    let tried = block.items.iter().any(|item| matches!(item, Item::Line(line) if line.name == "password"));
+    let (message, help) = match settings.authentication {
+        Authentication::Password if settings.password.is_some() || tried => return,
+        Authentication::Password => {
+            (format!("`{name}` cannot log in: there is no password"), "add a line `password PASSWORD`")
+        }
+        Authentication::System | Authentication::Certificate => (
+            format!("`{name}` cannot log in yet: only `authentication-method password` is in effect"),
+            "give the user a password for the time being",
+        ),
+    };
+    let found = Diagnostic::at(builder.lines.sources, block.arg_at, message);
+    builder.lines.findings.add_fatal(found.help(help.to_string()).warning());
+}
+
 /// The mandatory minimum (reference 1.1), and nothing twice that can be there only once.
 pub(crate) fn whole(builder: &mut Builder) {
     let spools = builder.config.spools.iter().map(|s| (format!("spool {}", s.directory), &s.origin));
@@ -119,6 +139,7 @@ pub(crate) fn whole(builder: &mut Builder) {
         builder.lines.findings.add(Diagnostic::whole(message).help(help));
     }
     absolute_log(builder);
+    no_certificate(builder);
     let findings = &mut *builder.lines.findings;
     if builder.config.global.log_file.is_none() {
         let help = "write `log-file /var/log/posthaste/log`".to_string();
@@ -127,6 +148,30 @@ pub(crate) fn whole(builder: &mut Builder) {
     if builder.config.spools.is_empty() {
         let help = "write `<spool /var/spool/posthaste>` and `</spool>`".to_string();
         findings.add(Diagnostic::whole("no spool directory is given".into()).help(help));
+    }
+}
+
+/// TLS that is asked for and cannot be had.
+fn no_certificate(builder: &mut Builder) {
+    let config = &builder.config;
+    if config.global.smtp_server_tls_certificate.is_some() {
+        return;
+    }
+    let bare = config.listeners.iter().filter(|l| l.settings.tls_certificate.is_none());
+    let bare: Vec<&SmtpListener> = bare.collect();
+    let help =
+        "write `smtp-server-tls-certificate FILE`, or `tls-certificate FILE` in the listener".to_string();
+    for listener in bare.iter().filter(|l| l.settings.immediate_tls) {
+        let message = format!("{}: `immediate-tls` without a certificate", listener.origin);
+        builder.lines.findings.add(Diagnostic::whole(message).help(help.clone()));
+    }
+    let sources = config.sources_by_name.values().chain(config.sources_by_network.iter().map(|(_, s)| s));
+    let mut asking = sources.flatten().filter(|s| s.written.row().name == "allow-starttls");
+    let asked = asking.find(|s| s.value == Value::Bool(true));
+    if let Some(asked) = asked.filter(|_| bare.len() == config.listeners.len()) {
+        let message = "STARTTLS is not offered: no listener has a certificate".to_string();
+        let found = Diagnostic::at(builder.lines.sources, asked.place, message);
+        builder.lines.findings.add_fatal(found.help(help).warning());
     }
 }
 
@@ -144,8 +189,8 @@ fn absolute_log(builder: &mut Builder) {
 }
 
 /// Without a certificate HTTP is spoken in the clear, which is for this machine alone.
-pub(crate) fn api_listener(builder: &mut Builder, block: &Block, listener: &ApiListener, secured: bool) {
-    if !secured && !listener.address.ip().is_loopback() {
+pub(crate) fn api_listener(builder: &mut Builder, block: &Block, listener: &ApiListener) {
+    if listener.settings.tls_certificate.is_none() && !listener.address.ip().is_loopback() {
         let message = "without `tls-certificate` keys and mail cross the network in the clear".to_string();
         let help = "add a line `tls-certificate FILE`, or listen on 127.0.0.1".to_string();
         let found = Diagnostic::at(builder.lines.sources, block.arg_at, message);

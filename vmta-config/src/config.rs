@@ -12,7 +12,10 @@ use crate::domains::{Class, DomainIndex};
 use crate::explain::Note;
 use crate::patterns::{BouncePattern, SmtpPatternList};
 use crate::scope::Scope;
-use crate::settings::{AcctSettings, ApiSettings, DomainSettings, Global, SourceSettings, SpoolSettings};
+use crate::settings::{
+    AcctSettings, ApiListenerSettings, ApiSettings, DomainSettings, Global, ListenerSettings, SourceSettings,
+    SpoolSettings, UserSettings,
+};
 use crate::slots::{Setting, Slots};
 use crate::value::{SourceHost, matches_net};
 
@@ -25,13 +28,20 @@ pub struct Spool {
 }
 
 /// One listening address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SmtpListener {
     /// One address, a network (every local address inside it), or prefix length 0: all addresses.
     pub network: IpNet,
     pub port: u16,
-    /// The named source that applies here.
-    pub source: Option<String>,
+    pub settings: ListenerSettings,
+    pub origin: Origin,
+}
+
+/// One `<smtp-user>`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SmtpUser {
+    pub name: String,
+    pub settings: UserSettings,
     pub origin: Origin,
 }
 
@@ -56,16 +66,22 @@ fn bind_address(network: IpNet, port: u16) -> Option<SocketAddr> {
 }
 
 /// One `<transmissions-api-listener>`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ApiListener {
     pub address: SocketAddr,
+    pub settings: ApiListenerSettings,
     pub origin: Origin,
 }
 
 impl ApiListener {
     /// `None` for a network of several addresses.
-    pub(crate) fn new(network: IpNet, port: u16, origin: Origin) -> Option<ApiListener> {
-        Some(ApiListener { address: bind_address(network, port)?, origin })
+    pub(crate) fn new(
+        network: IpNet,
+        port: u16,
+        settings: ApiListenerSettings,
+        origin: Origin,
+    ) -> Option<ApiListener> {
+        Some(ApiListener { address: bind_address(network, port)?, settings, origin })
     }
 }
 
@@ -148,6 +164,7 @@ pub struct Config {
     pub(crate) global: Global,
     pub(crate) spools: Vec<Spool>,
     pub(crate) listeners: Vec<SmtpListener>,
+    pub(crate) smtp_users: Vec<SmtpUser>,
     pub(crate) acct_files: Vec<AcctFile>,
     pub(crate) api: ApiSettings,
     pub(crate) api_listeners: Vec<ApiListener>,
@@ -190,6 +207,11 @@ impl Config {
     /// Listening addresses, of `smtp-listener` and `<smtp-listener>`. Empty means one on 0.0.0.0:25 (reference 2.1).
     pub fn listeners(&self) -> &[SmtpListener] {
         &self.listeners
+    }
+
+    /// Those who may log in, by name.
+    pub fn smtp_users(&self) -> &[SmtpUser] {
+        &self.smtp_users
     }
 
     pub fn acct_files(&self) -> &[AcctFile] {
@@ -301,11 +323,21 @@ impl Config {
     }
 
     /// What applies to a client: entries by address from the widest to the narrowest network, then the named source
-    /// of the listener, if any.
-    pub fn source_for(&self, client: IpAddr, listener_source: Option<&str>) -> SourceSettings {
+    /// of the listener, if any, then that of the user it has logged in as.
+    pub fn source_for(
+        &self,
+        client: IpAddr,
+        listener_source: Option<&str>,
+        user: Option<&str>,
+    ) -> SourceSettings {
         let by_address = self.sources_by_network.iter().filter(|(net, _)| matches_net(net, client));
         let chain = std::iter::once(&self.source_base).chain(by_address.map(|(_, settings)| settings));
-        let named = listener_source.and_then(|name| self.sources_by_name.get(name));
+        let users = user.map(|name| {
+            let user = self.smtp_users.iter().find(|user| user.name == name);
+            user.and_then(|user| user.settings.source.as_deref()).unwrap_or("{auth}")
+        });
+        let named = listener_source.into_iter().chain(users);
+        let named = named.filter_map(|name| self.sources_by_name.get(name));
         SourceSettings::read(&Slots::merge(chain.chain(named).map(Vec::as_slice)))
     }
 

@@ -37,7 +37,7 @@ mod value;
 
 pub use compare::{Change, Difference, compare};
 pub use config::{
-    AcctFile, AcctTarget, ApiListener, Config, Pool, Resolved, SmtpListener, Spool, VirtualMta,
+    AcctFile, AcctTarget, ApiListener, Config, Pool, Resolved, SmtpListener, SmtpUser, Spool, VirtualMta,
 };
 pub use convert::{Converted, convert};
 pub use diagnostic::{Diagnostic, Origin, Severity};
@@ -49,8 +49,9 @@ pub use patterns::{BouncePattern, SmtpPattern, SmtpPatternList};
 pub use report::FileReport;
 pub use scope::{Scope, Scopes};
 pub use settings::{
-    AcctSettings, AddDate, ApiSettings, DeleteAfter, DeliveryType, DomainSettings, Global, NoMx,
-    RuntimeChoice, SourceSettings, SpoolSettings,
+    AcctSettings, AddDate, ApiListenerSettings, ApiSettings, Authentication, Certificate, DeleteAfter,
+    DeliveryType, DomainSettings, Global, ListenerSettings, NoMx, RuntimeChoice, SourceSettings,
+    SpoolSettings, UserSettings,
 };
 pub use table::{Directive, Status, directives};
 pub use value::{

@@ -11,7 +11,7 @@ use crate::config::SmtpListener;
 use crate::diagnostic::Diagnostic;
 use crate::lines::Lines;
 use crate::scope::Scope;
-use crate::settings::SpoolSettings;
+use crate::settings::{ListenerSettings, SpoolSettings};
 use crate::slots::{Setting, Slots};
 use crate::table::find;
 use crate::value::{SourceHost, Value};
@@ -100,7 +100,8 @@ pub(crate) fn listen(builder: &mut Builder) {
         places.push(everywhere);
     }
     let listeners = places.into_iter();
-    let listener = |(origin, network)| SmtpListener { network, port, source: None, origin };
+    let listener =
+        |(origin, network)| SmtpListener { network, port, settings: ListenerSettings::default(), origin };
     builder.config.listeners.extend(listeners.map(listener));
 }
 

@@ -84,6 +84,36 @@ keyword! {
     } or Auto
 }
 
+keyword! {
+    /// How an SMTP user proves who he is.
+    Authentication {
+        Password: Value::Keyword("password"),
+        /// As a Linux account.
+        System: Value::Keyword("system"),
+        Certificate: Value::Keyword("certificate"),
+    } or Password
+}
+
+/// A PEM file with a certificate, its chain and its key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Certificate {
+    pub file: String,
+    /// Of the key, if that is encrypted.
+    pub password: Option<String>,
+}
+
+impl FromValues for Option<Certificate> {
+    fn from_values(values: &[&Value]) -> Option<Certificate> {
+        match values.last() {
+            Some(Value::Text(file)) => Some(Certificate { file: file.clone(), password: None }),
+            Some(Value::Pair(file, password)) => {
+                Some(Certificate { file: file.clone(), password: Some(password.clone()) })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// When mail to a domain without MX bounces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoMx {
@@ -155,6 +185,10 @@ settings! {
         allow_destinations: Vec<IpNet> = "allow-destination",
         /// Bytes of a spool segment.
         segment_size: u64 = "segment-size",
+        /// Shown to SMTP clients on listeners that have none of their own.
+        smtp_server_tls_certificate: Option<Certificate> = "smtp-server-tls-certificate",
+        smtp_server_tls_v1_2: bool = "smtp-server-tls-allow-tlsv1.2",
+        smtp_server_tls_v1_3: bool = "smtp-server-tls-allow-tlsv1.3",
     }
 }
 
@@ -208,8 +242,15 @@ settings! {
     SourceSettings of Scope::Source, {
         smtp_service: bool = "smtp-service",
         always_allow_relaying: bool = "always-allow-relaying",
-        /// Mail only after AUTH. Where AUTH is not offered, a source with this must be refused, never let through.
+        allow_auth: bool = "allow-auth",
+        /// Mail only after AUTH.
         require_auth: bool = "require-auth",
+        allow_unencrypted_plain_auth: bool = "allow-unencrypted-plain-auth",
+        require_starttls_before_auth: bool = "require-starttls-before-auth",
+        /// Failed logins, counted from the first, before AUTH is locked.
+        smtp_max_auth_failure_rate: Rate = "smtp-max-auth-failure-rate",
+        allow_starttls: bool = "allow-starttls",
+        allow_chunking: bool = "allow-chunking",
         allow_smtputf8: bool = "allow-smtputf8",
         /// A virtual MTA or pool, or `by-smtp-source-ip`.
         default_virtual_mta: Option<String> = "default-virtual-mta",
@@ -231,6 +272,36 @@ settings! {
         max_message_hops: u32 = "max-message-hops",
         smtp_command_timeout: Duration = "smtp-command-timeout",
         smtp_data_timeout: Duration = "smtp-data-timeout",
+    }
+}
+
+settings! {
+    /// Directives of one `<smtp-listener>`.
+    ListenerSettings of Scope::SmtpListener, {
+        /// The named source that applies here.
+        source: Option<String> = "source",
+        /// TLS from the first byte.
+        immediate_tls: bool = "immediate-tls",
+        tls_certificate: Option<Certificate> = "tls-certificate",
+        tls_v1_2: bool = "tls-allow-tlsv1.2",
+        tls_v1_3: bool = "tls-allow-tlsv1.3",
+    }
+}
+
+/// Those of a listener that is given in one line.
+impl Default for ListenerSettings {
+    fn default() -> ListenerSettings {
+        ListenerSettings::read(&Slots::default())
+    }
+}
+
+settings! {
+    /// Directives of one `<smtp-user>`.
+    UserSettings of Scope::SmtpUser, {
+        authentication: Authentication = "authentication-method",
+        password: Option<String> = "password",
+        /// The named source that applies to the user.
+        source: Option<String> = "source",
     }
 }
 
@@ -266,6 +337,17 @@ settings! {
         api_keys: Vec<String> = "api-key",
         log_requests: bool = "log-requests",
         log_data: bool = "log-data",
+        log_tls: bool = "log-tls",
+    }
+}
+
+settings! {
+    /// Directives of one `<transmissions-api-listener>`.
+    ApiListenerSettings of Scope::TransmissionsApiListener, {
+        /// Without one, HTTP is spoken in the clear.
+        tls_certificate: Option<Certificate> = "tls-certificate",
+        tls_v1_2: bool = "tls-allow-tlsv1.2",
+        tls_v1_3: bool = "tls-allow-tlsv1.3",
     }
 }
 
@@ -305,9 +387,12 @@ mod tests {
         compare(Scope::Global, Global::DIRECTIVES);
         compare(Scope::Domain, DomainSettings::DIRECTIVES);
         compare(Scope::Source, SourceSettings::DIRECTIVES);
+        compare(Scope::SmtpListener, ListenerSettings::DIRECTIVES);
+        compare(Scope::SmtpUser, UserSettings::DIRECTIVES);
         compare(Scope::AcctFile, AcctSettings::DIRECTIVES);
         compare(Scope::Spool, SpoolSettings::DIRECTIVES);
         compare(Scope::TransmissionsApi, ApiSettings::DIRECTIVES);
+        compare(Scope::TransmissionsApiListener, ApiListenerSettings::DIRECTIVES);
     }
 
     #[test]

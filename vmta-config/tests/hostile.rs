@@ -21,7 +21,7 @@ fn read(text: &str) {
         if let Some(config) = loaded.config {
             config.queue("a.example.com", "v");
             config.explain_queue("[10.0.0.1]", "{default}");
-            config.source_for([127, 0, 0, 1].into(), Some("x"));
+            config.source_for([127, 0, 0, 1].into(), Some("x"), None);
             config.notes().iter().for_each(|n| drop(n.to_string()));
         }
     }

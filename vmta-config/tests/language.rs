@@ -111,11 +111,11 @@ fn sources_merge_from_the_widest_network_and_a_name_goes_on_top() {
          <source {pickup}>\n process-x-virtual-mta yes\n</source>\n<source inside>\n max-message-size unlimited\n</source>\n\
          smtp-listener 127.0.0.1:2525 source=inside\n",
     );
-    let one = config.source_for(ip("10.1.2.3"), None);
+    let one = config.source_for(ip("10.1.2.3"), None, None);
     assert!(one.always_allow_relaying && one.hide_message_source);
     assert_eq!((one.max_message_size, one.add_date_header), (Some(10 << 20), AddDate::Override));
-    assert_eq!(config.source_for(ip("10.1.2.3"), Some("inside")).max_message_size, None);
-    let far = config.source_for(ip("2001:db8::1"), None);
+    assert_eq!(config.source_for(ip("10.1.2.3"), Some("inside"), None).max_message_size, None);
+    let far = config.source_for(ip("2001:db8::1"), None, None);
     assert!(!far.always_allow_relaying && far.max_message_size == Some(10 << 20));
     assert!(config.source_named("{pickup}").process_x_virtual_mta);
     assert_eq!(config.listeners()[0].address().unwrap().to_string(), "127.0.0.1:2525");
@@ -124,13 +124,13 @@ fn sources_merge_from_the_widest_network_and_a_name_goes_on_top() {
 #[test]
 fn relaying_is_closed_unless_somebody_opens_it() {
     let closed = config("");
-    assert!(!closed.source_for(ip("127.0.0.1"), None).always_allow_relaying);
+    assert!(!closed.source_for(ip("127.0.0.1"), None, None).always_allow_relaying);
     assert!(!closed.relays("example.com"));
     let open = config(
         "always-allow-relaying yes\nrelay-domain [*.]b.example\n<source 10/8>\n always-allow-relaying no\n</source>\n",
     );
-    assert!(open.source_for(ip("192.0.2.1"), None).always_allow_relaying);
-    assert!(!open.source_for(ip("10.0.0.1"), None).always_allow_relaying);
+    assert!(open.source_for(ip("192.0.2.1"), None, None).always_allow_relaying);
+    assert!(!open.source_for(ip("10.0.0.1"), None, None).always_allow_relaying);
     assert!(open.relays("x.b.example") && !open.relays("xb.example"));
 }
 

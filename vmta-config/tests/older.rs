@@ -76,8 +76,9 @@ fn a_listener_in_a_tag_has_no_source_unless_it_names_one() {
     let config = config(
         "<smtp-listener 0/0:25>\n</smtp-listener>\n<source {auth}>\n always-allow-relaying yes\n</source>\n",
     );
-    assert_eq!(config.listeners()[0].source, None);
-    let stranger = config.source_for([192, 0, 2, 1].into(), config.listeners()[0].source.as_deref());
+    assert_eq!(config.listeners()[0].settings.source, None);
+    let stranger =
+        config.source_for([192, 0, 2, 1].into(), config.listeners()[0].settings.source.as_deref(), None);
     assert!(!stranger.always_allow_relaying, "everybody would be let through");
 }
 

@@ -1,5 +1,6 @@
 //! From a finished message to durable, queued recipients: what SMTP submission and pickup files have in common.
 
+use super::login_failures::LoginFailures;
 use super::owners::{Accepted, Owners, Split};
 use super::profiles::Configured;
 use crate::base::Wall;
@@ -34,6 +35,8 @@ pub struct Handed<'a> {
     pub smtputf8: bool,
     /// Accounting's `srcType`.
     pub source_type: &'static str,
+    /// Who the client has logged in as; empty for nobody.
+    pub smtp_user: &'a str,
     /// Name the client gave for itself; empty where there is none.
     pub client_name: &'a str,
     pub client_ip: &'a str,
@@ -90,6 +93,7 @@ pub struct Intake {
     /// Keys the rotations' hashes.
     key: [u8; 16],
     dated: ArcSwap<Dated>,
+    pub login_failures: LoginFailures,
     /// Set when the engine stops: nothing new is begun.
     pub stopping: AtomicBool,
     /// Received since the start, for status.
@@ -135,6 +139,7 @@ impl Intake {
             rotations: Mutex::default(),
             key,
             dated: ArcSwap::from_pointee(Dated { second: i64::MIN, text: String::new() }),
+            login_failures: LoginFailures::default(),
             stopping: AtomicBool::new(false),
             received: Counts::default(),
         }
@@ -249,6 +254,7 @@ impl Intake {
             },
             received_from_ip: handed.client_ip.to_owned(),
             received_on_ip: handed.local_ip.to_owned(),
+            smtp_user: handed.smtp_user.to_owned(),
             accepted_at: now.0,
             smtputf8: handed.smtputf8,
             pickup_identity: handed.pickup_identity.clone(),

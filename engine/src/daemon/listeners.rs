@@ -12,13 +12,13 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use vmta_config::Config;
+use vmta_config::{Config, ListenerSettings};
 
 /// An address that the configuration listens on.
 #[derive(Clone, Debug)]
 struct Wanted {
     address: SocketAddr,
-    source: Option<String>,
+    settings: ListenerSettings,
     /// Where it is configured; none for the address of a configuration that names none, which the engine can do without.
     origin: Option<String>,
 }
@@ -135,7 +135,7 @@ impl Listeners {
         }
         for open in &mut state.open {
             if let Some(new) = wanted.iter().find(|w| w.address == open.wanted.address) {
-                open.door.set_source(new.source.clone());
+                open.door.set_listener(new.settings.clone());
                 open.wanted = new.clone();
             }
         }
@@ -149,7 +149,7 @@ impl Listeners {
     async fn serve(&self, state: &mut State, wanted: Wanted, listener: TcpListener) -> Result<(), Stopping> {
         let bound = listener.local_addr().unwrap_or(wanted.address);
         let Opened { door, halls, ended } =
-            submission::open(&self.intake, wanted.source.clone(), &self.stop).await?;
+            submission::open(&self.intake, &wanted.settings, &self.stop).await?;
         let receive = {
             let door = door.clone();
             Arc::new(move |peer: SocketAddr, _: SocketAddr| door.receive(peer))
@@ -191,12 +191,13 @@ fn wanted(config: &Config) -> io::Result<Vec<Wanted>> {
             }
         };
         for address in addresses {
-            let (source, origin) = (listener.source.clone(), Some(listener.origin.to_string()));
-            all.push(Wanted { address, source, origin });
+            let (settings, origin) = (listener.settings.clone(), Some(listener.origin.to_string()));
+            all.push(Wanted { address, settings, origin });
         }
     }
     if config.listeners().is_empty() {
-        all.push(Wanted { address: SocketAddr::from(([0, 0, 0, 0], 25)), source: None, origin: None });
+        let address = SocketAddr::from(([0, 0, 0, 0], 25));
+        all.push(Wanted { address, settings: ListenerSettings::default(), origin: None });
     }
     Ok(all)
 }

@@ -1,5 +1,6 @@
 //! From the configuration to the profiles the shards work with.
 
+use super::smtp_tls::ServerTls;
 use crate::limit::Rate;
 use crate::queue::QueueSettings;
 use crate::route::choose::SourceHost;
@@ -7,13 +8,14 @@ use crate::route::{AddressPolicy, Host, HostList, HostSpec, RoutePolicy};
 use crate::shard::{Delivery, Profiles, QueueProfile, VmtaProfile};
 use crate::smtp::client::{StartTls, Timeouts};
 use crate::smtp::tls::{TlsClientConfig, TlsError};
+use crate::smtp::users::Users;
 use crate::smtp::verdict::VerdictOptions;
 use hashbrown::HashMap;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use vmta_config::{Config, DeliveryType, DomainSettings, MailHost, NoMx, Resolved};
+use vmta_config::{Authentication, Config, DeliveryType, DomainSettings, MailHost, NoMx, Resolved, SmtpUser};
 
 /// What all shards' profiles are made from.
 #[derive(Debug)]
@@ -21,6 +23,9 @@ pub struct Configured {
     pub config: Arc<Config>,
     /// The main host name.
     pub host: Arc<str>,
+    pub server_tls: ServerTls,
+    /// Those who may log in with a password; `None` when there are none.
+    pub users: Option<Arc<Users>>,
     vmtas: HashMap<String, Arc<VmtaProfile>>,
 }
 
@@ -34,6 +39,8 @@ pub enum ProfileError {
          configured on an interface"
     )]
     NoAddress { origin: String, network: String },
+    #[error("{0}")]
+    Certificate(String),
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] TlsError),
 }
@@ -70,7 +77,9 @@ impl Configured {
         for vmta in config.virtual_mtas() {
             add(&vmta.name, vmta.host_name.as_deref(), &vmta.source_hosts, vmta.origin.to_string())?;
         }
-        Ok(Configured { config, host, vmtas })
+        let server_tls = ServerTls::read(&config).map_err(ProfileError::Certificate)?;
+        let users = users(&config);
+        Ok(Configured { config, host, server_tls, users, vmtas })
     }
 
     /// The rules for what a stranger's DNS may lead to.
@@ -110,6 +119,22 @@ impl Configured {
 pub fn host_name(config: &Config) -> String {
     let own = config.global().host_names.first().cloned();
     own.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
+fn users(config: &Config) -> Option<Arc<Users>> {
+    let by_password = |user: &&SmtpUser| user.settings.authentication == Authentication::Password;
+    let known: Vec<(String, String)> = config
+        .smtp_users()
+        .iter()
+        .filter(by_password)
+        .filter_map(|user| Some((user.name.clone(), user.settings.password.clone()?)))
+        .collect();
+    let mut key = [0; 32];
+    // It only keeps salts of users apart from those of nobody.
+    if aws_lc_rs::rand::fill(&mut key).is_err() {
+        fastrand::fill(&mut key);
+    }
+    (!known.is_empty()).then(|| Arc::new(Users::new(known, &key)))
 }
 
 fn trusted_roots() -> rustls::RootCertStore {

@@ -3,8 +3,8 @@
 use super::intake::{Handed, Intake, Refused};
 use super::owners::Stopping;
 use crate::io::reactor::Reactor;
-use crate::io::smtp_listener::{Arrival, Caller, Clients, Reception, Refusal, Submit, hall};
-use crate::smtp::server::{Relay, RelayDomains, ServerOptions};
+use crate::io::smtp_listener::{Arrival, Caller, Clients, Login, Reception, Refusal, Submit, hall};
+use crate::smtp::server::{AuthOptions, Relay, RelayDomains, ServerOptions};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, watch};
-use vmta_config::SourceSettings;
+use vmta_config::{ListenerSettings, SourceSettings};
 
 use super::profiles::Configured;
 
@@ -31,56 +31,76 @@ struct Client {
 }
 
 /// Settings of clients, and the configuration they all come from.
-type Known = (Arc<Configured>, HashMap<IpAddr, Arc<Client>>);
+struct Known {
+    configured: Arc<Configured>,
+    strangers: HashMap<IpAddr, Arc<Client>>,
+    /// Those who have logged in.
+    users: HashMap<(IpAddr, String), Arc<Client>>,
+}
+
+impl Known {
+    fn nobody(configured: Arc<Configured>) -> Known {
+        Known { configured, strangers: HashMap::new(), users: HashMap::new() }
+    }
+}
 
 /// Messages of one listener.
 pub struct Door {
     intake: Arc<Intake>,
     configured: Arc<ArcSwap<Configured>>,
-    /// The named source that applies to its clients.
-    source: ArcSwap<Option<String>>,
+    listener: ArcSwap<ListenerSettings>,
     known: Mutex<Known>,
 }
 
 impl Door {
-    /// Another named source. Clients that are known are looked at again with the next configuration.
-    pub fn set_source(&self, source: Option<String>) {
-        self.source.store(Arc::new(source));
+    /// Another configuration of the listener; clients that are known are looked at again.
+    pub fn set_listener(&self, listener: ListenerSettings) {
+        self.listener.store(Arc::new(listener));
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) =
+            Known::nobody(self.configured.load_full());
     }
 
     /// How a client is received that has just come.
     pub fn receive(&self, peer: SocketAddr) -> Reception {
-        let client = self.client(peer);
-        if client.settings.smtp_service {
-            Reception::Serve(client.options.clone())
-        } else {
-            Reception::Refuse(client.options.clone())
+        let client = self.client(peer, "");
+        Reception {
+            options: client.options.clone(),
+            served: client.settings.smtp_service,
+            tls_at_once: self.listener.load().immediate_tls,
         }
     }
 
-    fn client(&self, peer: SocketAddr) -> Arc<Client> {
+    /// A client's settings; `user` is empty until it has logged in.
+    fn client(&self, peer: SocketAddr, user: &str) -> Arc<Client> {
         let configured = self.configured.load_full();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // One configuration is kept, not one a client: reloads must not pile them up (F40).
-        if !Arc::ptr_eq(&known.0, &configured) || known.1.len() >= REMEMBERED {
-            *known = (configured.clone(), HashMap::new());
+        let remembered = known.strangers.len() + known.users.len();
+        if !Arc::ptr_eq(&known.configured, &configured) || remembered >= REMEMBERED {
+            *known = Known::nobody(configured.clone());
         }
-        if let Some(client) = known.1.get(&peer.ip()) {
-            return client.clone();
+        let make = || Arc::new(self.look_up(&configured, peer.ip(), user));
+        match user {
+            "" => known.strangers.entry(peer.ip()).or_insert_with(make).clone(),
+            _ => known.users.entry((peer.ip(), user.to_owned())).or_insert_with(make).clone(),
         }
-        let settings = configured.config.source_for(peer.ip(), (**self.source.load()).as_deref());
-        let options = Arc::new(options(&configured, &settings));
-        let client = Arc::new(Client { settings, options });
-        known.1.insert(peer.ip(), client.clone());
-        client
+    }
+
+    fn look_up(&self, configured: &Arc<Configured>, peer: IpAddr, user: &str) -> Client {
+        let listener = self.listener.load();
+        let user = Some(user).filter(|user| !user.is_empty());
+        let settings = configured.config.source_for(peer, listener.source.as_deref(), user);
+        let options = Arc::new(options(configured, &settings, &listener));
+        Client { settings, options }
     }
 }
 
-fn options(configured: &Arc<Configured>, settings: &SourceSettings) -> ServerOptions {
-    let relay = if settings.require_auth {
-        // Nobody can authenticate yet: closed to everybody rather than open by mistake.
-        Relay::Closed { to: RelayDomains::none() }
-    } else if settings.always_allow_relaying {
+fn options(
+    configured: &Arc<Configured>,
+    settings: &SourceSettings,
+    listener: &ListenerSettings,
+) -> ServerOptions {
+    let relay = if settings.always_allow_relaying {
         Relay::Open
     } else {
         let configured = configured.clone();
@@ -91,6 +111,16 @@ fn options(configured: &Arc<Configured>, settings: &SourceSettings) -> ServerOpt
         relay,
         domain_suffix: configured.domain_suffix().to_owned(),
         smtputf8: settings.allow_smtputf8,
+        chunking: settings.allow_chunking,
+        tls: (settings.allow_starttls || listener.immediate_tls)
+            .then(|| configured.server_tls.of(listener, &configured.config))
+            .flatten(),
+        auth: AuthOptions {
+            users: configured.users.clone().filter(|_| settings.allow_auth),
+            plain_in_clear: settings.allow_unencrypted_plain_auth,
+            after_tls: settings.require_starttls_before_auth,
+        },
+        require_auth: settings.require_auth,
         max_message_size: settings
             .max_message_size
             .map_or(MAX_MESSAGE, |n| usize::try_from(n).unwrap_or(MAX_MESSAGE)),
@@ -109,15 +139,31 @@ struct Entrance {
 }
 
 impl Submit for Entrance {
+    fn login(&self, peer: SocketAddr, user: &str, right: bool) -> Login {
+        let failures = &self.door.intake.login_failures;
+        let rate = self.door.client(peer, "").settings.smtp_max_auth_failure_rate;
+        let now = self.reactor.clock().now().mono;
+        if failures.is_locked(peer.ip(), rate, now) {
+            return Login::Locked;
+        }
+        if !right {
+            failures.note(peer.ip(), rate, now);
+            tracing::warn!(client = %peer.ip(), user, "login failed");
+            return Login::Wrong;
+        }
+        Login::Served(self.door.client(peer, user).options.clone())
+    }
+
     async fn submit(&self, arrival: Arrival) -> Result<String, Refusal> {
-        let client = self.door.client(arrival.peer);
         let envelope = &arrival.envelope;
+        let client = self.door.client(arrival.peer, &envelope.user);
         let handed = Handed {
             sender: &envelope.sender,
             recipients: &envelope.recipients,
             message: &arrival.message,
             smtputf8: envelope.smtputf8,
             source_type: "smtp",
+            smtp_user: &envelope.user,
             client_name: &envelope.helo,
             client_ip: &arrival.peer_ip,
             local_ip: &arrival.local_ip,
@@ -154,14 +200,14 @@ pub struct Opened {
 /// Opens a door for clients to be handed to, until `stop` is true.
 pub async fn open(
     intake: &Arc<Intake>,
-    source: Option<String>,
+    listener: &ListenerSettings,
     stop: &watch::Receiver<bool>,
 ) -> Result<Opened, Stopping> {
     let door = Arc::new(Door {
         intake: intake.clone(),
         configured: intake.configured.clone(),
-        source: ArcSwap::from_pointee(source),
-        known: Mutex::new((intake.configured.load_full(), HashMap::new())),
+        listener: ArcSwap::from_pointee(listener.clone()),
+        known: Mutex::new(Known::nobody(intake.configured.load_full())),
     });
     let (here, ended) = mpsc::channel(1);
     let mut halls = Vec::new();

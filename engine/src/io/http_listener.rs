@@ -9,6 +9,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
@@ -16,12 +17,16 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 /// How long a client may take to the end of a request's header, the wait for its first byte included.
 const HEADER_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a TLS handshake may take.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 /// Header fields of a request, and bytes of all of them.
 const MAX_FIELDS: usize = 64;
 const MAX_HEADER: usize = 64 << 10;
@@ -44,17 +49,30 @@ pub trait Answer: 'static {
     ) -> impl Future<Output = Response<Full<Bytes>>> + 'static;
 }
 
+/// How a connection is secured.
+#[derive(Clone, Debug)]
+pub struct Security {
+    /// `None`: not at all.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// `log-tls`.
+    pub logged: bool,
+}
+
+/// Tells how a connection that has just come is secured; `None` when it is not wanted any longer.
+pub type Secure = Arc<dyn Fn() -> Option<Security> + Send + Sync>;
+
 /// A client that has been let in, on its way to the hall that serves it.
 pub struct Caller {
     socket: std::net::TcpStream,
     peer: IpAddr,
+    security: Security,
     place: Place,
 }
 
 impl Caller {
-    fn new(socket: TcpStream, peer: IpAddr, place: Place) -> std::io::Result<Caller> {
+    fn new(socket: TcpStream, peer: IpAddr, security: Security, place: Place) -> std::io::Result<Caller> {
         socket.set_nodelay(true)?;
-        Ok(Caller { socket: socket.into_std()?, peer, place })
+        Ok(Caller { socket: socket.into_std()?, peer, security, place })
     }
 }
 
@@ -63,6 +81,7 @@ impl Caller {
 pub async fn serve(
     listener: TcpListener,
     clients: Arc<Clients>,
+    secure: Secure,
     halls: Vec<mpsc::UnboundedSender<Caller>>,
     mut close: oneshot::Receiver<()>,
     mut stop: watch::Receiver<bool>,
@@ -78,9 +97,9 @@ pub async fn serve(
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let Some(place) = clients.admit(peer.ip()) else { continue };
+        let (Some(place), Some(security)) = (clients.admit(peer.ip()), secure()) else { continue };
         // Errors of a client's socket end its connection; there is nobody else to tell.
-        if let Ok(caller) = Caller::new(socket, peer.ip(), place) {
+        if let Ok(caller) = Caller::new(socket, peer.ip(), security, place) {
             turn += 1;
             // A hall that is gone has ended because of the same stop.
             let _ = halls[turn % halls.len()].send(caller);
@@ -115,11 +134,45 @@ pub async fn hall<A: Answer>(
     let _ = tokio::time::timeout(PATIENCE, ended).await;
 }
 
-async fn receive<A: Answer>(caller: Caller, answer: Rc<A>, mut stop: watch::Receiver<bool>) {
-    let Caller { socket, peer, place } = caller;
+async fn receive<A: Answer>(caller: Caller, answer: Rc<A>, stop: watch::Receiver<bool>) {
+    let Caller { socket, peer, security, place } = caller;
     let (Ok(local), Ok(socket)) = (socket.local_addr(), TcpStream::from_std(socket)) else { return };
     let words = |ip: IpAddr| ip.to_canonical().to_string().into();
     let ends = Ends { client: words(peer), local: words(local.ip()) };
+    match security.tls {
+        None => converse(socket, ends, answer, stop).await,
+        Some(tls) => {
+            let accepting = TlsAcceptor::from(tls).accept(socket);
+            let secured = tokio::time::timeout(HANDSHAKE_PATIENCE, accepting).await;
+            let Ok(secured) =
+                secured.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).inspect_err(|e| {
+                    if security.logged {
+                        tracing::info!(client = &*ends.client, "http: no TLS: {e}");
+                    }
+                })
+            else {
+                return;
+            };
+            if security.logged {
+                let (version, suite) =
+                    (secured.get_ref().1.protocol_version(), secured.get_ref().1.negotiated_cipher_suite());
+                let suite = suite.map(|suite| suite.suite());
+                tracing::info!(client = &*ends.client, "http: TLS {version:?} {suite:?}");
+            }
+            converse(secured, ends, answer, stop).await;
+        }
+    }
+    // Held to the very end.
+    drop(place);
+}
+
+/// Serves the requests of one connection.
+async fn converse<A: Answer>(
+    io: impl AsyncRead + AsyncWrite + Unpin,
+    ends: Ends,
+    answer: Rc<A>,
+    mut stop: watch::Receiver<bool>,
+) {
     let service = service_fn(|request| {
         let (answer, ends) = (answer.clone(), ends.clone());
         async move {
@@ -134,7 +187,7 @@ async fn receive<A: Answer>(caller: Caller, answer: Rc<A>, mut stop: watch::Rece
             .header_read_timeout(HEADER_PATIENCE)
             .max_headers(MAX_FIELDS)
             .max_buf_size(MAX_HEADER)
-            .serve_connection(TokioIo::new(socket), service)
+            .serve_connection(TokioIo::new(io), service)
     );
     // Errors of a client's connection end it; there is nobody else to tell.
     tokio::select! {
@@ -144,8 +197,6 @@ async fn receive<A: Answer>(caller: Caller, answer: Rc<A>, mut stop: watch::Rece
             let _ = connection.await;
         }
     }
-    // Held to the very end.
-    drop(place);
 }
 
 /// The answer to a request that ended in a panic.

@@ -45,15 +45,30 @@ pub struct Refusal {
 
 /// Where the messages of one hall go. The future ends when the message is durable, with the name to tell the client.
 pub trait Submit: 'static {
+    /// A client at `peer` wants to be `user`, and what it knows of the password is right or not.
+    fn login(&self, peer: SocketAddr, user: &str, right: bool) -> Login;
+
     fn submit(&self, arrival: Arrival) -> impl Future<Output = Result<String, Refusal>>;
 }
 
-/// How a client is received, by its `<source>`.
+/// What comes of a login.
 #[derive(Clone, Debug)]
-pub enum Reception {
-    Serve(Arc<ServerOptions>),
-    /// `smtp-service false`.
-    Refuse(Arc<ServerOptions>),
+pub enum Login {
+    /// The client is served with these options from now on.
+    Served(Arc<ServerOptions>),
+    Wrong,
+    /// Too many have failed lately, and the rest are not looked at.
+    Locked,
+}
+
+/// How a client is received, by its `<source>` and the listener.
+#[derive(Clone, Debug)]
+pub struct Reception {
+    pub options: Arc<ServerOptions>,
+    /// Not with `smtp-service false`.
+    pub served: bool,
+    /// `immediate-tls`.
+    pub tls_at_once: bool,
 }
 
 /// Chooses the reception for a client (first argument) that came to an address of ours (second).
@@ -223,6 +238,10 @@ mod tests {
     }
 
     impl Submit for Inbox {
+        fn login(&self, _: SocketAddr, _: &str, _: bool) -> Login {
+            Login::Wrong
+        }
+
         async fn submit(&self, arrival: Arrival) -> Result<String, Refusal> {
             let full = arrival.message.starts_with(b"full");
             let _ = self.arrived.send(arrival);
@@ -248,9 +267,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let options = Arc::new(ServerOptions { relay: Relay::Open, ..ServerOptions::new("mx.test") });
-        let receive: Receive = Arc::new(move |peer, _| match peer.ip() {
-            ip if ip == IpAddr::from([127, 0, 0, 9]) => Reception::Refuse(options.clone()),
-            _ => Reception::Serve(options.clone()),
+        let receive: Receive = Arc::new(move |peer, _| {
+            let served = peer.ip() != IpAddr::from([127, 0, 0, 9]);
+            Reception { options: options.clone(), served, tls_at_once: false }
         });
         let (sender, arrived) = mpsc::unbounded_channel();
         let stored = Arc::new(Notify::new());

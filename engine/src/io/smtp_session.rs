@@ -4,9 +4,10 @@
 use super::clock::Clock;
 use super::failpoint::{Point, pass};
 use super::failpoint_wire::Replies;
-use super::smtp_listener::{Arrival, Caller, PATIENCE, Reception, Submit};
+use super::smtp_listener::{Arrival, Caller, Login, PATIENCE, Reception, Submit};
 use crate::base::Time;
 use crate::smtp::server::{ServerEvent, Session};
+use crate::smtp::server_wire::Wire;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -48,14 +49,16 @@ impl<S: Submit> Hall<S> {
     pub async fn receive(self: Rc<Self>, caller: Caller) {
         pass(Point::SmtpAccepted);
         let Caller { socket, peer, reception, place } = caller;
+        let Reception { options, served, tls_at_once } = reception;
         let now = self.clock.now();
-        let session = match reception {
-            Reception::Refuse(options) => Session::refused(options, now),
-            Reception::Serve(options) if place.is_none() => Session::busy(options, now),
-            Reception::Serve(options) => Session::new(options, now),
+        let session = match (served, &place) {
+            (false, _) => Session::refused(options, now),
+            (true, None) => Session::busy(options, now),
+            (true, Some(_)) => Session::new(options, now, nonce()),
         };
+        let wire = if tls_at_once { Wire::secured(session, now) } else { Wire::new(session) };
         // Errors of a client's socket end its session; there is nobody else to tell.
-        if let Ok(conversation) = Conversation::new(socket, session, &self) {
+        if let Ok(conversation) = Conversation::new(socket, wire, &self) {
             let _ = conversation.run(peer).await;
         }
         // Held to the very end.
@@ -66,7 +69,7 @@ impl<S: Submit> Hall<S> {
 struct Conversation<'h, S> {
     hall: &'h Hall<S>,
     socket: TcpStream,
-    session: Session,
+    wire: Wire,
     /// One timer for the whole session. It is set later only when it has run out: most of the time something is heard
     /// long before, and the deadline moves on with that.
     sleep: Pin<Box<Sleep>>,
@@ -76,15 +79,11 @@ struct Conversation<'h, S> {
 }
 
 impl<'h, S: Submit> Conversation<'h, S> {
-    fn new(
-        socket: std::net::TcpStream,
-        session: Session,
-        hall: &'h Hall<S>,
-    ) -> io::Result<Conversation<'h, S>> {
+    fn new(socket: std::net::TcpStream, wire: Wire, hall: &'h Hall<S>) -> io::Result<Conversation<'h, S>> {
         Ok(Conversation {
             hall,
             socket: TcpStream::from_std(socket)?,
-            session,
+            wire,
             sleep: Box::pin(tokio::time::sleep(Duration::MAX)),
             armed: Time::NEVER,
             end: Some(Box::pin(hall.end.clone().notified_owned())),
@@ -96,10 +95,19 @@ impl<'h, S: Submit> Conversation<'h, S> {
         let (peer_ip, local_ip) = (words(peer), words(self.socket.local_addr()?));
         let mut replies = Replies::default();
         loop {
-            while let Some(event) = self.session.poll_event() {
+            while let Some(event) = self.wire.poll_event() {
                 self.flush().await?;
                 match event {
                     ServerEvent::Closed => return self.socket.shutdown().await,
+                    ServerEvent::Login { user, right } => {
+                        let answer = self.hall.submit.login(peer, &user, right);
+                        let (now, session) = (self.hall.clock.now(), self.wire.session());
+                        match answer {
+                            Login::Served(options) => session.logged_in(now, &user, options),
+                            Login::Wrong => session.login_refused(now, false),
+                            Login::Locked => session.login_refused(now, true),
+                        }
+                    }
                     ServerEvent::Message(envelope, message) => {
                         let (peer_ip, local_ip) = (peer_ip.clone(), local_ip.clone());
                         let arrival = Arrival { envelope, message, peer, peer_ip, local_ip };
@@ -109,17 +117,17 @@ impl<'h, S: Submit> Conversation<'h, S> {
                         match outcome {
                             Ok(id) => {
                                 pass(Point::SmtpDurable);
-                                self.session.accepted(now, id);
+                                self.wire.session().accepted(now, id);
                                 pass(Point::SmtpReplyWritten);
                                 self.flush().await?;
                                 pass(Point::SmtpReplyFlushed);
                             }
-                            Err(refusal) => self.session.rejected(now, refusal.code, &refusal.text),
+                            Err(refusal) => self.wire.session().rejected(now, refusal.code, &refusal.text),
                         }
                     }
                 }
             }
-            replies.note(self.session.output());
+            replies.note(self.wire.session().output());
             self.flush().await?;
             poll_fn(|cx| self.poll_heard(cx)).await?;
         }
@@ -130,7 +138,7 @@ impl<'h, S: Submit> Conversation<'h, S> {
         // First of all: a client that always has something to say must not keep us from stopping.
         if self.end.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready()) {
             self.end = None;
-            self.session.stop();
+            self.wire.session().stop();
             return Poll::Ready(Ok(()));
         }
         let mut buffer = self.hall.buffer.borrow_mut();
@@ -140,7 +148,7 @@ impl<'h, S: Submit> Conversation<'h, S> {
             if bytes.is_empty() {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
-            self.session.handle_bytes(self.hall.clock.now(), bytes);
+            self.wire.handle_bytes(self.hall.clock.now(), bytes);
             return Poll::Ready(Ok(()));
         }
         self.poll_patience(cx).map(Ok)
@@ -148,14 +156,14 @@ impl<'h, S: Submit> Conversation<'h, S> {
 
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let clock = self.hall.clock;
-        let until = self.session.next_timeout().unwrap_or(Time::NEVER);
+        let until = self.wire.session().next_timeout().unwrap_or(Time::NEVER);
         if until < self.armed {
             self.arm(until);
         }
         while self.sleep.as_mut().poll(cx).is_ready() {
             let now = clock.now();
             if until <= now.mono {
-                self.session.handle_timeout(now);
+                self.wire.session().handle_timeout(now);
                 return Poll::Ready(());
             }
             self.arm(until);
@@ -170,7 +178,7 @@ impl<'h, S: Submit> Conversation<'h, S> {
 
     /// Sends what the session has to say.
     async fn flush(&mut self) -> io::Result<()> {
-        let output = self.session.output();
+        let output = self.wire.output();
         if output.is_empty() {
             return Ok(());
         }
@@ -186,7 +194,17 @@ impl<'h, S: Submit> Conversation<'h, S> {
                 Err(_) => return Err(io::ErrorKind::TimedOut.into()),
             }
         }
-        self.session.output().clear();
+        self.wire.output().clear();
         Ok(())
     }
+}
+
+/// What nobody can guess.
+fn nonce() -> u128 {
+    let mut bytes = [0; 16];
+    // Without randomness nobody's keys would be worth anything; the nonce is then only never the same.
+    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+        return fastrand::u128(..);
+    }
+    u128::from_le_bytes(bytes)
 }

@@ -32,7 +32,7 @@ impl Site {
             max_recipients: 3,
             ..ServerOptions::new("mx.b.test")
         };
-        let mut session = Session::new(options, NOW);
+        let mut session = Session::new(options, NOW, 1);
         let tls = secure.then(|| Tls::server(server_config()).unwrap());
         if secure {
             session.output().clear();

@@ -14,13 +14,16 @@ pub mod dot;
 pub mod extensions;
 pub mod reply;
 pub mod server;
+mod server_auth;
 mod server_commands;
 mod server_data;
 mod server_options;
 mod server_path;
+pub mod server_wire;
 pub mod status;
 pub mod tls;
 pub mod undot;
+pub mod users;
 pub mod verdict;
 
 #[cfg(test)]
@@ -34,6 +37,12 @@ mod lockstep_tests;
 #[cfg(test)]
 mod server_attack_tests;
 #[cfg(test)]
+mod server_auth_tests;
+#[cfg(test)]
+mod server_chunk_tests;
+#[cfg(test)]
 mod server_tests;
+#[cfg(test)]
+mod server_wire_tests;
 #[cfg(test)]
 mod tls_tests;

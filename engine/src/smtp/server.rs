@@ -1,5 +1,5 @@
-//! One inbound SMTP session as a state machine (RFC 5321, 1870, 2034, 2920, 6152, 6531): bytes and time go in; bytes
-//! and messages come out.
+//! One inbound SMTP session as a state machine (RFC 5321, 1870, 2034, 2920, 3030, 3207, 4954, 6152, 6531): bytes and time
+//! go in; bytes and messages come out.
 //!
 //! **The 250 after a message is written only when the caller says so** ([`Session::accepted`]), which is after the message
 //! is durable; what the client has pipelined behind it waits. The session is strict about line ends: see
@@ -8,10 +8,13 @@
 //! The caller's turn: [`Session::handle_bytes`] while [`Session::wants_input`], act on every [`Session::poll_event`],
 //! send all of [`Session::output`], wake at [`Session::next_timeout`].
 //!
-//! Commands are in `server_commands`, the message in `server_data`.
+//! Commands are in `server_commands`, AUTH in `server_auth`, the message in `server_data`, TLS around all of it in
+//! [`super::server_wire`].
 
+use super::server_auth::Exchange;
+use super::server_data::Chunk;
+pub use super::server_options::{AuthOptions, Relay, RelayDomains, ServerOptions};
 use super::server_options::{MAX_COMMAND, MAX_OVERLONG, MAX_WAITING};
-pub use super::server_options::{Relay, RelayDomains, ServerOptions};
 use super::undot::DotReader;
 pub use super::undot::LineEnds;
 use crate::base::{Now, Time};
@@ -28,6 +31,8 @@ pub struct Envelope {
     pub recipients: Vec<String>,
     /// The client's name for itself.
     pub helo: String,
+    /// Who the client is, by AUTH; empty where it did not say.
+    pub user: String,
     /// The client greeted with EHLO.
     pub esmtp: bool,
     /// BODY=8BITMIME.
@@ -41,6 +46,9 @@ pub struct Envelope {
 pub enum ServerEvent {
     /// A whole message: CR LF lines, dots undone. To be answered by [`Session::accepted`] or [`Session::rejected`].
     Message(Box<Envelope>, Vec<u8>),
+    /// Somebody wants to be this user, and what he knows of the password is right or not. To be answered by
+    /// [`Session::logged_in`] or [`Session::login_refused`].
+    Login { user: String, right: bool },
     /// What is left of the output may be sent; then the socket is to be closed.
     Closed,
 }
@@ -51,7 +59,13 @@ pub(super) enum Phase {
     /// A command line too long to be one is read to its end.
     Overlong,
     Data,
-    /// A message awaits its verdict.
+    /// Bytes of a BDAT.
+    Chunk,
+    /// A line of an AUTH exchange.
+    Auth,
+    /// STARTTLS was agreed to.
+    Securing,
+    /// A message or a login awaits its verdict.
     Deciding,
     Closed,
 }
@@ -74,6 +88,15 @@ pub struct Session {
     /// Bytes of the message so far, kept or not.
     pub(super) received: u64,
     pub(super) too_large: bool,
+    /// The chunk being read, or the last one of this transaction.
+    pub(super) chunk: Option<Chunk>,
+    pub(super) exchange: Option<Box<Exchange>>,
+    /// Makes challenges that nobody else has seen.
+    pub(super) nonce: u128,
+    /// TLS is spoken.
+    pub(super) secure: bool,
+    pub(super) user: Box<str>,
+    pub(super) failed_logins: u32,
     pub(super) errors: u32,
     pub(super) junk: u32,
     pub(super) overshoot: u32,
@@ -85,9 +108,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session, greeting the client.
-    pub fn new(options: impl Into<Arc<ServerOptions>>, now: Now) -> Session {
-        let mut session = Session::silent(options.into(), now);
+    /// A session, greeting the client. The `nonce` must not be guessed and never come again: the challenges of AUTH are
+    /// made from it.
+    pub fn new(options: impl Into<Arc<ServerOptions>>, now: Now, nonce: u128) -> Session {
+        let mut session = Session { nonce, ..Session::silent(options.into(), now) };
         let options = session.options.clone();
         session.reply(format_args!("220 {} ({}) ESMTP service ready", options.host, options.software));
         session
@@ -125,6 +149,12 @@ impl Session {
             reader: DotReader::default(),
             received: 0,
             too_large: false,
+            chunk: None,
+            exchange: None,
+            nonce: 0,
+            secure: false,
+            user: Box::default(),
+            failed_logins: 0,
             errors: 0,
             junk: 0,
             overshoot: 0,
@@ -158,8 +188,10 @@ impl Session {
     /// When [`Session::handle_timeout`] wants to be called.
     pub fn next_timeout(&self) -> Option<Time> {
         match self.phase {
-            Phase::Commands | Phase::Overlong => Some(self.active + self.options.command_timeout),
-            Phase::Data => {
+            Phase::Commands | Phase::Overlong | Phase::Auth | Phase::Securing => {
+                Some(self.active + self.options.command_timeout)
+            }
+            Phase::Data | Phase::Chunk => {
                 let allowance = self.received / self.options.min_data_rate.max(1);
                 let whole = self.options.data_timeout + std::time::Duration::from_secs(allowance);
                 Some((self.active + self.options.data_timeout).min(self.data_since + whole))
@@ -170,7 +202,7 @@ impl Session {
 
     /// Whether more bytes should be read for the session.
     pub fn wants_input(&self) -> bool {
-        !matches!(self.phase, Phase::Deciding | Phase::Closed)
+        !matches!(self.phase, Phase::Deciding | Phase::Securing | Phase::Closed)
     }
 
     /// The next event, in the order they came about.
@@ -198,16 +230,30 @@ impl Session {
     /// Ends the session as soon as no message awaits its verdict.
     pub fn stop(&mut self) {
         self.stopping = true;
-        if matches!(self.phase, Phase::Commands | Phase::Overlong | Phase::Data) {
+        if !matches!(self.phase, Phase::Deciding | Phase::Closed) {
             self.end_with("421 4.3.2", "shutting down, try again later");
         }
+    }
+
+    /// TLS is spoken from here on: what was said before counts no more (RFC 3207 4.2).
+    pub(super) fn secured(&mut self, now: Now) {
+        self.phase = Phase::Commands;
+        self.active = now.mono;
+        self.secure = true;
+        self.helo = Box::default();
+        self.esmtp = false;
+        self.drop_transaction();
+    }
+
+    pub(super) fn wants_tls(&self) -> bool {
+        self.phase == Phase::Securing
     }
 
     pub fn is_closed(&self) -> bool {
         self.phase == Phase::Closed
     }
 
-    fn decide(&mut self, now: Now, reply: std::fmt::Arguments<'_>) {
+    pub(super) fn decide(&mut self, now: Now, reply: std::fmt::Arguments<'_>) {
         if self.phase != Phase::Deciding {
             return;
         }
@@ -228,7 +274,7 @@ impl Session {
         while used < bytes.len() {
             let rest = &bytes[used..];
             used += match self.phase {
-                Phase::Commands => match self.take_line(now, rest) {
+                Phase::Commands | Phase::Auth => match self.take_line(now, rest) {
                     0 => break,
                     n => n,
                 },
@@ -237,7 +283,11 @@ impl Session {
                     self.active = now.mono;
                     self.take_data(rest)
                 }
-                Phase::Deciding => break,
+                Phase::Chunk => {
+                    self.active = now.mono;
+                    self.take_chunk(rest)
+                }
+                Phase::Deciding | Phase::Securing => break,
                 Phase::Closed => rest.len(),
             };
         }
@@ -262,6 +312,7 @@ impl Session {
         let end = memchr(b'\n', bytes);
         if end.unwrap_or(bytes.len()) >= MAX_COMMAND {
             self.phase = Phase::Overlong;
+            self.exchange = None;
             self.overlong = 0;
             return self.skip_line(bytes);
         }
@@ -271,7 +322,11 @@ impl Session {
             return end + 1;
         };
         self.active = now.mono;
-        self.command(now, line, end + 1 < bytes.len());
+        let more = end + 1 < bytes.len();
+        match self.phase {
+            Phase::Auth => self.auth_line(line, more),
+            _ => self.command(now, line, more),
+        }
         end + 1
     }
 
@@ -321,6 +376,7 @@ impl Session {
             self.phase = Phase::Closed;
             self.input = Vec::new();
             self.message = Vec::new();
+            self.exchange = None;
             self.event(ServerEvent::Closed);
         }
     }

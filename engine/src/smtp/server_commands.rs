@@ -1,6 +1,6 @@
 //! The commands of an inbound session.
 
-use super::server::{Envelope, Relay, Session};
+use super::server::{Envelope, Phase, Relay, Session};
 use super::server_path::{self, PathArgument, PathError};
 use crate::base::Now;
 use crate::mail::{Address, normalise_domain};
@@ -20,7 +20,7 @@ impl Session {
         let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
         let verb = verb.to_ascii_uppercase();
         // Commands after which the client has to wait (RFC 2920 3.1); and without EHLO there is no pipelining at all.
-        let last = matches!(verb.as_str(), "EHLO" | "HELO" | "DATA") || !self.esmtp;
+        let last = matches!(verb.as_str(), "EHLO" | "HELO" | "DATA" | "AUTH" | "STARTTLS") || !self.esmtp;
         if more && last && verb != "QUIT" {
             return self.end_with("554 5.5.0", "commands sent before the reply they had to wait for");
         }
@@ -30,17 +30,18 @@ impl Session {
             "RCPT" => self.rcpt(argument),
             "DATA" => self.data(now, argument),
             "QUIT" => self.quit(),
+            "BDAT" => self.bdat(now, argument),
+            "STARTTLS" => self.starttls(argument),
+            "AUTH" => self.auth(argument),
             "RSET" => {
-                self.envelope = None;
+                self.drop_transaction();
                 self.junk("250 2.0.0 RSET ok");
             }
             "NOOP" => self.junk("250 2.0.0 NOOP ok"),
             "VRFY" => self.junk("252 2.1.5 cannot verify, send mail and see"),
             "HELP" => self.junk("214 2.0.0 see RFC 5321"),
             "EXPN" => self.refuse("502 5.5.1 EXPN is not offered"),
-            "AUTH" | "STARTTLS" | "ETRN" | "TURN" => self.refuse("502 5.5.1 command is not offered"),
-            // A chunk would follow that must never be read as commands.
-            "BDAT" => self.end_with("502 5.5.1", "CHUNKING is not offered"),
+            "ETRN" | "TURN" => self.refuse("502 5.5.1 command is not offered"),
             foreign if FOREIGN.contains(&foreign) => self.end_with("500 5.5.1", "speaks SMTP only"),
             _ => self.refuse("500 5.5.1 unrecognized command"),
         }
@@ -73,7 +74,7 @@ impl Session {
         }
         self.helo = name.into();
         self.esmtp = esmtp;
-        self.envelope = None;
+        self.drop_transaction();
         let options = self.options.clone();
         if !esmtp {
             return self.reply(format_args!("250 {} says hello", options.host));
@@ -82,8 +83,17 @@ impl Session {
         self.reply("250-ENHANCEDSTATUSCODES");
         self.reply("250-PIPELINING");
         self.reply("250-8BITMIME");
+        if options.chunking {
+            self.reply("250-CHUNKING");
+        }
         if options.smtputf8 {
             self.reply("250-SMTPUTF8");
+        }
+        if options.tls.is_some() && !self.secure {
+            self.reply("250-STARTTLS");
+        }
+        if let Some(mechanisms) = self.mechanisms() {
+            self.reply(format_args!("250-AUTH {mechanisms}"));
         }
         self.reply(format_args!("250 SIZE {}", options.max_message_size));
     }
@@ -95,6 +105,9 @@ impl Session {
         if self.envelope.is_some() {
             return self.refuse("503 5.5.1 MAIL within a transaction");
         }
+        if self.options.require_auth && self.user.is_empty() {
+            return self.refuse("530 5.7.0 authentication required");
+        }
         let path = match server_path::parse(argument, "FROM:", &self.options) {
             Ok(path) => path,
             Err(PathError::Syntax(wanted)) => {
@@ -105,6 +118,7 @@ impl Session {
         let mut envelope = Box::new(Envelope {
             sender: path.address.as_ref().map(|a| a.as_str().to_owned()).unwrap_or_default(),
             helo: self.helo.to_string(),
+            user: self.user.to_string(),
             esmtp: self.esmtp,
             ..Envelope::default()
         });
@@ -144,6 +158,9 @@ impl Session {
 
     fn rcpt(&mut self, argument: &str) {
         let Some(envelope) = &self.envelope else { return self.refuse("503 5.5.1 MAIL first") };
+        if self.chunk.is_some() {
+            return self.refuse("503 5.5.1 RCPT after BDAT");
+        }
         if envelope.recipients.len() >= self.options.max_recipients {
             self.overshoot += 1;
             // Not counted as an error at once: the client may be emptying its pipeline.
@@ -194,12 +211,34 @@ impl Session {
         }
         match &self.envelope {
             None => self.refuse("503 5.5.1 MAIL first"),
+            Some(_) if self.chunk.is_some() => self.refuse("503 5.5.1 DATA after BDAT"),
             Some(envelope) if envelope.recipients.is_empty() => self.refuse("554 5.5.1 no valid recipients"),
             Some(_) => {
                 self.begin_data(now);
                 self.reply("354 send message, end with a line of a single dot");
             }
         }
+    }
+
+    /// What belongs to a transaction that has ended without a message.
+    pub(super) fn drop_transaction(&mut self) {
+        self.envelope = None;
+        self.chunk = None;
+        self.message = Vec::new();
+    }
+
+    fn starttls(&mut self, argument: &str) {
+        if self.options.tls.is_none() {
+            return self.refuse("502 5.5.1 STARTTLS is not offered");
+        }
+        if self.secure {
+            return self.refuse("503 5.5.1 TLS is spoken already");
+        }
+        if !argument.trim_matches(' ').is_empty() {
+            return self.refuse("501 5.5.4 STARTTLS takes no argument");
+        }
+        self.reply("220 2.0.0 ready for TLS");
+        self.phase = Phase::Securing;
     }
 
     fn quit(&mut self) {

@@ -1,6 +1,7 @@
 //! How a server session behaves: what `<source>` and the listener say.
 
 use super::undot::LineEnds;
+use super::users::Users;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,17 @@ pub enum Relay {
     Open,
 }
 
+/// How clients may say who they are.
+#[derive(Clone, Debug, Default)]
+pub struct AuthOptions {
+    /// AUTH is offered to these; `None`: not at all.
+    pub users: Option<Arc<Users>>,
+    /// PLAIN and LOGIN without TLS too: `allow-unencrypted-plain-auth`.
+    pub plain_in_clear: bool,
+    /// Nothing of AUTH without TLS: `require-starttls-before-auth`.
+    pub after_tls: bool,
+}
+
 /// Settings of a session, shared by all sessions of a source.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
@@ -49,6 +61,13 @@ pub struct ServerOptions {
     /// Stands behind domains of a single label; empty for none.
     pub domain_suffix: String,
     pub smtputf8: bool,
+    /// CHUNKING is offered: BDAT.
+    pub chunking: bool,
+    /// STARTTLS is offered with this, where a session does not begin with TLS.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub auth: AuthOptions,
+    /// Mail only after AUTH.
+    pub require_auth: bool,
     pub line_ends: LineEnds,
     /// Bytes of a message; 0 for no limit.
     pub max_message_size: usize,
@@ -78,6 +97,10 @@ impl ServerOptions {
             relay: Relay::Closed { to: RelayDomains::none() },
             domain_suffix: String::new(),
             smtputf8: true,
+            chunking: true,
+            tls: None,
+            auth: AuthOptions::default(),
+            require_auth: false,
             line_ends: LineEnds::Reject,
             max_message_size: 25_000_000,
             max_recipients: 1000,

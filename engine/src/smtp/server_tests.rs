@@ -13,7 +13,7 @@ pub(super) fn open_relay() -> ServerOptions {
 
 /// A session past its greeting and EHLO.
 pub(super) fn greeted(options: ServerOptions) -> Session {
-    let mut session = Session::new(options, NOW);
+    let mut session = Session::new(options, NOW, 1);
     session.handle_bytes(NOW, b"EHLO me.test\r\n");
     said(&mut session);
     session
@@ -59,7 +59,7 @@ pub(super) fn play(session: &mut Session, script: &str) {
 
 #[test]
 fn one_message() {
-    let mut session = Session::new(open_relay(), NOW);
+    let mut session = Session::new(open_relay(), NOW, 1);
     play(
         &mut session,
         "S: 220 mx.test (Posthaste v0.1.0) ESMTP service ready
@@ -68,6 +68,7 @@ fn one_message() {
          S: 250-ENHANCEDSTATUSCODES
          S: 250-PIPELINING
          S: 250-8BITMIME
+         S: 250-CHUNKING
          S: 250-SMTPUTF8
          S: 250 SIZE 25000000
          C: MAIL FROM:<a@a.test> SIZE=20 BODY=8BITMIME
@@ -87,6 +88,7 @@ fn one_message() {
         sender: "a@a.test".into(),
         recipients: vec!["b@b.test".into(), "c@b.test".into()],
         helo: "me.test".into(),
+        user: String::new(),
         esmtp: true,
         eight_bit: true,
         smtputf8: false,
@@ -127,7 +129,7 @@ fn refused_and_busy() {
 
 #[test]
 fn order_of_commands() {
-    let mut session = Session::new(open_relay(), NOW);
+    let mut session = Session::new(open_relay(), NOW, 1);
     said(&mut session);
     for (line, code) in [
         ("MAIL FROM:<a@a.test>", "503"),
@@ -158,7 +160,7 @@ fn order_of_commands() {
         assert_eq!(codes(&tell(&mut session, &format!("{line}\n"))), [code], "{line}");
     }
     // That was the seventeenth refusal; three more and it ends.
-    assert_eq!(codes(&tell(&mut session, "EXPN x\nAUTH PLAIN\n\u{1}\nNOOP\n")), ["502", "502", "500", "421"]);
+    assert_eq!(codes(&tell(&mut session, "EXPN x\nETRN x\n\u{1}\nNOOP\n")), ["502", "502", "500", "421"]);
     assert!(session.is_closed());
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 const NOW: Now = Now { mono: Time::from_millis(1000), wall: Wall::from_secs(1_790_000_000) };
 
 /// A server's settings for a certificate on `name`, and that certificate.
-fn server_for(name: &str) -> (Arc<ServerConfig>, CertificateDer<'static>) {
+pub(super) fn server_for(name: &str) -> (Arc<ServerConfig>, CertificateDer<'static>) {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(provider()))

@@ -56,7 +56,8 @@ impl Layout {
         let mut reader = LogReader::new(segments, Location::START);
         while let Some(record) = reader.next().map_err(told)? {
             let from = record.at.offset8 as usize * 8;
-            let bytes = from..from + FRAME + record.len().next_multiple_of(8);
+            // What fills it up to a multiple of eight bytes is no part of it, and nobody reads it.
+            let bytes = from..from + FRAME + record.len();
             layout.records.push(Record { at: record.at.to_string(), segment: record.at.segment, bytes });
         }
         Ok(layout)
@@ -70,6 +71,20 @@ impl Layout {
             })
         };
         self.records.iter().filter(touches).map(|record| record.at.clone()).collect()
+    }
+}
+
+impl Layout {
+    /// Whether the end of the log is damaged together with what comes before it: that is no different from a power cut
+    /// in the middle of a commit (R5), and nobody can tell what was there.
+    pub fn is_torn_by(&self, damage: &Damage) -> bool {
+        let Some(&(last, end)) = self.segments.iter().rfind(|(_, end)| *end > DATA_START) else {
+            return false;
+        };
+        let block = |at: usize| at / BLOCK;
+        let of_the_last = damage.changed.iter().filter(|(segment, _)| *segment == last);
+        let blocks: Vec<usize> = of_the_last.map(|(_, bytes)| block(bytes.start)).collect();
+        blocks.len() > 1 && blocks.contains(&block(end - 1))
     }
 }
 

@@ -162,7 +162,8 @@ impl Sound {
             let (new, number) = (String::from_utf8_lossy(new), damage.segment);
             new.contains(&format!("segment {number}:")) || new.contains(&format!("record {number}:"))
         });
-        let said = Reported { by_tool: status, by_log, hit: hit.len() };
+        let torn = self.layout.is_torn_by(damage);
+        let said = Reported { by_tool: status, by_log, hit: hit.len(), torn };
         self.judge(damage, &may_be_lost, &received, traffic, verdict, said);
         Ok(())
     }
@@ -211,7 +212,7 @@ impl Sound {
             verdict.lost.add(format!("{damage}: {address}, whose records are sound"));
         }
         let by_tool = told.by_tool == Some(1);
-        if told.hit > 0 && !(by_tool && told.by_log) {
+        if told.hit > 0 && !told.torn && !(by_tool && told.by_log) {
             let (hit, cost, tool, log) = (told.hit, cost.len(), told.by_tool, told.by_log);
             let told = format!(
                 "{damage}: {hit} records, {cost} recipients; the tool ended with {tool:?}, told in the log {log}"
@@ -220,6 +221,7 @@ impl Sound {
         }
         verdict.count("recipients lost with their record", cost.len() as u64);
         verdict.count("times a record was hit", u64::from(told.hit > 0));
+        verdict.count("times it was like a torn commit", u64::from(told.hit > 0 && told.torn));
         verdict.count("times the tool reported", u64::from(by_tool));
     }
 }
@@ -232,6 +234,8 @@ struct Reported {
     by_log: bool,
     /// Records that were hit.
     hit: usize,
+    /// The damage looks like a commit that was never finished.
+    torn: bool,
 }
 
 /// The path of a segment.

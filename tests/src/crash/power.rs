@@ -32,7 +32,15 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
         traffic.pick_up(cycle % 2 == 1);
         let engine = if options.control {
             let command = inject::launcher(&Tamper::LyingSync, &traffic.ground.path("trace"))?;
-            traffic.ground.start_through(command)?
+            match traffic.ground.start_through(command) {
+                Ok(engine) => engine,
+                // What it is to start with was never written: that is loss, and enough of it.
+                Err(e) if cycle > 0 => {
+                    verdict.broken.add(format!("no start: {e}"));
+                    return Ok(verdict);
+                }
+                Err(e) => return Err(e),
+            }
         } else {
             traffic.engine()?
         };

@@ -47,7 +47,7 @@ fn normal(address: AddressRef<'_>) {
 /// The recipients of a session in which the address is written into a command.
 fn through_smtp(text: &str) -> Option<Vec<String>> {
     let options = ServerOptions { relay: Relay::Open, ..ServerOptions::new("mx.example") };
-    let mut session = Session::new(options, Now::default());
+    let mut session = Session::new(options, Now::default(), 1);
     let wire =
         format!("EHLO x\r\nMAIL FROM:<{text}> SMTPUTF8\r\nRCPT TO:<{text}>\r\nDATA\r\nFrom: a\r\n\r\n.\r\n");
     wire.split_inclusive('\n').for_each(|line| session.handle_bytes(Now::default(), line.as_bytes()));

@@ -20,8 +20,8 @@ fn in_effect(loaded: &Loaded) -> Option<Vec<String>> {
         told.push(format!("{:?}", config.resolve_vmta(vmta)));
         assert!(!config.explain_queue(domain, vmta).is_empty());
     }
-    told.push(format!("{:?}", config.source_for([127, 0, 0, 1].into(), None)));
-    told.push(format!("{:?}", config.source_for([192, 0, 2, 1].into(), Some("x"))));
+    told.push(format!("{:?}", config.source_for([127, 0, 0, 1].into(), None, None)));
+    told.push(format!("{:?}", config.source_for([192, 0, 2, 1].into(), Some("x"), Some("x"))));
     Some(told)
 }
 

@@ -1,11 +1,15 @@
 //! A session with a client: what it says and takes does not depend on how its bytes are cut into reads, only true ends
-//! end a message, and nothing is taken that the options do not allow.
+//! end a message, nothing is taken that the options do not allow, and nobody is a user without the password.
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use posthaste::base::{Now, Time, Wall};
 use posthaste::mail::{address, normalise_domain};
-use posthaste::smtp::server::{Envelope, LineEnds, Relay, RelayDomains, ServerEvent, ServerOptions, Session};
+use posthaste::smtp::server::{
+    AuthOptions, Envelope, LineEnds, Relay, RelayDomains, ServerEvent, ServerOptions, Session,
+};
+use posthaste::smtp::users::Users;
 
 use super::input::{Input, is_crlf_only, pieces};
 
@@ -14,6 +18,9 @@ const MAX_SIZE: usize = 600;
 /// More would reach the bound on what waits behind a message, which counts reads.
 const MAX_WIRE: usize = 32 * 1024;
 
+static USERS: LazyLock<Arc<Users>> =
+    LazyLock::new(|| Arc::new(Users::new([("u".to_owned(), "p".to_owned())], &[0; 32])));
+
 /// Ends the session of a client that sends more behind a command that has to be the last of its read.
 const AHEAD: &[u8] = b"commands sent before the reply they had to wait for\r\n";
 
@@ -21,6 +28,7 @@ const AHEAD: &[u8] = b"commands sent before the reply they had to wait for\r\n";
 struct Transcript {
     said: Vec<u8>,
     messages: Vec<(Envelope, Vec<u8>)>,
+    logins: Vec<(String, bool)>,
     closed: bool,
 }
 
@@ -33,6 +41,13 @@ fn options(choice: u8) -> ServerOptions {
         relay,
         line_ends: if choice & 2 == 0 { LineEnds::Reject } else { LineEnds::Normalize },
         smtputf8: choice & 4 == 0,
+        chunking: choice & 8 == 0,
+        auth: AuthOptions {
+            users: (choice & 16 == 0).then(|| USERS.clone()),
+            plain_in_clear: choice & 32 == 0,
+            after_tls: false,
+        },
+        require_auth: choice & 64 != 0,
         max_message_size: MAX_SIZE,
         max_recipients: 3,
         max_header: 200,
@@ -45,7 +60,7 @@ fn options(choice: u8) -> ServerOptions {
 }
 
 fn talk(options: &ServerOptions, pieces: &[&[u8]]) -> Transcript {
-    let mut session = Session::new(options.clone(), NOW);
+    let mut session = Session::new(options.clone(), NOW, 1);
     let mut transcript = Transcript { said: std::mem::take(session.output()), ..Transcript::default() };
     for piece in pieces {
         session.handle_bytes(NOW, piece);
@@ -61,6 +76,13 @@ fn talk(options: &ServerOptions, pieces: &[&[u8]]) -> Transcript {
                         session.accepted(NOW, transcript.messages.len());
                     }
                     transcript.messages.push((*envelope, message));
+                }
+                ServerEvent::Login { user, right } => {
+                    match right {
+                        true => session.logged_in(NOW, &user, Arc::new(options.clone())),
+                        false => session.login_refused(NOW, user.len() % 2 == 0),
+                    }
+                    transcript.logins.push((user, right));
                 }
                 ServerEvent::Closed => transcript.closed = true,
             }
@@ -85,7 +107,9 @@ pub fn session(data: &[u8]) {
         let ahead = cut.said.ends_with(AHEAD).then(|| without_last_line(&cut.said));
         assert!(
             ahead.map_or(cut == transcript, |said| {
-                transcript.said.starts_with(said) && transcript.messages.starts_with(&cut.messages)
+                transcript.said.starts_with(said)
+                    && transcript.messages.starts_with(&cut.messages)
+                    && transcript.logins.starts_with(&cut.logins)
             }),
             "cut otherwise: {cut:?}\n{transcript:?}"
         );
@@ -96,11 +120,15 @@ pub fn session(data: &[u8]) {
         let coded = line[..3].iter().all(u8::is_ascii_digit) && matches!(line[3], b' ' | b'-');
         assert!(coded, "{:?}", String::from_utf8_lossy(line));
     }
-    let ends = wire.windows(5).filter(|bytes| bytes == b"\r\n.\r\n").count();
+    let dots = wire.windows(5).filter(|bytes| bytes == b"\r\n.\r\n").count();
+    let ends = dots + wire.windows(4).filter(|word| word.eq_ignore_ascii_case(b"LAST")).count();
     assert!(transcript.messages.len() <= ends, "{} messages with {ends} ends", transcript.messages.len());
     for (envelope, message) in &transcript.messages {
         taken(&options, envelope, message);
+        let known = transcript.logins.iter().any(|(user, right)| *right && *user == envelope.user);
+        assert!(if envelope.user.is_empty() { !options.require_auth } else { known }, "{:?}", envelope.user);
     }
+    assert!(transcript.logins.iter().all(|(user, right)| !right || user == "u"));
 }
 
 fn without_last_line(said: &[u8]) -> &[u8] {

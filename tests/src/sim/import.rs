@@ -83,7 +83,7 @@ async fn message(intake: &Intake, post: &Post, work: &Work, wall: Wall) -> Resul
         ..Handed::default()
     };
     let configured = intake.configured.load_full();
-    let source = configured.config.source_for([127, 0, 0, 9].into(), None);
+    let source = configured.config.source_for([127, 0, 0, 9].into(), None, None);
     let underway = intake.take_blocking(&handed, &source, wall)?;
     hand_over(intake.durable(underway).await?, post);
     Ok(())

@@ -152,7 +152,7 @@ pub(super) const API: &[Directive] = {
         d("api-key", ApiKey, "", ON, "A key that `Authorization` may carry").repeats().eg("0123456789abcdef0123456789abcdef"),
         d("log-data", Bool, "false", ON, "Log the first 4 KiB of each injection request"),
         d("log-requests", Bool, "false", ON, "Log injection requests"),
-        d("log-tls", Bool, "false", LATER, "Log TLS of injection requests"),
+        d("log-tls", Bool, "false", ON, "Log the TLS version and cipher of HTTPS connections"),
     ]
 };
 

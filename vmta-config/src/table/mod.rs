@@ -143,7 +143,7 @@ struct Table {
     by_name: HashMap<(Scope, &'static str), RowId>,
 }
 
-const PARTS: [&[Directive]; 30] = [
+const PARTS: [&[Directive]; 31] = [
     global::GLOBAL,
     management::MANAGEMENT,
     acct::SPOOL,
@@ -152,6 +152,7 @@ const PARTS: [&[Directive]; 30] = [
     source::SOURCE_GROUP,
     source::LISTENER,
     source::LISTENER_TLS,
+    source::API_LISTENER_TLS,
     domain::DOMAIN,
     domain_extras::DOMAIN_EXTRAS,
     vmta::VIRTUAL_MTA,

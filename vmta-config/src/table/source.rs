@@ -19,13 +19,13 @@ pub(super) const SOURCE: &[Directive] = {
         d("add-message-id-header", Bool, "false", ON, "Add a Message-ID where there is none"),
         d("add-received-header", Bool, "true", ON, "Add our Received header"),
         d("add-x-virtual-mta-header", Bool, "false", LATER, "Add a header that names the virtual MTA"),
-        d("allow-auth", Bool, "true", LATER, "Offer AUTH"),
-        d("allow-chunking", Bool, "true", LATER, "Offer CHUNKING"),
+        d("allow-auth", Bool, "true", ON, "Offer AUTH"),
+        d("allow-chunking", Bool, "true", ON, "Offer CHUNKING"),
         d("allow-empty-x-virtual-mta", Bool, "false", LATER, "Whether an empty `x-virtual-mta` means `{default}`"),
         d("allow-mailmerge", Bool, "false", LATER, "Offer the mail merge commands"),
         d("allow-smtputf8", Bool, "true", ON, "Offer SMTPUTF8; such mail bounces where the next host lacks it"),
-        d("allow-starttls", Bool, "false", LATER, "Offer STARTTLS"),
-        d("allow-unencrypted-plain-auth", Bool, "false", LATER, "Allow AUTH PLAIN and LOGIN without TLS"),
+        d("allow-starttls", Bool, "false", ON, "Offer STARTTLS"),
+        d("allow-unencrypted-plain-auth", Bool, "false", ON, "Allow AUTH PLAIN and LOGIN without TLS"),
         d("always-allow-api-submission", Bool, "false", LATER, "Another name of `allow-mailmerge`"),
         d("always-allow-relaying", Bool, "false", ON, "Relay for clients from here"),
         d("auto-qualify-domain", Bool, "true", LATER, "Complete addresses whose domain is not qualified"),
@@ -68,8 +68,8 @@ pub(super) const SOURCE: &[Directive] = {
         d("reject-spf-check-temperror", Bool, "true", LATER, "Put senders off whose SPF cannot be had now, with 4xx"),
         d("remove-header", List, "", LATER, "Headers removed at delivery").eg("X-Internal,X-Trace"),
         d("remove-received-headers", Bool, "false", LATER, "Remove the Received headers a message comes with"),
-        d("require-auth", Bool, "false", LATER, "Take mail only after AUTH, for local domains too"),
-        d("require-starttls-before-auth", Bool, "false", LATER, "Refuse AUTH before STARTTLS"),
+        d("require-auth", Bool, "false", ON, "Take mail only after AUTH, for local domains too"),
+        d("require-starttls-before-auth", Bool, "false", ON, "Refuse AUTH before STARTTLS"),
         d("retain-x-dkim-key", Bool, "false", LATER, "Keep the header `x-dkim-key`"),
         d("retain-x-dkim-options", Bool, "false", LATER, "Keep the header `x-dkim-options`"),
         d("retain-x-job", Bool, "false", ON, "Keep the header `x-job`"),
@@ -78,7 +78,7 @@ pub(super) const SOURCE: &[Directive] = {
         d("rewrite-list", Name(Named::RewriteList), "", LATER, "How envelope senders and From headers are rewritten").eg("brand"),
         d("smtp-command-timeout", TimeWithin(1, 315_360_000), "10m", ON, "How long a client may take to the next command").eg("2m"),
         d("smtp-data-timeout", TimeWithin(1, 315_360_000), "10m", ON, "How long a client may take to the next piece of a message").eg("5m"),
-        d("smtp-max-auth-failure-rate", Rate, "unlimited", LATER, "Failed AUTH in a time, after which AUTH is locked for the address").eg("5/h"),
+        d("smtp-max-auth-failure-rate", Rate, "unlimited", ON, "Failed AUTH in a time, after which AUTH is locked for the address").eg("5/h"),
         d("smtp-service", Bool, "true", ON, "Whether mail is taken at all; if not, clients are greeted with 521"),
         d("source-group", Name(Named::SourceGroup), "", LATER, "Group that shares limits for incoming connections").eg("feeders"),
         d("suppress-local-dsn", Bool, "false", LATER, "Make no failure reports for mail from here"),
@@ -98,9 +98,9 @@ pub(super) const SMTP_USER: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::SmtpUser]), "2.4", name, syntax, default, status, doc)
     }
     &[
-        d("authentication-method", Keyword(&["password", "system", "certificate"]), "password", LATER, "A password, a Linux account, or a client certificate").eg("system"),
-        d("password", Text, "", LATER, "Password, as it is (CRAM-MD5 needs it)").eg("secret"),
-        d("source", Name(Named::Source), "{auth}", LATER, "Named source that applies to the user").eg("{auth}"),
+        d("authentication-method", Keyword(&["password", "system", "certificate"]), "password", ON, "A password, a Linux account, or a client certificate").eg("system"),
+        d("password", Text, "", ON, "Password, as it is (CRAM-MD5 needs it)").eg("secret"),
+        d("source", Name(Named::Source), "{auth}", ON, "Named source that applies to the user").eg("{auth}"),
         d("tls-certificate", File, "", LATER, "Certificate the user logs in with").eg("/etc/posthaste/user.pem"),
     ]
 };
@@ -125,8 +125,24 @@ pub(super) const LISTENER: &[Directive] = {
     }
     &[
         d("await-slot", Bool, "false", LATER, "Wait for a free place instead of answering 421"),
-        d("immediate-tls", Bool, "false", LATER, "Begin with TLS at once (port 465)"),
+        d("immediate-tls", Bool, "false", ON, "Begin with TLS at once (port 465)"),
         d("source", Name(Named::Source), "", ON, "Named source that applies here, on top of the one by address").eg("inside"),
+        d("tls-allow-tlsv1.2", Bool, "true", ON, "Whether TLS 1.2 may be spoken"),
+        d("tls-allow-tlsv1.3", Bool, "true", ON, "Whether TLS 1.3 may be spoken"),
+        d("tls-certificate", FileAndPassword, "", ON, "Certificate and key of this listener; otherwise those of `smtp-server-tls-certificate`").eg("/etc/posthaste/smtp.pem"),
+    ]
+};
+
+/// TLS of the listener for the transmissions API.
+#[rustfmt::skip]
+pub(super) const API_LISTENER_TLS: &[Directive] = {
+    const fn d(name: &'static str, syntax: crate::value::Syntax, default: &'static str, status: Status, doc: &'static str) -> Directive {
+        Directive::new(Scopes::of(&[Scope::TransmissionsApiListener]), "2.4", name, syntax, default, status, doc)
+    }
+    &[
+        d("tls-allow-tlsv1.2", Bool, "true", ON, "Whether TLS 1.2 may be spoken"),
+        d("tls-allow-tlsv1.3", Bool, "true", ON, "Whether TLS 1.3 may be spoken"),
+        d("tls-certificate", FileAndPassword, "", ON, "Certificate and key of this listener, which speaks HTTPS then; without it, HTTP").eg("/etc/posthaste/api.pem"),
     ]
 };
 
@@ -140,10 +156,7 @@ pub(super) const LISTENER_TLS: &[Directive] = {
         d("tls-allow-sslv3", Bool, "false", no("TLS below 1.2 is not spoken (RFC 8996)"), "Whether SSL 3.0 may be spoken"),
         d("tls-allow-tlsv1", Bool, "false", no("TLS below 1.2 is not spoken (RFC 8996)"), "Whether TLS 1.0 may be spoken"),
         d("tls-allow-tlsv1.1", Bool, "true", no("TLS below 1.2 is not spoken (RFC 8996)"), "Whether TLS 1.1 may be spoken"),
-        d("tls-allow-tlsv1.2", Bool, "true", LATER, "Whether TLS 1.2 may be spoken"),
-        d("tls-allow-tlsv1.3", Bool, "true", LATER, "Whether TLS 1.3 may be spoken"),
         d("tls-ca-file", File, "", LATER, "CAs that client certificates are checked with").eg("/etc/posthaste/ca.pem"),
-        d("tls-certificate", FileAndPassword, "", LATER, "Certificate and key of this listener").eg("/etc/posthaste/smtp.pem"),
         d("tls-ciphers", Text, "", LATER, "Ciphers up to TLS 1.2").eg("HIGH:!ADH"),
         d("tls-dh-key-length", Keyword(&["1024", "2048", "4096"]), "", no("only elliptic-curve key exchange is used"), "DH parameter size").eg("2048"),
         d("tls-tlsv1.3-ciphersuites", Text, "", LATER, "Cipher suites of TLS 1.3").eg("TLS_AES_256_GCM_SHA384"),

@@ -229,11 +229,11 @@ impl Syntax {
             Syntax::Text => text(c, "a value")?,
             Syntax::File => text(c, "a file or directory")?,
             Syntax::FileAndPassword => {
-                let file = text(c, "a file")?;
-                if !c.at_end() {
-                    c.word("a password")?;
+                let file = c.word("a file")?.text;
+                match c.at_end() {
+                    true => Value::Text(file),
+                    false => Value::Pair(file, c.word("a password")?.text),
                 }
-                file
             }
             Syntax::Name(_) => text(c, "a name")?,
             Syntax::DefaultVirtualMta => text(c, "the name of a virtual MTA or pool")?,

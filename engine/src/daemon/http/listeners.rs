@@ -4,7 +4,7 @@ use super::Entrance;
 use super::keys::Keys;
 use crate::daemon::intake::Intake;
 use crate::daemon::owners::Stopping;
-use crate::io::http_listener::{hall, serve};
+use crate::io::http_listener::{Secure, Security, hall, serve};
 use crate::io::reactor::Reactor;
 use crate::io::smtp_listener::Clients;
 use crate::io::storage::Recovered;
@@ -119,8 +119,21 @@ impl HttpListeners {
         };
         self.intake.owners.begin(begin).await?;
         let (close, closed) = oneshot::channel();
-        let serving = serve(listener, self.clients.clone(), halls, closed, self.stop.clone());
+        let secure = self.secure(address);
+        let serving = serve(listener, self.clients.clone(), secure, halls, closed, self.stop.clone());
         Ok(Listening { address, close, accepting: tokio::spawn(serving), requests })
+    }
+
+    /// How connections to `address` are secured by the configuration that is in effect when they come.
+    fn secure(&self, address: SocketAddr) -> Secure {
+        let configured = self.intake.configured.clone();
+        Arc::new(move || {
+            let configured = configured.load();
+            let config = &configured.config;
+            let listener = config.api_listeners().iter().find(|listener| listener.address == address)?;
+            let tls = configured.server_tls.of_http(&listener.settings);
+            Some(Security { tls, logged: config.api().log_tls })
+        })
     }
 
     /// Waits, after the stop, until every connection has ended.
