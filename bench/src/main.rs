@@ -7,7 +7,7 @@
 
 use std::process::ExitCode;
 
-use bench::measure::{backlog, campaign, import, latency, peers, scale};
+use bench::measure::{backlog, campaign, http, import, latency, peers, scale};
 use clap::{Parser, Subcommand};
 
 /// Measures the `posthaste` built beside it (or the one that POSTHASTE_ENGINE names).
@@ -21,6 +21,7 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum What {
     Campaign(campaign::Plan),
+    Http(http::Plan),
     Import(import::Plan),
     Backlog(backlog::Plan),
     Latency(latency::Plan),
@@ -31,6 +32,7 @@ enum What {
 fn main() -> ExitCode {
     let measured = match Args::parse().what {
         What::Campaign(plan) => campaign::run(&plan),
+        What::Http(plan) => http::run(&plan),
         What::Import(plan) => import::run(&plan),
         What::Backlog(plan) => backlog::run(&plan),
         What::Latency(plan) => latency::run(&plan),

@@ -2,8 +2,9 @@
 //! makes a second try harmless, over kill -9 too.
 
 use std::collections::HashMap;
-use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bench::engine::Engine;
@@ -11,6 +12,9 @@ use bench::ground::Ground;
 use bench::http::{Answer, Http};
 use bench::site::{DoorConfig, LedgerMode, Persona, Site, SiteConfig, SiteHandle};
 use bench::wait::until;
+use posthaste::base::Wall;
+use posthaste::smtp::tls::{Tls, TlsClientConfig};
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -364,4 +368,44 @@ fn a_full_disk_and_a_reload() {
     assert_eq!(before.post(INJECT, &[], body.to_string().as_bytes()).expect("who is here stays").status, 200);
     drop(before);
     assert!(engine.stop().expect("it can be waited for").success());
+}
+
+/// Asks over TLS for the description; the status line.
+fn secured(address: SocketAddr) -> String {
+    /// Within the validity of the certificates rcgen makes.
+    const NOW: Wall = Wall::from_secs(1_790_000_000);
+    let mut socket = TcpStream::connect(address).expect("it listens");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a time");
+    let config = Arc::new(TlsClientConfig::new(rustls::RootCertStore::empty()).expect("TLS"));
+    let mut tls = Tls::client(&config, "mail.sender.example", NOW).expect("a name");
+    let (mut wire, mut heard, mut buffer) = (Vec::new(), Vec::new(), [0; 4096]);
+    tls.flush(&mut wire);
+    tls.write(b"GET /api/openapi.json HTTP/1.1\r\nHost: engine\r\n\r\n", &mut wire);
+    while !heard.contains(&b'\n') {
+        socket.write_all(&wire).expect("sent");
+        wire.clear();
+        let read = socket.read(&mut buffer).expect("an answer");
+        assert!(read > 0, "it hangs up");
+        tls.read(&buffer[..read], &mut heard, &mut wire).expect("TLS");
+    }
+    String::from_utf8_lossy(&heard).lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_certificate_makes_it_https_from_a_reload_on() {
+    let scene = Scene::new();
+    let engine = scene.start();
+    assert_eq!(scene.client().get("/api/openapi.json").expect("an answer").status, 200);
+    let key = KeyPair::generate().expect("a key");
+    let parameters = CertificateParams::new(vec!["mail.sender.example".to_owned()]).expect("a name");
+    let pem = parameters.self_signed(&key).expect("a certificate").pem() + &key.serialize_pem();
+    let file = scene.ground.path("api.pem");
+    std::fs::write(&file, pem).expect("written");
+    let listener = format!("<transmissions-api-listener {}>\n", scene.address);
+    let certificate = format!("{listener}  tls-certificate {}\n", file.display());
+    let text = scene.ground.text().replace(&listener, &certificate);
+    std::fs::write(scene.ground.path("config"), text).expect("written");
+    engine.ask(&json!({"request": "reload"})).expect("it is right");
+    assert_eq!(secured(scene.address), "HTTP/1.1 200 OK");
+    assert!(scene.client().get("/api/openapi.json").is_err(), "nobody is answered in the clear");
 }

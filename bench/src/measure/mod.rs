@@ -3,6 +3,7 @@
 
 pub mod backlog;
 pub mod campaign;
+pub mod http;
 pub mod import;
 pub mod latency;
 pub mod lines;

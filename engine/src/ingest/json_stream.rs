@@ -109,7 +109,7 @@ impl JsonStream {
     ///
     /// # Errors
     /// When the body is no JSON object here, or something is too long. Nothing can be read behind that.
-    pub fn next(&mut self) -> Result<Option<Event<'_>>, StreamError> {
+    pub fn event(&mut self) -> Result<Option<Event<'_>>, StreamError> {
         loop {
             if !self.scan.begun {
                 self.skip_blank();

@@ -8,7 +8,7 @@ fn read(body: &[u8], piece: usize) -> Vec<String> {
     let mut stream = JsonStream::new("list", 40, 20);
     let mut told = Vec::new();
     let mut take = |stream: &mut JsonStream| -> Result<(), StreamError> {
-        while let Some(event) = stream.next()? {
+        while let Some(event) = stream.event()? {
             told.push(match event {
                 Event::Member { key, value } => format!("{key}={}", String::from_utf8_lossy(value)),
                 Event::Element(value) => String::from_utf8_lossy(value).into_owned(),

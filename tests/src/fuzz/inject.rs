@@ -27,7 +27,7 @@ fn read(data: &[u8], piece: usize) -> Read {
     let mut read = Read::default();
     let mut pieces = data.chunks(piece);
     loop {
-        match stream.next() {
+        match stream.event() {
             Ok(Some(Event::Member { key, value })) => read.members.push((key.into_owned(), value.to_vec())),
             Ok(Some(Event::Element(element))) => read.elements.push(element.to_vec()),
             Ok(Some(Event::End)) => {}

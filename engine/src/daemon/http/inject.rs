@@ -77,7 +77,7 @@ impl Reading {
     async fn rest(&mut self) -> Result<(), Refusal> {
         while let Some(piece) = self.body.next().await? {
             self.stream.push(&piece);
-            self.stream.next()?;
+            self.stream.event()?;
         }
         Ok(self.stream.finish()?)
     }
@@ -97,7 +97,7 @@ impl Entrance {
         let mut reading = Reading { body, stream };
         let (mut head, mut held, mut complete) = (InjectHead::default(), Held::default(), false);
         while !complete && !held.is_full() {
-            match reading.stream.next()? {
+            match reading.stream.event()? {
                 Some(Event::Member { key, value }) => {
                     print.write(key.as_bytes());
                     print.write(value);
@@ -125,7 +125,7 @@ impl Entrance {
     /// Stores recipients while more of them come.
     async fn flow(&self, reading: &mut Reading, run: &mut Run<'_>) -> Result<(), Refusal> {
         loop {
-            match reading.stream.next()? {
+            match reading.stream.event()? {
                 Some(Event::Element(element)) => run.row(element)?,
                 Some(Event::Member { key, .. }) => {
                     let why = format!(

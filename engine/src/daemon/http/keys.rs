@@ -84,7 +84,7 @@ pub fn of_request(headers: &HeaderMap, api_key: &str, path: &str) -> Result<Opti
 impl Keys {
     /// What a start finds in the spool. Requests that had no key cannot be gone on with: what was accepted of them is
     /// delivered.
-    pub fn new(storage: Storage, recovered: &Recovered) -> Keys {
+    pub fn new(storage: Storage, recovered: &Recovered, now: u64) -> Keys {
         let mut all = Vec::new();
         for answered in recovered.pickup_done().filter_map(Answered::parse) {
             all.push((answered.at, answered.key, Known::Answered(answered)));
@@ -102,7 +102,14 @@ impl Keys {
         all.sort_by_key(|(at, key, _)| (*at, *key));
         let order = all.iter().map(|(at, key, _)| (*at, *key)).collect();
         let known = all.into_iter().map(|(_, key, known)| (key, known)).collect();
-        Keys { storage, state: Mutex::new(State { known, order }) }
+        let keys = Keys { storage, state: Mutex::new(State { known, order }) };
+        keys.tidy(now);
+        keys
+    }
+
+    /// Forgets what is too old.
+    pub fn tidy(&self, now: u64) {
+        self.forget(&mut self.state(), now);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -200,3 +207,7 @@ impl Drop for Claim {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "keys_test.rs"]
+mod test;

@@ -4,6 +4,7 @@ use super::Entrance;
 use super::keys::Keys;
 use crate::daemon::intake::Intake;
 use crate::daemon::owners::Stopping;
+use crate::io::clock::wall;
 use crate::io::http_listener::{Secure, Security, hall, serve};
 use crate::io::reactor::Reactor;
 use crate::io::smtp_listener::Clients;
@@ -58,7 +59,8 @@ pub struct HttpListeners {
 
 impl HttpListeners {
     pub fn new(intake: Arc<Intake>, recovered: &Recovered, stop: watch::Receiver<bool>) -> HttpListeners {
-        let keys = Arc::new(Keys::new(intake.storage.clone(), recovered));
+        let now = wall().as_secs().cast_unsigned();
+        let keys = Arc::new(Keys::new(intake.storage.clone(), recovered, now));
         let clients = Clients::new(MAX_CLIENTS, MAX_PER_CLIENT);
         HttpListeners { intake, keys, clients, stop, state: Mutex::default() }
     }

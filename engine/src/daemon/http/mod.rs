@@ -114,6 +114,7 @@ impl Entrance {
         if self.intake.is_stopping() {
             return Err(Refusal::stopping());
         }
+        self.keys.tidy(self.seconds());
         let key = keys::of_request(&head.headers, api_key, path)?;
         let client = settings.configured.config.api().log_data.then(|| ends.client.clone());
         let mut body = Body::new(&head.headers, incoming, Wanted { print: key.is_some(), client })?;

@@ -2,6 +2,7 @@
 //! people.
 
 use crate::daemon::intake::Refused;
+use crate::spool::SpoolError;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -67,7 +68,7 @@ impl From<&Refused> for Refusal {
             | Refused::Header { .. }
             | Refused::Recipients(_) => StatusCode::BAD_REQUEST,
             Refused::Spool(e) if e.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
-            Refused::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Refused::Stopping | Refused::Spool(SpoolError::Stopped) => StatusCode::SERVICE_UNAVAILABLE,
             Refused::Pool(_) | Refused::Spool(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Refusal::new(status, refused.to_string())
