@@ -137,7 +137,8 @@ fn small(plan: &Plan, engine: &Engine, address: SocketAddr, path: &'static str) 
 
 /// One client, who waits for each answer.
 fn talk(address: SocketAddr, path: &str, client: u64, count: u64) -> io::Result<()> {
-    let text = "x".repeat(2000);
+    // Two kilobytes, as JSON has them.
+    let text = format!("{}\\n", "x".repeat(70)).repeat(28);
     let mut http = Http::connect(address, KEY)?;
     for number in 0..count {
         let to = format!("u{client}-{number}@site{}.example", number % 12);

@@ -114,9 +114,8 @@ impl Engine {
         if cfg!(feature = "failpoints") {
             tracing::warn!("failpoints are compiled in: this build is for tests");
         }
-        let clock = Clock::start();
+        let (clock, host) = (Clock::start(), host_name(config));
         let spool = spool_directory(config)?;
-        let host = host_name(config);
         let configured = Arc::new(Configured::new(config.clone(), &host)?);
         let mut notes = Vec::new();
         let accounting = stream_options(config, &spool, jiff::tz::TimeZone::system(), &mut notes)?;
