@@ -78,7 +78,9 @@ impl Layout {
     /// Whether the end of the log is damaged together with what comes before it: that is no different from a power cut
     /// in the middle of a commit (R5), and nobody can tell what was there.
     pub fn is_torn_by(&self, damage: &Damage) -> bool {
-        let Some(&(last, end)) = self.segments.iter().rfind(|(_, end)| *end > DATA_START) else { return false };
+        let Some(&(last, end)) = self.segments.iter().rfind(|(_, end)| *end > DATA_START) else {
+            return false;
+        };
         let block = |at: usize| at / BLOCK;
         let of_the_last = damage.changed.iter().filter(|(segment, _)| *segment == last);
         let blocks: Vec<usize> = of_the_last.map(|(_, bytes)| block(bytes.start)).collect();
