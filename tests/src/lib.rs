@@ -9,5 +9,6 @@ pub mod fuzz;
 pub mod peer;
 pub mod sim;
 pub mod strace;
+pub mod submission;
 pub mod trace;
 pub mod trace_names;

@@ -2,17 +2,16 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bench::ground::Ground;
-use bench::site::{DoorConfig, LedgerMode, Persona, Site, SiteConfig, SiteHandle};
 use bench::wait::until;
 use posthaste::base::Wall;
 use posthaste::smtp::tls::{Tls, TlsClientConfig};
-use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
+use tests::submission::{certificate, ground, site};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Within the validity of the certificates rcgen makes.
@@ -96,38 +95,6 @@ impl Client {
     }
 }
 
-fn certificate() -> String {
-    let key = KeyPair::generate().expect("a key");
-    let parameters = CertificateParams::new(vec!["mail.sender.example".to_owned()]).expect("a name");
-    parameters.self_signed(&key).expect("a certificate").pem() + &key.serialize_pem()
-}
-
-/// A ground whose clients must log in, with TLS at once on the second address.
-fn ground(site: &SiteHandle) -> (Ground, SocketAddr) {
-    let mut ground = Ground::new().expect("a directory");
-    let sealed = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
-    fs::write(ground.path("smtp.pem"), certificate()).expect("written");
-    ground.route("site.example", site.addr("site"), "");
-    let (pem, users) = (ground.path("smtp.pem"), ground.path("users.csv"));
-    ground.add(&format!(
-        "smtp-server-tls-certificate {}\n\
-         <smtp-listener {sealed}>\n  immediate-tls yes\n</smtp-listener>\n\
-         <source 127.0.0.0/8>\n  always-allow-relaying no\n  require-auth yes\n  allow-starttls yes\n  \
-         smtp-max-auth-failure-rate 3/h\n</source>\n\
-         <source {{auth}}>\n  always-allow-relaying yes\n</source>\n\
-         <smtp-user ann>\n  password secret\n</smtp-user>\n\
-         <acct-file {}>\n  records d\n  record-fields d rcpt,rcvSmtpUser\n</acct-file>",
-        pem.display(),
-        users.display()
-    ));
-    (ground, sealed)
-}
-
-fn site() -> SiteHandle {
-    let doors = vec![DoorConfig::new("site", Persona::Fast)];
-    Site::start(SiteConfig { doors, ledger: LedgerMode::Entries, ..SiteConfig::default() }).expect("loopback")
-}
-
 /// The accounting lines about who sent what.
 fn users(ground: &Ground) -> String {
     let dir = ground.path("");
@@ -139,7 +106,7 @@ fn users(ground: &Ground) -> String {
 #[test]
 fn mail_of_a_user_through_tls() {
     let site = site();
-    let (ground, sealed) = ground(&site);
+    let (ground, sealed) = ground(&site, "  smtp-max-auth-failure-rate 3/h");
     let engine = ground.start().expect("the engine starts");
 
     let mut client = Client::greeted(ground.listen);
@@ -177,7 +144,7 @@ fn mail_of_a_user_through_tls() {
 #[test]
 fn who_guesses_passwords_is_locked_out_on_every_connection() {
     let site = site();
-    let (ground, sealed) = ground(&site);
+    let (ground, sealed) = ground(&site, "  smtp-max-auth-failure-rate 3/h");
     let engine = ground.start().expect("the engine starts");
     let login = |line| {
         let mut client = Client::connect(sealed);
@@ -194,7 +161,7 @@ fn who_guesses_passwords_is_locked_out_on_every_connection() {
 #[test]
 fn certificates_come_with_a_reload() {
     let site = site();
-    let (ground, sealed) = ground(&site);
+    let (ground, sealed) = ground(&site, "  smtp-max-auth-failure-rate 3/h");
     let engine = ground.start().expect("the engine starts");
     let reload = || engine.ask(&json!({"request": "reload"}));
     let greets = || {

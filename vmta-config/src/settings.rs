@@ -257,9 +257,20 @@ settings! {
         reject_invalid_virtual_mta: bool = "reject-invalid-virtual-mta",
         process_x_virtual_mta: bool = "process-x-virtual-mta",
         retain_x_virtual_mta: bool = "retain-x-virtual-mta",
+        allow_empty_x_virtual_mta: bool = "allow-empty-x-virtual-mta",
         process_x_job: bool = "process-x-job",
         retain_x_job: bool = "retain-x-job",
+        /// Another header that names the job.
+        jobid_header: Option<String> = "jobid-header",
+        /// Stands before the name of a job; `{auth}` is the user's name.
+        jobid_prefix: Option<String> = "jobid-prefix",
         process_x_envid: bool = "process-x-envid",
+        retain_x_schedule: bool = "retain-x-schedule",
+        retain_x_dkim_options: bool = "retain-x-dkim-options",
+        retain_x_dkim_key: bool = "retain-x-dkim-key",
+        remove_received_headers: bool = "remove-received-headers",
+        /// Headers that are taken out.
+        remove_headers: Option<Vec<String>> = "remove-header",
         add_received_header: bool = "add-received-header",
         hide_message_source: bool = "hide-message-source",
         add_date_header: AddDate = "add-date-header",
@@ -270,6 +281,10 @@ settings! {
         max_rcpt_per_message: Option<u32> = "max-rcpt-per-message",
         /// Received headers allowed.
         max_message_hops: u32 = "max-message-hops",
+        /// Too many recipients fail the message at its end, instead of being refused one by one.
+        too_many_rcpts_fails_message: bool = "too-many-rcpts-fails-message",
+        disconnect_on_transient_error: bool = "disconnect-on-transient-error",
+        auto_qualify_domain: bool = "auto-qualify-domain",
         smtp_command_timeout: Duration = "smtp-command-timeout",
         smtp_data_timeout: Duration = "smtp-data-timeout",
     }

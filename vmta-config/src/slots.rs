@@ -90,6 +90,7 @@ from_last! {
     Rate: Rate::Unlimited, { Value::Rate(r) => *r }
     String: String::new(), { Value::Text(t) => t.clone(), Value::Keyword(k) => k.to_string() }
     Option<String>: None, { Value::Text(t) => Some(t.clone()) }
+    Option<Vec<String>>: None, { Value::List(list) => Some(list.clone()) }
     Option<(String, String)>: None, { Value::Pair(a, b) => Some((a.clone(), b.clone())) }
     Option<Route>: None, { Value::Hosts(r) => Some(r.clone()) }
     Vec<RecordType>: Vec::new(), { Value::Records(r) => r.clone() }

@@ -3,13 +3,14 @@
 use super::login_failures::LoginFailures;
 use super::owners::{Accepted, Owners, Split};
 use super::profiles::Configured;
+use super::spoken::{self, Spoken};
 use crate::base::Wall;
 use crate::ingest::chunk::MembersError;
 use crate::ingest::submission::{self, Rotation, SubmissionError, Submitted};
 use crate::io::reactor::Reactor;
 use crate::io::storage::{Pending, Storage};
 use crate::mail::plain::{self, PlainOptions, Received};
-use crate::mail::{Content, PlainError, header::Header};
+use crate::mail::{Content, PlainError};
 use crate::spool::SpoolError;
 use crate::spool::record::{Draft, Group, Place, Submission};
 use arc_swap::ArcSwap;
@@ -55,7 +56,7 @@ pub enum Refused {
     #[error("message: {0}")]
     Message(#[from] PlainError),
     #[error("{field}: {problem}")]
-    Header { field: &'static str, problem: String },
+    Header { field: String, problem: String },
     #[error(transparent)]
     Recipients(#[from] SubmissionError),
     #[error(transparent)]
@@ -119,14 +120,6 @@ impl Counts {
         self.recipients.fetch_add(recipients, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
-}
-
-/// Headers that speak to the engine: (name, honoured by, kept by).
-pub(super) struct Spoken {
-    pub virtual_mta: Option<String>,
-    pub job: Option<String>,
-    pub envid: Option<String>,
-    pub remove: Vec<&'static str>,
 }
 
 impl Intake {
@@ -234,16 +227,17 @@ impl Intake {
         now: Wall,
     ) -> Result<(Group, Ready), Refused> {
         let configured = self.configured.load();
-        let spoken = spoken(handed.message, source)?;
+        let spoken = Spoken::read(handed.message, source)?;
         let asked = handed.virtual_mta.map(str::to_owned).or(spoken.virtual_mta);
         let (asked, members) = asked_for(asked, source, &configured)?;
         let id = self.storage.new_id();
-        let message = self.finish_message(handed, source, &spoken.remove, &configured.host, id, now)?;
+        let remove = spoken::removed(source);
+        let message = self.finish_message(handed, source, &remove, &configured.host, id, now)?;
         let content = Content::plain_utf8(message, handed.smtputf8);
         let submission = Submission {
             id,
             sender: handed.sender.to_owned(),
-            job: handed.job.map(str::to_owned).or(spoken.job).unwrap_or_default(),
+            job: spoken::job(handed.job, spoken.job, source, handed.smtp_user),
             envid: handed.envid.map(str::to_owned).or(spoken.envid).unwrap_or_default(),
             virtual_mta: asked.clone(),
             source_type: handed.source_type.to_owned(),
@@ -377,29 +371,4 @@ fn ready(submitted: Submitted) -> (Group, Ready) {
         made.routes[route.draft - FIRST_ROWS].push((route.domain, vmta));
     }
     (group, made)
-}
-
-/// Reads the headers that speak to the engine (reference 6.2); all of them are taken out unless the source retains
-/// them.
-pub(super) fn spoken(message: &[u8], source: &SourceSettings) -> Result<Spoken, Refused> {
-    let header = Header::scan(message);
-    let value = |field: &'static str, honoured: bool| -> Result<Option<String>, Refused> {
-        let Some(found) = header.find(field).filter(|_| honoured) else { return Ok(None) };
-        let text = String::from_utf8(header.unfolded(found))
-            .map_err(|_| Refused::Header { field, problem: "is not UTF-8".to_owned() })?;
-        if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            let problem = format!("{text:?} holds white space or control characters");
-            return Err(Refused::Header { field, problem });
-        }
-        Ok(Some(text).filter(|t| !t.is_empty()))
-    };
-    let mut remove: Vec<&'static str> = plain::CONTROL_HEADERS.to_vec();
-    let retained = [("x-virtual-mta", source.retain_x_virtual_mta), ("x-job", source.retain_x_job)];
-    remove.retain(|name| !retained.contains(&(name, true)));
-    Ok(Spoken {
-        virtual_mta: value("x-virtual-mta", source.process_x_virtual_mta)?,
-        job: value("x-job", source.process_x_job)?,
-        envid: value("x-envid", source.process_x_envid)?,
-        remove,
-    })
 }

@@ -29,5 +29,6 @@ pub mod recovery;
 pub mod reload;
 mod routing;
 mod smtp_tls;
+mod spoken;
 pub mod submission;
 pub mod verp_keys;

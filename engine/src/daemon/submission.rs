@@ -109,7 +109,10 @@ fn options(
     let defaults = ServerOptions::new(&configured.host);
     ServerOptions {
         relay,
-        domain_suffix: configured.domain_suffix().to_owned(),
+        domain_suffix: match settings.auto_qualify_domain {
+            true => configured.domain_suffix().to_owned(),
+            false => String::new(),
+        },
         smtputf8: settings.allow_smtputf8,
         chunking: settings.allow_chunking,
         tls: (settings.allow_starttls || listener.immediate_tls)
@@ -125,6 +128,8 @@ fn options(
             .max_message_size
             .map_or(MAX_MESSAGE, |n| usize::try_from(n).unwrap_or(MAX_MESSAGE)),
         max_recipients: settings.max_rcpt_per_message.map_or(defaults.max_recipients, |n| n as usize),
+        too_many_fail: settings.too_many_rcpts_fails_message,
+        close_on_transient: settings.disconnect_on_transient_error,
         max_hops: settings.max_message_hops as usize,
         command_timeout: settings.smtp_command_timeout,
         data_timeout: settings.smtp_data_timeout,

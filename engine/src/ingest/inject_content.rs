@@ -1,15 +1,15 @@
 //! The content of an injection: what was described, compiled once for all its recipients.
 
 use super::inject::{Described, Dialect, InjectError, InjectHead, Mailbox, Object};
-use crate::mail::{Attached, Content, Fixed, Syntax, Template, TemplateError, TemplateSource, header};
+use crate::mail::{
+    Attached, Content, Fixed, Syntax, Template, TemplateError, TemplateSource, header, header::Header,
+};
 use std::borrow::Cow;
 
 /// The field that stands for the recipient's address.
 pub const EMAIL: &str = "email";
 /// Who the mail of a built message is to, unless its headers say otherwise.
 const TO: &str = "{{ name }} <{{ email }}>";
-/// Headers that speak to the engine and leave with no message.
-const SPOKEN: [&str; 3] = ["x-virtual-mta", "x-job", "x-envid"];
 
 impl InjectHead {
     /// The header fields that were given, as far as they may speak to the engine: a header block.
@@ -36,15 +36,19 @@ impl InjectHead {
         }
     }
 
-    /// Compiles what was described.
+    /// Compiles what was described, without the header fields in `remove`.
     ///
     /// # Errors
     /// When it is missing, or with the first thing that is wrong with it.
-    pub fn compile(&self, fixed: &Fixed) -> Result<Content, InjectError> {
+    pub fn compile(&self, fixed: &Fixed, remove: &[&str]) -> Result<Content, InjectError> {
         let mut content = match &self.described {
             None => return Err(InjectError::new("content", "it is missing")),
-            Some(Described::Raw(raw)) => compiled(TemplateSource::Eml(raw.as_bytes()), &[], fixed)?,
-            Some(Described::Object(object)) => built(object, self.dialect, fixed)?,
+            Some(Described::Raw(raw)) => {
+                let mut kept = Vec::with_capacity(raw.len());
+                Header::scan(raw.as_bytes()).copy_without(remove, &mut kept);
+                compiled(TemplateSource::Eml(&kept), &[], fixed)?
+            }
+            Some(Described::Object(object)) => built(object, self.dialect, fixed, remove)?,
         };
         content.take_recipient_for(EMAIL);
         Ok(content)
@@ -63,7 +67,7 @@ fn compiled(
     })
 }
 
-fn built(object: &Object, dialect: Dialect, fixed: &Fixed) -> Result<Content, InjectError> {
+fn built(object: &Object, dialect: Dialect, fixed: &Fixed, remove: &[&str]) -> Result<Content, InjectError> {
     let literal = |field: &str, text: &str| match dialect {
         Dialect::Jinja => Ok(text.to_owned()),
         Dialect::Static => as_it_is(text).ok_or_else(|| {
@@ -74,8 +78,8 @@ fn built(object: &Object, dialect: Dialect, fixed: &Fixed) -> Result<Content, In
         }),
     };
     let mut headers = Vec::with_capacity(object.headers.len() + 4);
-    let spoken = |name: &str| SPOKEN.iter().any(|ours| ours.eq_ignore_ascii_case(name));
-    for (name, value) in object.headers.iter().filter(|(name, _)| !spoken(name)) {
+    let removed = |name: &str| remove.iter().any(|other| other.eq_ignore_ascii_case(name));
+    for (name, value) in object.headers.iter().filter(|(name, _)| !removed(name)) {
         headers.push((name.clone(), literal(&format!("content.headers.{name}"), value)?));
     }
     let from = object.from.as_ref().map(Mailbox::written);

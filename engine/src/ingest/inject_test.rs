@@ -11,7 +11,7 @@ fn injected(members: &[(&str, &str)], recipients: &[&str]) -> Result<(Vec<String
     for (key, value) in members {
         head.take(key, value.as_bytes()).map_err(|e| e.to_string())?;
     }
-    let content = head.compile(&Fixed::default()).map_err(|e| e.to_string())?;
+    let content = head.compile(&Fixed::default(), &["x-job"]).map_err(|e| e.to_string())?;
     let mut stored = Vec::new();
     content.encode(&mut stored);
     let content = content::Content::decode(&stored).expect("what was stored");
@@ -160,7 +160,10 @@ fn static_content_is_not_expanded() {
         head
     };
     assert_eq!(head(r#""Subject: {{ s }}\n\nx""#).finished(), Some("Subject: {{ s }}\n\nx"));
-    let told = head(r#"{"text_body":"{% endraw %}"}"#).compile(&Fixed::default()).unwrap_err().to_string();
+    let told = head(r#"{"text_body":"{% endraw %}"}"#)
+        .compile(&Fixed::default(), &["x-job"])
+        .unwrap_err()
+        .to_string();
     assert!(told.starts_with("content.text_body: "), "{told}");
 }
 

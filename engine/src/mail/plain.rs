@@ -6,9 +6,9 @@ use super::lines::{BareCr, MAX_LINE, survey, to_crlf};
 use crate::base::Wall;
 use thiserror::Error;
 
-/// Headers that speak to the engine (reference 6.2) and leave with no message.
-pub const CONTROL_HEADERS: [&str; 5] =
-    ["x-virtual-mta", "x-job", "x-envid", "x-schedule", "x-sender-override"];
+/// Headers that speak to the engine (reference 6.2) and leave with no message. `x-dkim-key` holds a private key.
+pub const CONTROL_HEADERS: [&str; 7] =
+    ["x-virtual-mta", "x-job", "x-envid", "x-schedule", "x-sender-override", "x-dkim-options", "x-dkim-key"];
 
 /// What [`prepare_plain`] does to a message.
 #[derive(Debug, Clone, Copy, Default)]

@@ -224,6 +224,9 @@ impl Session {
     /// The message is refused, with a code from 400 to 599 and text that begins with an enhanced status.
     pub fn rejected(&mut self, now: Now, code: u16, text: &str) {
         self.errors += 1;
+        if code < 500 && self.options.close_on_transient {
+            return self.close();
+        }
         self.decide(now, format_args!("{code} {}", OneLine(text)));
     }
 

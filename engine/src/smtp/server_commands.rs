@@ -163,6 +163,9 @@ impl Session {
         }
         if envelope.recipients.len() >= self.options.max_recipients {
             self.overshoot += 1;
+            if self.options.too_many_fail && self.overshoot <= OVERSHOOT {
+                return self.reply("250 2.1.5 ok");
+            }
             // Not counted as an error at once: the client may be emptying its pipeline.
             if self.overshoot <= OVERSHOOT {
                 return self.reply("452 4.5.3 too many recipients");

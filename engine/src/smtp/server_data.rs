@@ -144,6 +144,9 @@ impl Session {
     }
 
     fn decide_on(&mut self, envelope: Box<Envelope>, message: Vec<u8>) {
+        if self.options.too_many_fail && self.overshoot > 0 {
+            return self.refuse("552 5.5.3 too many recipients");
+        }
         match check_header(&message, self.options.max_header, self.options.max_hops) {
             Ok(()) => {
                 self.phase = Phase::Deciding;

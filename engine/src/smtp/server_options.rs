@@ -72,6 +72,10 @@ pub struct ServerOptions {
     /// Bytes of a message; 0 for no limit.
     pub max_message_size: usize,
     pub max_recipients: usize,
+    /// Recipients above the limit fail the message at its end: `too-many-rcpts-fails-message`.
+    pub too_many_fail: bool,
+    /// The session ends where a message would be answered with 4xx: `disconnect-on-transient-error`.
+    pub close_on_transient: bool,
     /// `Received` fields in a message.
     pub max_hops: usize,
     /// Bytes of a message's header section.
@@ -104,6 +108,8 @@ impl ServerOptions {
             line_ends: LineEnds::Reject,
             max_message_size: 25_000_000,
             max_recipients: 1000,
+            too_many_fail: false,
+            close_on_transient: false,
             max_hops: 50,
             max_header: 102_400,
             max_errors: 20,

@@ -165,6 +165,38 @@ fn order_of_commands() {
 }
 
 #[test]
+fn too_many_recipients_fail_the_message_where_that_is_wanted() {
+    let options = ServerOptions { max_recipients: 2, too_many_fail: true, ..open_relay() };
+    for end in ["DATA", "BDAT 3 LAST\na"] {
+        let mut session = greeted(options.clone());
+        let recipients = "RCPT TO:<b@b.test>\nRCPT TO:<c@b.test>\nRCPT TO:<d@b.test>\n";
+        let answers = tell(&mut session, &format!("MAIL FROM:<a@a.test>\n{recipients}"));
+        assert_eq!(codes(&answers), ["250"; 4]);
+        tell(&mut session, &format!("{end}\n"));
+        let answers = if end == "DATA" { tell(&mut session, "x\n.\n") } else { String::new() };
+        assert!(answers.is_empty() || answers.starts_with("552 5.5.3"), "{answers}");
+        assert_eq!(events(&mut session), []);
+        // The next message is another matter.
+        tell(&mut session, "MAIL FROM:<a@a.test>\nRCPT TO:<b@b.test>\nDATA\n");
+        tell(&mut session, "x\n.\n");
+        assert_eq!(events(&mut session).len(), 1);
+    }
+}
+
+#[test]
+fn a_transient_refusal_can_be_the_end() {
+    let mut session = greeted(ServerOptions { close_on_transient: true, ..open_relay() });
+    for code in [550, 451] {
+        tell(&mut session, "MAIL FROM:<>\nRCPT TO:<b@b.test>\nDATA\n");
+        tell(&mut session, "x\n.\n");
+        events(&mut session);
+        session.rejected(NOW, code, "4.3.0 later");
+        assert_eq!(said(&mut session).is_empty(), code < 500);
+        assert_eq!(session.is_closed(), code < 500);
+    }
+}
+
+#[test]
 fn header_bounds() {
     for (header, code) in [
         ("Received: by x\n".repeat(50), None),

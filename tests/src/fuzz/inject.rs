@@ -76,7 +76,7 @@ fn carried_out(read: &Read) {
             assert_printable(&e.to_string());
         }
     }
-    let content = match head.compile(&Fixed::default()) {
+    let content = match head.compile(&Fixed::default(), &["x-job"]) {
         Ok(content) => content,
         Err(e) => return assert_printable(&e.to_string()),
     };

@@ -6,8 +6,9 @@ use super::keys::{Claim, Stored, end};
 use super::reply::Refusal;
 use super::{Entrance, Settings};
 use crate::base::Wall;
-use crate::daemon::intake::{Handed, Refused, asked_for, spoken};
+use crate::daemon::intake::{Handed, Refused, asked_for};
 use crate::daemon::owners::{Accepted, Split};
+use crate::daemon::spoken::{self, Spoken};
 use crate::ingest::answered::{Answered, Begun, MAX_LISTS};
 use crate::ingest::batch::Batch;
 use crate::ingest::chunk::{Chunk, MembersError};
@@ -65,10 +66,10 @@ impl<'e> Run<'e> {
         let Some(sender) = head.sender.clone() else {
             return Err(InjectError::new("envelope_sender", "it is missing").into());
         };
-        let spoken = spoken(&head.given_fields(), &settings.source).map_err(|e| Refusal::from(&e))?;
+        let spoken = Spoken::read(&head.given_fields(), &settings.source).map_err(|e| Refusal::from(&e))?;
         let (virtual_mta, members) = asked_for(spoken.virtual_mta, &settings.source, &settings.configured)
             .map_err(|e| Refusal::from(&e))?;
-        let content = content(entrance, settings, head, &spoken.remove, id, now)?;
+        let content = content(entrance, settings, head, id, now)?;
         let (size, limit) = (content.size_estimate(), settings.max_message());
         if size > limit {
             let why = format!("content: a message is {size} bytes long; at most {limit} are allowed");
@@ -86,7 +87,7 @@ impl<'e> Run<'e> {
         let import = ImportSettings {
             vmtas: &members,
             duplicates: Duplicates::Keep,
-            domain_suffix: settings.configured.domain_suffix(),
+            domain_suffix: settings.domain_suffix(),
             key: fastrand::u128(..).to_le_bytes(),
             resume: stored.map(|stored| stored.progress),
         };
@@ -94,7 +95,7 @@ impl<'e> Run<'e> {
         let submission = Submission {
             id,
             sender,
-            job: spoken.job.unwrap_or_default(),
+            job: spoken::job(None, spoken.job, &settings.source, ""),
             envid: spoken.envid.unwrap_or_default(),
             virtual_mta,
             source_type: "api".to_owned(),
@@ -352,12 +353,12 @@ fn content(
     entrance: &Entrance,
     settings: &Settings,
     head: &InjectHead,
-    remove: &[&str],
     id: u64,
     now: Wall,
 ) -> Result<Content, Refusal> {
     let sender = head.sender.as_deref().unwrap_or_default();
     let host = &settings.configured.host;
+    let remove = spoken::removed(&settings.source);
     let Some(finished) = head.finished() else {
         let fixed = Fixed {
             date: plain::date(now),
@@ -365,7 +366,7 @@ fn content(
             host: host.to_string(),
             sender: sender.to_owned(),
         };
-        return Ok(head.compile(&fixed)?);
+        return Ok(head.compile(&fixed, &remove)?);
     };
     let handed = Handed {
         sender,
@@ -374,7 +375,7 @@ fn content(
         source_type: "api",
         ..Handed::default()
     };
-    let message = entrance.intake.finish_message(&handed, &settings.source, remove, host, id, now);
+    let message = entrance.intake.finish_message(&handed, &settings.source, &remove, host, id, now);
     Ok(Content::plain(message.map_err(|e| Refusal::from(&e))?))
 }
 

@@ -47,6 +47,11 @@ impl Settings {
         self.source.max_message_size.map_or(MAX_MESSAGE, |n| usize::try_from(n).unwrap_or(MAX_MESSAGE))
     }
 
+    /// What stands behind recipient domains of a single label; empty for nothing.
+    fn domain_suffix(&self) -> &str {
+        if self.source.auto_qualify_domain { self.configured.domain_suffix() } else { "" }
+    }
+
     /// Bytes of a body that holds one message: written as JSON it grows.
     fn max_body(&self) -> usize {
         self.max_message().saturating_mul(2).saturating_add(1 << 20)

@@ -54,7 +54,7 @@ mod tests {
         ] {
             assert_eq!(Some(example(&document, inner)), request.pointer(at), "{inner}");
         }
-        let content = head.compile(&Fixed::default()).unwrap();
+        let content = head.compile(&Fixed::default(), &["x-job"]).unwrap();
         let (rows, _) = InjectRows::new(&head, &content).unwrap();
         let mut batch = Batch::new();
         rows.read(0, request["recipients"][0].to_string().as_bytes(), &mut batch).unwrap();

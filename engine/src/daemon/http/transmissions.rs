@@ -28,7 +28,7 @@ impl Entrance {
         let mut first = None;
         for (sender, recipients) in &mut request.envelopes {
             check_sender(sender)?;
-            let suffix = settings.configured.domain_suffix();
+            let suffix = settings.domain_suffix();
             let given = recipients.len();
             recipients.retain_mut(|recipient| match qualify(recipient, suffix) {
                 Ok(()) => true,
