@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bench::engine::Engine;
@@ -408,4 +409,55 @@ fn a_certificate_makes_it_https_from_a_reload_on() {
     engine.ask(&json!({"request": "reload"})).expect("it is right");
     assert_eq!(secured(scene.address), "HTTP/1.1 200 OK");
     assert!(scene.client().get("/api/openapi.json").is_err(), "nobody is answered in the clear");
+}
+
+/// Sends requests with keys, each until it is answered with 200.
+fn insist(address: SocketAddr, client: u64, requests: u64, sent: &AtomicU64) {
+    for number in 0..requests {
+        let to = format!("u{client}-{number}@site.example");
+        let (path, body) = match number % 2 {
+            0 => (INJECT, String::from_utf8(injection(1)).expect("text").replace("u0@site.example", &to)),
+            _ => {
+                let content = json!({"email_rfc822": "From: x@sender.example\n\nbody"});
+                let recipients = json!([{"address": to}]);
+                let body = json!({"return_path": "", "recipients": recipients, "content": content});
+                (TRANSMISSIONS, body.to_string())
+            }
+        };
+        let key = format!("Idempotency-Key: {to}");
+        let ask = || {
+            let answer = Http::connect(address, KEY)?.post(path, &[&key], body.as_bytes())?;
+            assert!([200, 409, 503].contains(&answer.status), "{answer:?}");
+            Ok::<bool, std::io::Error>(answer.status == 200)
+        };
+        until(PATIENCE, || ask().is_ok_and(|taken| taken).then_some(())).expect("in the end it is taken");
+        sent.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn clients_that_insist_over_kills_send_nothing_twice() {
+    const CLIENTS: u64 = 4;
+    const REQUESTS: u64 = 100;
+    let scene = Scene::new();
+    let mut engine = scene.start();
+    engine.pause("*/*").expect("it answers");
+    let sent = Arc::new(AtomicU64::new(0));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            let (address, sent) = (scene.address, sent.clone());
+            std::thread::spawn(move || insist(address, client, REQUESTS, &sent))
+        })
+        .collect();
+    for kill in 1..=5 {
+        // Somewhere in the middle of what goes on.
+        let wanted = CLIENTS * REQUESTS * kill / 6;
+        until(PATIENCE, || (sent.load(Ordering::Relaxed) >= wanted).then_some(())).expect("they get on");
+        engine.kill().expect("it runs");
+        engine = scene.start();
+    }
+    clients.into_iter().for_each(|client| client.join().expect("a client gets through"));
+    assert_eq!(engine.status().expect("it answers").smtp_queues.rcpts, CLIENTS * REQUESTS);
+    engine.resume("*/*").expect("it answers");
+    assert_eq!(scene.received(&engine, CLIENTS * REQUESTS).len() as u64, CLIENTS * REQUESTS);
 }
