@@ -461,3 +461,29 @@ fn clients_that_insist_over_kills_send_nothing_twice() {
     engine.resume("*/*").expect("it answers");
     assert_eq!(scene.received(&engine, CLIENTS * REQUESTS).len() as u64, CLIENTS * REQUESTS);
 }
+
+#[test]
+#[cfg(feature = "failpoints")]
+fn an_engine_that_dies_between_commit_and_answer_answers_the_second_try() {
+    let mut died = 0;
+    // Commits of the start come first; the next one is that of the request.
+    for commit in 1..10 {
+        let scene = Scene::new();
+        let fail = format!("storage.synced-before-acknowledging=abort@{commit}");
+        let mut engine =
+            scene.ground.spawn_with(&scene.ground.text(), "POSTHASTE_FAIL", &fail).expect("it is started");
+        let (body, key) = (injection(3), ["Idempotency-Key: once"]);
+        if engine.ready(scene.ground.listen).is_err() {
+            continue;
+        }
+        if scene.client().post(INJECT, &key, &body).is_ok() {
+            break;
+        }
+        died += 1;
+        let engine = scene.start();
+        let answer = scene.client().post(INJECT, &key, &body).expect("an answer");
+        assert_eq!((answer.status, &answer.body["success_count"]), (200, &json!(3)), "{answer:?}");
+        assert_eq!(scene.received(&engine, 3).len(), 3);
+    }
+    assert!(died > 0, "no commit was the right one");
+}
