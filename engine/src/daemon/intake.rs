@@ -192,6 +192,17 @@ impl Intake {
         Ok(Underway { pending: self.storage.submit(group), ready })
     }
 
+    /// The same for whoever must not block its thread.
+    pub async fn take_waiting(
+        &self,
+        handed: &Handed<'_>,
+        source: &SourceSettings,
+        now: Wall,
+    ) -> Result<Underway, Refused> {
+        let (group, ready) = self.prepare(handed, source, now)?;
+        Ok(Underway { pending: self.storage.submit_async(group).await, ready })
+    }
+
     /// Waits until the message is durable; its recipients are then to be handed to their queues.
     pub async fn durable(&self, underway: Underway) -> Result<Split, Refused> {
         let committed = underway.pending.await?;

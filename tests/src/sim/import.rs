@@ -84,7 +84,8 @@ async fn message(intake: &Intake, post: &Post, work: &Work, wall: Wall) -> Resul
     };
     let configured = intake.configured.load_full();
     let source = configured.config.source_for([127, 0, 0, 9].into(), None, None);
-    let underway = intake.take_blocking(&handed, &source, wall)?;
+    // Not blocking while the spool is full: it is this thread that empties it.
+    let underway = intake.take_waiting(&handed, &source, wall).await?;
     hand_over(intake.durable(underway).await?, post);
     Ok(())
 }
