@@ -94,7 +94,7 @@ impl Layer {
             }
         };
         let told = tempfile::NamedTempFile::new()?;
-        command.env("POSTHASTE_PLANT", bug).env("POSTHASTE_BIN", &built.engine).env("RUST_BACKTRACE", "0");
+        command.env("POSTHASTE_PLANT", bug).env("POSTHASTE_ENGINE", &built.engine).env("RUST_BACKTRACE", "0");
         command.stdin(Stdio::null()).stdout(told.reopen()?).stderr(told.reopen()?);
         let mut child = command.spawn()?;
         let ended = until(PATIENCE, || child.try_wait().transpose());
