@@ -20,7 +20,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use vmta_config::{Config, Files, load};
+use vmta_config::{Config, Files, Resolved, SourceSettings, load};
 
 /// Bytes of a line of the message that an error shows.
 const SHOWN: usize = 60;
@@ -71,10 +71,9 @@ fn message(call: &Invocation, config: &Config) -> Result<(), Failure> {
         return Err(Sysexit::Config.because(text));
     };
     let source = config.source_named("{pickup}");
-    let options = options(config, &source);
     let host = host_name(config);
     let login = Login::of_this_user();
-    let mut envelope = Envelope { reports: call.reports.clone(), ..Envelope::default() };
+    let mut envelope = Envelope::new(call.reports.clone());
     match &call.sender {
         Some(sender) => envelope.from(sender, &host)?,
         None => envelope.from(login.name()?, &host)?,
@@ -82,7 +81,7 @@ fn message(call: &Invocation, config: &Config) -> Result<(), Failure> {
     for word in &call.recipients {
         envelope.to(word, &host)?;
     }
-    let letter = letter(call, options.max_bytes)?;
+    let letter = letter(call, options(config, &source).max_bytes)?;
     if call.header_recipients {
         envelope.to_all_of(&letter, &host)?;
     }
@@ -103,7 +102,7 @@ fn message(call: &Invocation, config: &Config) -> Result<(), Failure> {
     };
     let whole = letter.complete(&missing).map_err(|e| Sysexit::DataErr.because(e))?;
     let file = envelope.enclose(&host, &whole);
-    pickup::parse(&file, &options).map_err(|e| refused(&e, &file, &options))?;
+    check(&file, config, &source)?;
     let dropped = drop_in(Path::new(directory), &format!("sendmail-{number:016x}"), &file);
     dropped.map(drop).map_err(|e| Sysexit::of_write(e.cause()).because(e))
 }
@@ -129,6 +128,20 @@ fn letter(call: &Invocation, most: usize) -> Result<Letter, Failure> {
 fn too_large(most: usize) -> Failure {
     Sysexit::Unavailable
         .because(format!("the message is longer than {most} bytes (max-message-size in <source {{pickup}}>)"))
+}
+
+/// Whether the engine will take the file.
+fn check(file: &[u8], config: &Config, source: &SourceSettings) -> Result<(), Failure> {
+    let options = options(config, source);
+    let taken = pickup::parse(file, &options).map_err(|e| refused(&e, file, &options))?;
+    let asked = &taken.virtual_mta;
+    let unknown = !asked.is_empty() && matches!(config.resolve_vmta(asked), Resolved::Unknown);
+    if unknown && source.reject_invalid_virtual_mta {
+        let text =
+            format!("x-virtual-mta: there is no virtual MTA `{}` in the configuration", Printable(asked));
+        return Err(Sysexit::DataErr.because(text));
+    }
+    Ok(())
 }
 
 /// What the engine would say of the file. Its lines are not counted as those of the message, so the line is shown.

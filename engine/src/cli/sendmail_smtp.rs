@@ -66,7 +66,7 @@ mod tests {
         );
         assert_eq!(found("smtp-listener 0/0:25\n").as_deref(), Some("127.0.0.1:25"));
         assert_eq!(found("smtp-listener 127.0.0.0/8:26\n").as_deref(), Some("127.0.0.1:26"));
-        let sealed = "<smtp-listener 127.0.0.1:465>\n immediate-tls yes\n</smtp-listener>\n";
+        let sealed = "<smtp-listener 127.0.0.1:465>\n immediate-tls yes\n tls-certificate /c.pem\n</smtp-listener>\n";
         assert_eq!(
             found(&format!("{sealed}smtp-listener 127.0.0.1:587\n")).as_deref(),
             Some("127.0.0.1:587")

@@ -15,7 +15,7 @@ pub struct Envelope {
     pub sender: String,
     recipients: Vec<String>,
     seen: HashSet<String>,
-    pub reports: Reports,
+    reports: Reports,
 }
 
 /// What delivery reports are asked for (RFC 3461).
@@ -69,6 +69,11 @@ impl Reports {
 }
 
 impl Envelope {
+    /// An envelope without names.
+    pub fn new(reports: Reports) -> Envelope {
+        Envelope { reports, ..Envelope::default() }
+    }
+
     /// A sender as it is named on a command line: nothing or `<>` for none.
     ///
     /// # Errors

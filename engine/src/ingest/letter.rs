@@ -5,8 +5,11 @@ use crate::mail::addresses;
 use crate::mail::encoded_word::phrase;
 use crate::mail::header::{Header, InjectionError, forbidden, insert};
 
-/// Fields that do not leave with a message: they speak of the envelope, or of another mail box.
-const DROPPED: [&str; 4] = ["Bcc", "Resent-Bcc", "Return-Path", "Content-Length"];
+/// Fields that do not leave with a message: they speak of the envelope (the last two of one that a pickup file has), or
+/// of how long the message was in some mail box.
+const DROPPED: [&str; 6] = ["Bcc", "Resent-Bcc", "Return-Path", "Content-Length", "X-Sender", "X-Receiver"];
+/// Characters in a header line that readers like (RFC 5322 section 2.1.1).
+const PREFERRED_LINE: usize = 78;
 const RECIPIENTS: [&str; 3] = ["To", "Cc", "Bcc"];
 const RESENT_RECIPIENTS: [&str; 3] = ["Resent-To", "Resent-Cc", "Resent-Bcc"];
 
@@ -174,10 +177,12 @@ impl Missing<'_> {
                 return Err(InjectionError::Value { field: field.to_owned(), what });
             }
         }
+        let start = out.len();
         out.extend_from_slice(format!("{field}: ").as_bytes());
         phrase(self.full_name, field.len() + 2, out);
-        // On a line of its own the address needs no reckoning of how long the name has become.
-        out.extend_from_slice(format!("\r\n <{}>\r\n", self.address).as_bytes());
+        let line = out[start..].rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len);
+        let fold = if line + self.address.len() + 3 > PREFERRED_LINE { "\r\n" } else { "" };
+        out.extend_from_slice(format!("{fold} <{}>\r\n", self.address).as_bytes());
         Ok(())
     }
 }

@@ -65,14 +65,19 @@ fn what_is_missing_stands_on_top() {
 
 #[test]
 fn an_author_has_his_full_name() {
-    let author = |full_name| {
+    let author = |full_name: &str| {
         let letter = read(b"Date: d\nMessage-ID: <m>\n\nx\n", false).expect("a letter");
         letter.complete(&Missing { full_name, ..MISSING }).map(|text| String::from_utf8(text).expect("text"))
     };
     let rest = "Date: d\r\nMessage-ID: <m>\r\n\r\nx\r\n";
-    assert_eq!(author("Ann Lee"), Ok(format!("From: Ann Lee\r\n <ann@here.example>\r\n{rest}")));
-    assert_eq!(author("Lee, Ann"), Ok(format!("From: \"Lee, Ann\"\r\n <ann@here.example>\r\n{rest}")));
-    assert_eq!(author("Zoë"), Ok(format!("From: =?utf-8?Q?Zo=C3=AB?=\r\n <ann@here.example>\r\n{rest}")));
+    assert_eq!(author("Ann Lee"), Ok(format!("From: Ann Lee <ann@here.example>\r\n{rest}")));
+    assert_eq!(author("Lee, Ann"), Ok(format!("From: \"Lee, Ann\" <ann@here.example>\r\n{rest}")));
+    assert_eq!(author("Zoë"), Ok(format!("From: =?utf-8?B?Wm/Dqw==?= <ann@here.example>\r\n{rest}")));
+    let long = "Ann Augusta Bertha Cecilia Dorothea Elisabeth";
+    assert_eq!(
+        author(&format!("{long} Lee")),
+        Ok(format!("From: {long} Lee\r\n <ann@here.example>\r\n{rest}"))
+    );
     assert!(author("Ann\nBcc: x@y.example").is_err());
 }
 
@@ -99,7 +104,7 @@ fn separators_of_mail_boxes_are_no_part_of_it() {
 #[test]
 fn blind_copies_are_sent_and_not_told() {
     let letter = format!(
-        "{WHOLE}To: Ann <a@x.example>\nbcc: c@x.example,\n d@x.example\nCc:\nReturn-Path: <e@x.example>\n\nBcc: f@x.example\n"
+        "{WHOLE}To: Ann <a@x.example>\nbcc: c@x.example,\n d@x.example\nCc:\nReturn-Path: <e@x.example>\nX-Sender: ann\n\nBcc: f@x.example\n"
     );
     assert_eq!(recipients(&letter), "a@x.example c@x.example d@x.example");
     let sent = completed(&letter);
