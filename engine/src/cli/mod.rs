@@ -17,6 +17,7 @@ pub mod number;
 mod send;
 mod sendmail;
 mod sendmail_args;
+mod sendmail_post;
 mod sendmail_smtp;
 pub mod show;
 mod start;

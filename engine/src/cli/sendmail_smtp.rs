@@ -1,75 +1,160 @@
-//! `sendmail -bs`: SMTP on standard input and output, spoken by the running engine.
+//! `sendmail -bs`: SMTP on standard input and output, for programs that speak it and know no network. Every message
+//! becomes a pickup file, so that the engine need not run.
 
+use super::sendmail_post::Post;
 use super::sysexits::{Failure, Sysexit};
-use ipnet::IpNet;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
-use std::thread;
-use std::time::Duration;
-use vmta_config::Config;
+use crate::ingest::envelope::{Envelope, Reports};
+use crate::ingest::letter::LetterReader;
+use crate::ingest::pickup::MAX_RECIPIENTS;
+use crate::io::clock::Clock;
+use crate::smtp::server::{self, Relay, ServerEvent, ServerOptions, Session};
+use std::io::{self, BufRead, Write};
 
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Carries bytes between the caller and the engine until the engine closes.
-pub fn relay(config: &Config) -> Result<(), Failure> {
-    let address = address(config).ok_or_else(|| {
-        let text = "the configuration has no `smtp-listener` that can be spoken to from here without TLS";
-        Sysexit::Unavailable.because(text)
-    })?;
-    let socket = TcpStream::connect_timeout(&address, PATIENCE).map_err(|e| {
-        Sysexit::TempFail
-            .because(format!("nobody answers at {address}, where the engine takes mail: {e}; is it running?"))
-    })?;
-    let broken =
-        |e: io::Error| Sysexit::TempFail.because(format!("the connection to the engine at {address}: {e}"));
-    let mut heard = socket.try_clone().map_err(broken)?;
-    let mut said = socket;
-    // Ends with the process: it may wait for a caller who has nothing more to say.
-    thread::spawn(move || {
-        let _ = io::copy(&mut io::stdin().lock(), &mut said);
-        let _ = said.shutdown(Shutdown::Write);
-    });
-    io::copy(&mut heard, &mut io::stdout().lock()).map(drop).map_err(broken)
+/// Speaks with the caller until he or the session ends it.
+pub fn serve(post: &Post<'_>) -> Result<(), Failure> {
+    converse(post, &mut io::stdin().lock(), &mut io::stdout().lock())
+        .map_err(|e| Sysexit::IoErr.because(format!("the SMTP session broke off: {e}")))
 }
 
-/// Where the first listener without TLS from the first byte can be reached.
-fn address(config: &Config) -> Option<SocketAddr> {
-    let plain = config.listeners().iter().filter(|listener| !listener.settings.immediate_tls);
-    plain.filter_map(|listener| Some(SocketAddr::new(reachable(&listener.network)?, listener.port))).next()
-}
-
-fn reachable(network: &IpNet) -> Option<IpAddr> {
-    if network.prefix_len() == network.max_prefix_len() {
-        return Some(network.addr());
+fn converse(post: &Post<'_>, input: &mut impl BufRead, output: &mut impl Write) -> io::Result<()> {
+    let clock = Clock::start();
+    // Nobody logs in here, so no nonce is needed; and without BDAT everything goes line by line.
+    let mut session = Session::new(
+        ServerOptions {
+            relay: Relay::Open,
+            chunking: false,
+            max_message_size: post.max_bytes(),
+            max_recipients: MAX_RECIPIENTS,
+            ..ServerOptions::new(&post.host)
+        },
+        clock.now(),
+        0,
+    );
+    let mut lines = Lines::default();
+    loop {
+        output.write_all(&std::mem::take(session.output()))?;
+        output.flush()?;
+        if session.is_closed() {
+            return Ok(());
+        }
+        let Some(line) = lines.read(input)? else { return Ok(()) };
+        session.handle_bytes(clock.now(), line);
+        while let Some(event) = session.poll_event() {
+            if let ServerEvent::Message(envelope, message) = event {
+                match take(post, &envelope, &message) {
+                    Ok(name) => session.accepted(clock.now(), name),
+                    Err(failure) => {
+                        let (code, status) = reply(failure.exit);
+                        session.rejected(clock.now(), code, &format!("{status} {}", failure.text));
+                    }
+                }
+            }
+        }
     }
-    let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    loopback.into_iter().find(|address| network.contains(address))
+}
+
+fn take(post: &Post<'_>, said: &server::Envelope, message: &[u8]) -> Result<String, Failure> {
+    let mut envelope = Envelope::new(Reports::default());
+    envelope.set_sender(&format!("<{}>", said.sender), &post.host)?;
+    for recipient in &said.recipients {
+        envelope.add(&format!("<{recipient}>"), &post.host)?;
+    }
+    let mut letter = LetterReader::new(false);
+    for line in message.split_inclusive(|byte| *byte == b'\n') {
+        letter.take(line).map_err(|e| Sysexit::DataErr.because(e))?;
+    }
+    post.send(&envelope, &letter.finish(), "")
+}
+
+fn reply(exit: Sysexit) -> (u16, &'static str) {
+    match exit {
+        Sysexit::DataErr => (550, "5.6.0"),
+        Sysexit::Unavailable => (552, "5.3.4"),
+        Sysexit::NoPerm => (550, "5.7.1"),
+        _ => (451, "4.3.0"),
+    }
+}
+
+/// The caller's lines. One whose first line ends with LF alone (a person, a script) ends all with it; from anybody else a
+/// lone LF stays one, for the session to refuse: it may be from somebody whose text the caller passes on.
+#[derive(Default)]
+struct Lines {
+    line: Vec<u8>,
+    lf_ends: Option<bool>,
+}
+
+impl Lines {
+    fn read(&mut self, input: &mut impl BufRead) -> io::Result<Option<&[u8]>> {
+        self.line.clear();
+        if input.read_until(b'\n', &mut self.line)? == 0 {
+            return Ok(None);
+        }
+        let is_lone = self.line.ends_with(b"\n") && !self.line.ends_with(b"\r\n");
+        if *self.lf_ends.get_or_insert(is_lone) && is_lone {
+            self.line.pop();
+            self.line.extend_from_slice(b"\r\n");
+        }
+        Ok(Some(&self.line))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use vmta_config::{MemoryFiles, load};
 
-    fn found(listeners: &str) -> Option<String> {
-        let text = format!("log-file /l\n<spool /s>\n</spool>\n{listeners}");
+    /// What is said in a session, and the pickup files it leaves.
+    fn session(input: &str) -> (String, Vec<String>) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().display();
+        let text =
+            format!("host-name h.example\nlog-file /l\n<spool /s>\n</spool>\npickup {path} {path}/bad\n");
         let loaded = load("c", &MemoryFiles::new([("c", text)]), false);
         let config = loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
-        address(&config).map(|address| address.to_string())
+        let post = Post::of(&config).unwrap_or_else(|failure| panic!("{}", failure.text));
+        let mut said = Vec::new();
+        converse(&post, &mut input.as_bytes(), &mut said).expect("memory");
+        let files = fs::read_dir(dir.path()).expect("a directory");
+        let read = |path| String::from_utf8(fs::read(path).expect("a file")).expect("text");
+        let files = files.map(|entry| read(entry.expect("an entry").path())).collect();
+        (String::from_utf8(said).expect("text"), files)
+    }
+
+    const TALK: &str = "EHLO me\nMAIL FROM:<a@x.example>\nRCPT TO:<\"b c\"@x.example>\nRCPT TO:<nobody>\nDATA\n\
+                        Bcc: d@x.example\n\n..dot\n.\nQUIT\n";
+
+    #[test]
+    fn messages_become_pickup_files() {
+        for talk in [TALK.to_owned(), TALK.replace('\n', "\r\n")] {
+            let (said, files) = session(&talk);
+            let codes: Vec<_> =
+                said.lines().filter(|line| line.get(3..4) == Some(" ")).map(|line| &line[..3]).collect();
+            assert_eq!(codes, ["220", "250", "250", "250", "501", "354", "250", "221"], "{said}");
+            let [file] = files.as_slice() else { panic!("{files:?}") };
+            assert!(
+                file.contains("\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<\"b c\"@x.example>\r\nDATA\r\n"),
+                "{file}"
+            );
+            assert!(file.contains("\r\nFrom: a@x.example\r\n") && !file.contains("Bcc"), "{file}");
+            assert!(file.ends_with("\r\n\r\n..dot\r\n.\r\n"), "{file}");
+        }
     }
 
     #[test]
-    fn the_first_listener_within_reach() {
-        assert_eq!(
-            found("smtp-listener 192.0.2.1:2525\nsmtp-listener 127.0.0.1:25\n").as_deref(),
-            Some("192.0.2.1:2525")
-        );
-        assert_eq!(found("smtp-listener 0/0:25\n").as_deref(), Some("127.0.0.1:25"));
-        assert_eq!(found("smtp-listener 127.0.0.0/8:26\n").as_deref(), Some("127.0.0.1:26"));
-        let sealed = "<smtp-listener 127.0.0.1:465>\n immediate-tls yes\n tls-certificate /c.pem\n</smtp-listener>\n";
-        assert_eq!(
-            found(&format!("{sealed}smtp-listener 127.0.0.1:587\n")).as_deref(),
-            Some("127.0.0.1:587")
+    fn who_ends_lines_with_cr_lf_is_not_taken_at_a_lone_lf() {
+        let crlf = TALK.replace('\n', "\r\n").replace("..dot", "x\n.\nMAIL FROM:<e@x.example>");
+        let (said, files) = session(&crlf);
+        assert!(files.is_empty() && said.contains("bare LF"), "{said}");
+    }
+
+    #[test]
+    fn what_the_engine_would_refuse_is_refused() {
+        let (said, files) = session(&TALK.replace("Bcc:", "Subject: a\nSubject: b\nBcc:"));
+        assert!(
+            files.is_empty()
+                && said.contains("550 5.6.0 the message cannot be taken: the message has a second Subject"),
+            "{said}"
         );
     }
 }

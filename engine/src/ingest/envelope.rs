@@ -78,7 +78,7 @@ impl Envelope {
     ///
     /// # Errors
     /// When it is not one address.
-    pub fn from(&mut self, sender: &str, host: &str) -> Result<(), EnvelopeError> {
+    pub fn set_sender(&mut self, sender: &str, host: &str) -> Result<(), EnvelopeError> {
         let place = "the sender";
         let list = |problem| EnvelopeError::List { place, text: sender.to_owned(), problem };
         self.sender = match addresses(sender).map_err(list)?.as_slice() {
@@ -94,25 +94,25 @@ impl Envelope {
     ///
     /// # Errors
     /// When one of them is no address, or there is none.
-    pub fn to(&mut self, word: &str, host: &str) -> Result<(), EnvelopeError> {
+    pub fn add(&mut self, word: &str, host: &str) -> Result<(), EnvelopeError> {
         let place = "the recipient";
         let list = |problem| EnvelopeError::List { place, text: word.to_owned(), problem };
         let named = addresses(word).map_err(list)?;
         if named.is_empty() {
             return Err(list("there is no address in it"));
         }
-        named.iter().try_for_each(|address| self.add(place, address, host))
+        named.iter().try_for_each(|address| self.push(place, address, host))
     }
 
     /// Adds the recipients that the letter's header names.
     ///
     /// # Errors
     /// When one of them is no address.
-    pub fn to_all_of(&mut self, letter: &Letter, host: &str) -> Result<(), EnvelopeError> {
-        letter.recipients()?.iter().try_for_each(|(field, address)| self.add(field, address, host))
+    pub fn add_all_of(&mut self, letter: &Letter, host: &str) -> Result<(), EnvelopeError> {
+        letter.recipients()?.iter().try_for_each(|(field, address)| self.push(field, address, host))
     }
 
-    fn add(&mut self, place: &'static str, address: &str, host: &str) -> Result<(), EnvelopeError> {
+    fn push(&mut self, place: &'static str, address: &str, host: &str) -> Result<(), EnvelopeError> {
         let address = whole(place, address, host)?;
         let (local, domain) = address.rsplit_once('@').unwrap_or_default();
         if self.seen.insert(format!("{local}@{}", domain.to_ascii_lowercase())) {
@@ -205,9 +205,9 @@ mod test {
     #[test]
     fn pickup_takes_a_letter_out_of_its_envelope() {
         let mut envelope = Envelope::default();
-        envelope.from("Ann <ann>", HOST).expect("a sender");
-        envelope.to("Bob <b@x.example>, c@X.example", HOST).expect("recipients");
-        envelope.to("c@x.example", HOST).expect("the same again");
+        envelope.set_sender("Ann <ann>", HOST).expect("a sender");
+        envelope.add("Bob <b@x.example>, c@X.example", HOST).expect("recipients");
+        envelope.add("c@x.example", HOST).expect("the same again");
         let reports = &mut envelope.reports;
         assert!(reports.notify("success,Delay") && reports.ret("hdrs") && reports.envid("a=1+1 b"));
         let message = b"From: ann@here.example\r\n\r\n.\r\n..x\r\nEHLO\r\n";
@@ -225,20 +225,20 @@ mod test {
     #[test]
     fn the_null_sender_and_others() {
         let mut envelope = Envelope::default();
-        envelope.to("z\u{f6}e@x.example", HOST).expect("a recipient");
+        envelope.add("z\u{f6}e@x.example", HOST).expect("a recipient");
         for (text, sender) in
             [("<>", ""), ("", ""), ("<a@b.example>", "a@b.example"), ("root", "root@here.example")]
         {
-            envelope.from(text, HOST).expect(text);
+            envelope.set_sender(text, HOST).expect(text);
             let taken = taken(&envelope, b"From: a@b.example\r\n\r\n");
             assert_eq!((taken.sender.as_str(), taken.smtputf8), (sender, true));
         }
-        assert!(envelope.from("a@b.example, c@d.example", HOST).is_err());
+        assert!(envelope.set_sender("a@b.example, c@d.example", HOST).is_err());
     }
 
     #[test]
     fn what_is_no_address_is_named() {
-        let refused = |word: &str| Envelope::default().to(word, HOST).expect_err(word).to_string();
+        let refused = |word: &str| Envelope::default().add(word, HOST).expect_err(word).to_string();
         assert_eq!(
             refused("a@x.example, b@@x"),
             "the recipient `b@@x` is not an address: `@` at position 2 is not allowed in a domain; write user@domain"
@@ -257,7 +257,7 @@ mod test {
         #[test]
         fn any_body_comes_out_as_it_went_in(lines in proptest::collection::vec("[.x ]{0,4}", 0..20), envid in "[ -~]{1,100}") {
             let mut envelope = Envelope::default();
-            envelope.to("b@x.example", HOST).expect("a recipient");
+            envelope.add("b@x.example", HOST).expect("a recipient");
             prop_assert!(envelope.reports.envid(&envid));
             let message = format!("From: a@x.example\r\n\r\n{}", lines.iter().map(|line| format!("{line}\r\n")).collect::<String>());
             let taken = taken(&envelope, message.as_bytes());

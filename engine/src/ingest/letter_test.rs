@@ -73,7 +73,7 @@ fn an_author_has_his_full_name() {
     assert_eq!(author("Ann Lee"), Ok(format!("From: Ann Lee <ann@here.example>\r\n{rest}")));
     assert_eq!(author("Lee, Ann"), Ok(format!("From: \"Lee, Ann\" <ann@here.example>\r\n{rest}")));
     assert_eq!(author("Zoë"), Ok(format!("From: =?utf-8?B?Wm/Dqw==?= <ann@here.example>\r\n{rest}")));
-    let long = "Ann Augusta Bertha Cecilia Dorothea Elisabeth";
+    let long = "Ann Augusta Bertha Cecilia Dorothea Elisabeth Friederike";
     assert_eq!(
         author(&format!("{long} Lee")),
         Ok(format!("From: {long} Lee\r\n <ann@here.example>\r\n{rest}"))
