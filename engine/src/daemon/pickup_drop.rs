@@ -13,23 +13,33 @@ use std::time::{Duration, SystemTime};
 /// Why a file is not in the pickup directory.
 #[derive(Debug, thiserror::Error)]
 pub enum DropError {
-    #[error("the pickup directory {} cannot be opened: {source}", directory.display())]
+    #[error("the pickup directory {} cannot be opened: {source}{}", directory.display(), hint(source, directory))]
     Directory { directory: PathBuf, source: io::Error },
-    #[error("no file can be written in the pickup directory {}: {source}", directory.display())]
+    #[error("no file can be written in the pickup directory {}: {source}{}", directory.display(), hint(source, directory))]
     File { directory: PathBuf, source: io::Error },
-    #[error(
-        "the engine would not take a file of this user from {0}; let the user's group write there and give its files that \
-         group: chgrp GROUP {0} && chmod 2770 {0}",
-        directory.display()
-    )]
-    NotTaken { directory: PathBuf },
+    #[error("the engine would not take a file of this user from {}; {}", .0.display(), remedy(.0))]
+    NotTaken(PathBuf),
+}
+
+fn hint(source: &io::Error, directory: &Path) -> String {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => format!("; {}", remedy(directory)),
+        _ => String::new(),
+    }
+}
+
+fn remedy(directory: &Path) -> String {
+    let directory = directory.display();
+    format!(
+        "a group that this user and the engine's are in may be given the right: chgrp GROUP {directory} && chmod 2770 {directory}"
+    )
 }
 
 impl DropError {
     pub fn cause(&self) -> io::ErrorKind {
         match self {
             DropError::Directory { source, .. } | DropError::File { source, .. } => source.kind(),
-            DropError::NotTaken { .. } => io::ErrorKind::PermissionDenied,
+            DropError::NotTaken(_) => io::ErrorKind::PermissionDenied,
         }
     }
 }
@@ -49,7 +59,7 @@ pub fn drop_in(directory: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, Dr
     let file = dir.create_file(hidden).map_err(failed)?;
     let dropped = match write(file, &dir, bytes) {
         Ok(true) => dir.move_into(hidden, &dir, OsStr::new(name)).map_err(failed),
-        Ok(false) => Err(DropError::NotTaken { directory: owned() }),
+        Ok(false) => Err(DropError::NotTaken(owned())),
         Err(e) => Err(failed(e)),
     };
     if dropped.is_err() {
