@@ -83,6 +83,7 @@ pub enum Command {
     /// name to this program.
     #[command(disable_help_flag = true, disable_version_flag = true)]
     Sendmail {
+        /// -t, -i, -f SENDER and others, then recipients.
         #[arg(value_name = "OPTION|RECIPIENT", trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<OsString>,
     },

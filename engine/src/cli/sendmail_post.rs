@@ -57,11 +57,11 @@ impl Post<'_> {
             date: &plain::date(now),
             message_id: &format!("<{name}.{}@{}>", now.as_secs(), self.host),
         };
-        let message = letter.complete(&missing).map_err(|e| Sysexit::DataErr.because(e))?;
+        let message = letter.complete(&missing).map_err(|e| Sysexit::DataErr.because(e.to_string()))?;
         let file = envelope.enclose(&self.host, &message);
         self.check(&file)?;
         drop_in(self.directory, &format!("sendmail-{name}"), &file)
-            .map_err(|e| Sysexit::of_write(e.cause()).because(e))?;
+            .map_err(|e| Sysexit::of_write(e.cause()).because(e.to_string()))?;
         Ok(name)
     }
 
@@ -93,7 +93,7 @@ fn refused(error: &PickupError, file: &[u8], options: &PickupOptions<'_>) -> Fai
 
 impl From<EnvelopeError> for Failure {
     fn from(error: EnvelopeError) -> Failure {
-        Sysexit::DataErr.because(error)
+        Sysexit::DataErr.because(error.to_string())
     }
 }
 

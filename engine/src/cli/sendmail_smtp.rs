@@ -61,7 +61,7 @@ fn take(post: &Post<'_>, said: &server::Envelope, message: &[u8]) -> Result<Stri
     }
     let mut letter = LetterReader::new(false);
     for line in message.split_inclusive(|byte| *byte == b'\n') {
-        letter.take(line).map_err(|e| Sysexit::DataErr.because(e))?;
+        letter.take(line).map_err(|e| Sysexit::DataErr.because(e.to_string()))?;
     }
     post.send(&envelope, &letter.finish(), "")
 }

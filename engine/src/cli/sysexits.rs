@@ -33,8 +33,8 @@ pub struct Failure {
 }
 
 impl Sysexit {
-    pub fn because(self, text: impl ToString) -> Failure {
-        Failure { exit: self, text: text.to_string() }
+    pub fn because(self, text: impl Into<String>) -> Failure {
+        Failure { exit: self, text: text.into() }
     }
 
     /// What a failed write to a disk amounts to.
