@@ -11,7 +11,7 @@ use crate::io::config_files::ConfigFiles;
 use clap::Parser;
 use nix::unistd::{Uid, User};
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead, ErrorKind, Write};
+use std::io::{BufRead, ErrorKind, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use vmta_config::{Config, Files, load};
@@ -79,18 +79,18 @@ fn message(call: &Invocation, post: &Post<'_>) -> Result<(), Failure> {
 
 /// Reads the message from standard input.
 fn letter(call: &Invocation, most: usize) -> Result<Letter, Failure> {
-    let mut input = std::io::stdin().lock();
+    let mut input = std::io::stdin().lock().take(most as u64 + 1);
     let mut reader = LetterReader::new(!call.ignore_dots);
     let mut line = Vec::new();
     loop {
         line.clear();
         let read = input.read_until(b'\n', &mut line);
         let read = read.map_err(|e| Sysexit::IoErr.because(format!("the message cannot be read: {e}")))?;
+        if input.limit() == 0 {
+            return Err(sendmail_post::too_large(most));
+        }
         if read == 0 || !reader.take(&line).map_err(EnvelopeError::Letter)? {
             return Ok(reader.finish());
-        }
-        if reader.size() > most {
-            return Err(sendmail_post::too_large(most));
         }
     }
 }
@@ -105,7 +105,7 @@ impl Login {
     fn of_this_user() -> Login {
         let user = User::from_uid(Uid::current()).ok().flatten();
         let comment = user.as_ref().map(|user| user.gecos.to_string_lossy().into_owned()).unwrap_or_default();
-        // What follows the first comma is his room and telephone number; `&` stands for the login name.
+        // What follows the first comma is his room and telephone number.
         let known = comment.split(',').next().unwrap_or_default().to_owned();
         let full_name = std::env::var("NAME").ok().filter(|name| !name.is_empty()).unwrap_or(known);
         Login { name: user.map(|user| user.name), full_name }

@@ -8,7 +8,10 @@ use crate::ingest::letter::LetterReader;
 use crate::ingest::pickup::MAX_RECIPIENTS;
 use crate::io::clock::Clock;
 use crate::smtp::server::{self, Relay, ServerEvent, ServerOptions, Session};
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
+
+/// Bytes of a line that are read at once.
+const MAX_READ: u64 = 64 * 1024;
 
 /// Speaks with the caller until he or the session ends it.
 pub fn serve(post: &Post<'_>) -> Result<(), Failure> {
@@ -86,7 +89,8 @@ struct Lines {
 impl Lines {
     fn read(&mut self, input: &mut impl BufRead) -> io::Result<Option<&[u8]>> {
         self.line.clear();
-        if input.read_until(b'\n', &mut self.line)? == 0 {
+        // The session refuses a longer line, and need not see it whole.
+        if input.take(MAX_READ).read_until(b'\n', &mut self.line)? == 0 {
             return Ok(None);
         }
         let is_lone = self.line.ends_with(b"\n") && !self.line.ends_with(b"\r\n");

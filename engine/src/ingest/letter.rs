@@ -78,11 +78,6 @@ impl LetterReader {
         Ok(true)
     }
 
-    /// Bytes so far.
-    pub fn size(&self) -> usize {
-        self.text.len()
-    }
-
     pub fn finish(self) -> Letter {
         let mut text = self.text;
         // `echo hello | sendmail ...`: the first line that is no field begins the body.
