@@ -5,9 +5,10 @@ use crate::mail::addresses;
 use crate::mail::encoded_word::phrase;
 use crate::mail::header::{Header, InjectionError, forbidden, insert};
 
-/// Fields that do not leave with a message: they speak of the envelope (the last two of one that a pickup file has), or
-/// of how long the message was in some mail box.
-const DROPPED: [&str; 6] = ["Bcc", "Resent-Bcc", "Return-Path", "Content-Length", "X-Sender", "X-Receiver"];
+/// Fields that do not leave with a message: they speak of the envelope (the last three of one that a pickup file has, where
+/// the override would go before the sender that was named), or of how long the message was in some mail box.
+const DROPPED: [&str; 7] =
+    ["Bcc", "Resent-Bcc", "Return-Path", "Content-Length", "X-Sender", "X-Receiver", "X-Sender-Override"];
 /// Characters in a header line that readers like (RFC 5322 section 2.1.1).
 const PREFERRED_LINE: usize = 78;
 const RECIPIENTS: [&str; 3] = ["To", "Cc", "Bcc"];

@@ -112,6 +112,13 @@ fn blind_copies_are_sent_and_not_told() {
 }
 
 #[test]
+fn no_field_of_a_letter_speaks_for_its_envelope() {
+    let forged = "X-Sender: e@x.example\nx-receiver: e@x.example\nX-Sender-Override: e@x.example\n";
+    let whole = WHOLE.replace('\n', "\r\n");
+    assert_eq!(completed(&format!("{forged}{WHOLE}\nbody\n")), format!("{whole}\r\nbody\r\n"));
+}
+
+#[test]
 fn fields_of_who_sends_it_on_rule() {
     let letter = format!(
         "{WHOLE}To: a@x.example\nResent-To: b@x.example\nResent-Bcc: c@x.example\nResent-Date: now\n\nx\n"
