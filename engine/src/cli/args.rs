@@ -2,6 +2,7 @@
 
 use crate::daemon::control::{DeleteQuery, ListQuery, Mode, QueueQuery, Request, Sort};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Where the configuration is unless told otherwise.
@@ -77,6 +78,14 @@ pub enum Command {
         /// Check only.
         #[arg(long)]
         check: bool,
+    },
+    /// Take a message from standard input, with the options of other programs called sendmail; so does a link of that
+    /// name to this program.
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Sendmail {
+        /// -t, -i, -f SENDER and others, then recipients.
+        #[arg(value_name = "OPTION|RECIPIENT", trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
     },
     /// Show what the engine is doing.
     #[command(subcommand)]
@@ -254,7 +263,8 @@ impl Command {
             | Command::DiffConfig { .. }
             | Command::ConvertConfig { .. }
             | Command::Demo(_)
-            | Command::Send { .. } => return None,
+            | Command::Send { .. }
+            | Command::Sendmail { .. } => return None,
             Command::Show(what) => what.request(),
             Command::Pause(QueueWord::Queue { queue }) => Request::PauseQueue { queue: queue.clone() },
             Command::Resume(QueueWord::Queue { queue }) => Request::ResumeQueue { queue: queue.clone() },

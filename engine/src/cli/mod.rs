@@ -15,9 +15,14 @@ mod diff_config;
 mod explain;
 pub mod number;
 mod send;
+mod sendmail;
+mod sendmail_args;
+mod sendmail_post;
+mod sendmail_smtp;
 pub mod show;
 mod start;
 pub mod status;
+mod sysexits;
 pub mod table;
 pub mod why;
 
@@ -41,10 +46,19 @@ const UNUSABLE: u8 = 2;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let mut words = std::env::args_os();
+    let program = words.next().map(PathBuf::from).unwrap_or_default();
+    // A link called `sendmail` is enough for programs that know no other way to send mail.
+    match program.file_name().and_then(|name| sendmail_args::mode_of(&name.to_string_lossy())) {
+        Some(mode) => sendmail::sendmail(mode, &words.collect::<Vec<_>>(), Path::new(args::CONFIG)),
+        None => carry_out(&Cli::parse()),
+    }
+}
+
+fn carry_out(cli: &Cli) -> ExitCode {
     match cli.command.request() {
-        Some(request) => converse(&cli, &control_socket(&cli), &request),
-        None => start::start(&cli),
+        Some(request) => converse(cli, &control_socket(cli), &request),
+        None => start::start(cli),
     }
 }
 

@@ -1,8 +1,10 @@
-//! Commands that need more than a running engine's control socket: `run`, `check-config`, `send`, `demo`.
+//! Commands that need more than a running engine's control socket: `run`, `check-config`, `send`, `sendmail`, `demo`.
 
 use super::args::{Cli, Command};
+use super::sendmail_args::Mode;
 use super::{
     CONTROL_SOCKET, UNUSABLE, check_config, complain, convert_config, demo_run, diff_config, explain, send,
+    sendmail,
 };
 use crate::daemon::control::Request;
 use crate::daemon::engine::{BootError, Engine, Overrides};
@@ -35,6 +37,7 @@ pub fn start(cli: &Cli) -> ExitCode {
             convert_config::convert_config(cli, file.as_deref().unwrap_or(&cli.config))
         }
         Command::Send { campaign, check } => send::send(cli, campaign, *check),
+        Command::Sendmail { words } => sendmail::sendmail(Mode::Message, words, &cli.config),
         Command::Demo(demo) => demo_run::run(demo, cli.json),
         _ => {
             complain(cli.json, "this command is answered by the running engine");

@@ -26,7 +26,10 @@ pub enum Refused {
         "has {0} hard links; a pickup file must have exactly one, so that nobody can have a foreign file read"
     )]
     HardLinked(u64),
-    #[error("belongs to user {owner}; allowed are the engine's user, the directory's owner and root")]
+    #[error(
+        "belongs to user {owner}; allowed are the engine's user, the directory's owner and root, and others where the \
+         directory is writable for its group and the file is that group's"
+    )]
     WrongOwner { owner: u32 },
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -110,12 +113,21 @@ impl Directory {
         if stat.st_nlink != 1 {
             return Err(Refused::HardLinked(stat.st_nlink));
         }
-        let allowed =
-            [0, rustix::process::geteuid().as_raw(), fs::fstat(&self.fd).map_err(io::Error::from)?.st_uid];
-        if !allowed.contains(&stat.st_uid) {
+        if stat.st_uid != rustix::process::geteuid().as_raw() && !is_from(&stat, &self.own_stat()?) {
             return Err(Refused::WrongOwner { owner: stat.st_uid });
         }
         Ok((File::from(fd), stat))
+    }
+
+    /// The directory itself.
+    pub fn own_stat(&self) -> io::Result<Stat> {
+        Ok(fs::fstat(&self.fd)?)
+    }
+
+    /// Makes a new file for writing; an error of the kind `AlreadyExists` where there is one.
+    pub fn create_file(&self, name: &OsStr) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        Ok(File::from(fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o640))?))
     }
 
     pub fn subdirectory(&self, name: &OsStr) -> io::Result<Directory> {
@@ -127,7 +139,7 @@ impl Directory {
     /// it got.
     pub fn move_into(&self, name: &OsStr, target: &Directory, wanted: &OsStr) -> io::Result<OsString> {
         free_name(wanted, |candidate| {
-            fs::renameat_with(&self.fd, name, &target.fd, candidate, RenameFlags::NOREPLACE)
+            Ok(fs::renameat_with(&self.fd, name, &target.fd, candidate, RenameFlags::NOREPLACE)?)
         })
     }
 
@@ -135,11 +147,10 @@ impl Directory {
     pub fn write_new(&self, wanted: &OsStr, contents: &[u8]) -> io::Result<OsString> {
         let mut file = None;
         let name = free_name(wanted, |candidate| {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-            file = Some(fs::openat(&self.fd, candidate, flags, Mode::from_raw_mode(0o640))?);
+            file = Some(self.create_file(candidate)?);
             Ok(())
         })?;
-        let mut file = File::from(file.expect("set when free_name succeeds"));
+        let mut file = file.expect("set when free_name succeeds");
         file.write_all(contents)?;
         file.sync_all()?;
         Ok(name)
@@ -169,17 +180,24 @@ impl Directory {
     }
 }
 
+/// Whether a file belongs to somebody whom the owner of its directory lets put files there: himself, root, or, where
+/// the group may write, whoever gave the file that group. (To do so one has to be a member of it.)
+pub fn is_from(file: &Stat, directory: &Stat) -> bool {
+    let group_writes = Mode::from_raw_mode(directory.st_mode).contains(Mode::WGRP);
+    [0, directory.st_uid].contains(&file.st_uid) || group_writes && file.st_gid == directory.st_gid
+}
+
 /// Tries `wanted`, `wanted.1`, `wanted.2` ... until `take` finds one that is free.
-fn free_name(wanted: &OsStr, mut take: impl FnMut(&OsStr) -> rustix::io::Result<()>) -> io::Result<OsString> {
+fn free_name(wanted: &OsStr, mut take: impl FnMut(&OsStr) -> io::Result<()>) -> io::Result<OsString> {
     let mut candidate = wanted.to_owned();
     for n in 1..10_000 {
         match take(&candidate) {
             Ok(()) => return Ok(candidate),
-            Err(Errno::EXIST | Errno::NOTEMPTY) => {
+            Err(e) if matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty) => {
                 candidate = OsStr::from_bytes(wanted.as_bytes()).to_owned();
                 candidate.push(format!(".{n}"));
             }
-            Err(e) => return Err(e.into()),
+            Err(e) => return Err(e),
         }
     }
     Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("10,000 files named like {}", wanted.display())))
@@ -207,6 +225,21 @@ mod tests {
         }
         assert!(directory.open_file(OsStr::new("../etc/hostname")).is_err());
         assert!(directory.open_file(OsStr::new("gone")).unwrap_err().is_gone());
+    }
+
+    #[test]
+    fn a_file_comes_from_its_directorys_owner_root_or_a_group_that_may_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut directory = Directory::open(dir.path()).unwrap().own_stat().unwrap();
+        let mut file = directory;
+        (directory.st_uid, directory.st_gid) = (100, 200);
+        let mut of = |uid, gid, mode| {
+            (file.st_uid, file.st_gid, directory.st_mode) = (uid, gid, mode);
+            is_from(&file, &directory)
+        };
+        assert!(of(100, 1, 0o750) && of(0, 0, 0o750));
+        assert!(!of(33, 33, 0o770) && !of(33, 200, 0o750) && !of(33, 33, 0o777));
+        assert!(of(33, 200, 0o2770));
     }
 
     #[test]

@@ -4,10 +4,10 @@
 use super::directory::{Directory, Refused as FileRefused};
 use super::import::{Importer, is_campaign};
 use super::intake::{Handed, Intake, Refused, Underway};
-use super::pickup_place::{Place, PlaceError};
+use super::pickup_place::{Place, PlaceError, options};
 use crate::ingest::answered::is_http;
 use crate::ingest::identity::FileIdentity;
-use crate::ingest::pickup::{self, PickupOptions};
+use crate::ingest::pickup;
 use crate::io::clock;
 use crate::io::failpoint::{Point, pass};
 use crate::io::storage::Recovered;
@@ -29,7 +29,7 @@ use vmta_config::Config;
 /// Time between scans, whether or not the kernel told of anything.
 const SCAN: Duration = Duration::from_secs(2);
 /// A file that is not renamed into place but written there is taken when it has not changed for this long.
-const SETTLED: Duration = Duration::from_secs(2);
+pub(super) const SETTLED: Duration = Duration::from_secs(2);
 /// Entries looked at in one scan.
 const MOST_ENTRIES: usize = 10_000;
 /// Messages on their way to the spool at once: they share commits.
@@ -264,14 +264,7 @@ impl Watch {
         }
         let configured = self.intake.configured.load_full();
         let source = configured.config.source_named("{pickup}");
-        let options = PickupOptions {
-            max_bytes: source.max_message_size.map_or(PickupOptions::default().max_bytes, |n| n as usize),
-            remove_dot: configured.config.global().pickup_remove_dot,
-            process_virtual_mta: source.process_x_virtual_mta,
-            process_job: source.process_x_job,
-            process_envid: source.process_x_envid,
-            domain_suffix: configured.domain_suffix(),
-        };
+        let options = options(&configured.config, &source);
         let mut bytes = Vec::new();
         if let Err(e) = file.take(options.max_bytes as u64 + 1).read_to_end(&mut bytes) {
             self.warn_once(name, &FileRefused::Io(e));

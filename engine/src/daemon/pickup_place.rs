@@ -1,13 +1,14 @@
-//! Where pickup takes place: the directory that is watched and those that belong to it.
+//! Where pickup takes place, the directory that is watched and those that belong to it; and how files there are read.
 
 use super::directory::Directory;
 use super::import::{ASIDE, FINISHED};
+use crate::ingest::pickup::PickupOptions;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use vmta_config::Config;
+use vmta_config::{Config, SourceSettings};
 
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
@@ -64,5 +65,18 @@ impl Place {
         let paths =
             |place: &Place| [place.dir.path(), place.bad.path(), place.reports.path()].map(Path::to_owned);
         paths(self) == paths(other)
+    }
+}
+
+/// How pickup files are read; `source` is `<source {pickup}>`.
+pub fn options<'c>(config: &'c Config, source: &SourceSettings) -> PickupOptions<'c> {
+    let global = config.global();
+    PickupOptions {
+        max_bytes: source.max_message_size.map_or(PickupOptions::default().max_bytes, |n| n as usize),
+        remove_dot: global.pickup_remove_dot,
+        process_virtual_mta: source.process_x_virtual_mta,
+        process_job: source.process_x_job,
+        process_envid: source.process_x_envid,
+        domain_suffix: global.domain_suffix.as_deref().unwrap_or_default(),
     }
 }

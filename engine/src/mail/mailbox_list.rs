@@ -1,5 +1,7 @@
 //! Takes the value of an address header apart (RFC 5322 section 3.4): `Name <user@domain>, user@domain`. Merge tags have
 //! been replaced by single characters before, so that nothing a value holds can change the structure.
+//!
+//! A header that says whom mail is sent to (`sendmail -t`) is read with its groups, and may be empty.
 
 /// Mailboxes in one header.
 const MAX_MAILBOXES: usize = 1000;
@@ -21,7 +23,7 @@ struct Word {
 
 /// Splits `value`; the error says what is wrong.
 pub(super) fn split(value: &str) -> Result<Vec<MailboxText>, &'static str> {
-    let mut parser = Parser { chars: value.chars(), words: Vec::new(), angle: None, found: Vec::new() };
+    let mut parser = Parser::new(value, false);
     parser.run()?;
     if parser.found.is_empty() {
         return Err("there is no address in it");
@@ -29,14 +31,30 @@ pub(super) fn split(value: &str) -> Result<Vec<MailboxText>, &'static str> {
     Ok(parser.found)
 }
 
+/// The addresses that `value` names, with those in groups, as they are written there; there may be none.
+///
+/// # Errors
+/// What is wrong with it. `a@b.example c@d.example` is wrong: one of them would get nothing.
+pub fn addresses(value: &str) -> Result<Vec<String>, &'static str> {
+    let mut parser = Parser::new(value, true);
+    parser.run()?;
+    Ok(parser.found.into_iter().map(|mailbox| mailbox.address).collect())
+}
+
 struct Parser<'a> {
     chars: std::str::Chars<'a>,
+    /// Groups are taken apart, any number of addresses is allowed, and one with a name has angle brackets.
+    recipients: bool,
     words: Vec<Word>,
     angle: Option<String>,
     found: Vec<MailboxText>,
 }
 
 impl Parser<'_> {
+    fn new(value: &str, recipients: bool) -> Parser<'_> {
+        Parser { chars: value.chars(), recipients, words: Vec::new(), angle: None, found: Vec::new() }
+    }
+
     fn run(&mut self) -> Result<(), &'static str> {
         let mut joined = false;
         while let Some(c) = self.chars.next() {
@@ -52,6 +70,19 @@ impl Parser<'_> {
                 }
                 '(' => {
                     self.comment()?;
+                    joined = false;
+                    continue;
+                }
+                ':' if self.recipients && self.angle.is_none() => {
+                    // What stood before it is the name of the group.
+                    if self.words.drain(..).any(|word| word.text.contains('@')) {
+                        return Err("a : follows an address; a comma is missing");
+                    }
+                    joined = false;
+                    continue;
+                }
+                ';' if self.recipients => {
+                    self.finish()?;
                     joined = false;
                     continue;
                 }
@@ -148,13 +179,18 @@ impl Parser<'_> {
         let mut words = std::mem::take(&mut self.words);
         let address = match self.angle.take() {
             Some(address) => address,
+            None if self.recipients && words.len() > 1 => {
+                return Err(
+                    "a comma is missing between two addresses, or an address after a name is not in < >",
+                );
+            }
             // Without brackets the last word is the address: `user@domain`, and PowerMTA's `"[Name]" [*to]`.
             None => match words.pop() {
                 Some(last) => last.raw,
                 None => return Ok(()),
             },
         };
-        if self.found.len() == MAX_MAILBOXES {
+        if self.found.len() == MAX_MAILBOXES && !self.recipients {
             return Err("there are more than 1000 addresses in it");
         }
         let phrase = words.iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" ");
@@ -207,12 +243,34 @@ mod test {
         }
     }
 
+    #[test]
+    fn recipients_may_stand_in_groups_or_be_none() {
+        let found = |value: &str| addresses(value).expect(value).join(" ");
+        assert_eq!(found("Ann <a@b.c>, root, \"x y\"@b.c (work)"), "a@b.c root \"x y\"@b.c");
+        assert_eq!(found("Friends: a@b.c, Dan <d@e.f>; g@h.i"), "a@b.c d@e.f g@h.i");
+        assert_eq!(found("undisclosed-recipients:;"), "");
+        assert_eq!(found(" , "), "");
+        assert_eq!(found("<>"), "");
+        for (value, part) in [
+            ("a@b.c d@e.f", "comma"),
+            ("Ann a@b.c", "comma"),
+            ("Ann <a@b.c", "not closed"),
+            ("<a@b.c>: d", "groups"),
+            ("a@b.c: d", "comma"),
+        ] {
+            let error = addresses(value).expect_err(value);
+            assert!(error.contains(part), "{value}: {error}");
+        }
+        assert_eq!(addresses(&"a@b.c,".repeat(3000)).expect("many").len(), 3000);
+    }
+
     proptest! {
         #[test]
         fn anything_is_answered(value in "[a@.<>\",;:()\\\\ \u{e9}]{0,40}") {
             if let Ok(found) = split(&value) {
                 prop_assert!(!found.is_empty());
             }
+            let _ = addresses(&value);
         }
     }
 }

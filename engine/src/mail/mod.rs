@@ -35,6 +35,7 @@ mod template_test;
 pub use address::{Address, AddressError, AddressRef, check, normalise_domain};
 pub use content::{Attached, Content, Fixed, Row, Syntax, Template, TemplateSource};
 pub use fault::{ContentError, RenderError, TemplateError, TemplateProblem};
+pub use mailbox_list::addresses;
 pub use plain::{PlainError, PlainOptions, Received, prepare_plain};
 pub use printable::Printable;
 pub use tags::nearest;
