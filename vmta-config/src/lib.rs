@@ -50,8 +50,8 @@ pub use report::FileReport;
 pub use scope::{Scope, Scopes};
 pub use settings::{
     AcctSettings, AddDate, ApiListenerSettings, ApiSettings, Authentication, Certificate, DeleteAfter,
-    DeliveryType, DomainSettings, Global, ListenerSettings, NoMx, RuntimeChoice, SourceSettings,
-    SpoolSettings, UserSettings,
+    DeliveryType, DomainSettings, DsnFormat, DsnReturn, Global, ListenerSettings, NoMx, RuntimeChoice,
+    SourceSettings, SpoolSettings, UserSettings,
 };
 pub use table::{Directive, Status, directives};
 pub use value::{

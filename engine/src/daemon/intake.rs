@@ -11,15 +11,16 @@ use crate::io::reactor::Reactor;
 use crate::io::storage::{Pending, Storage};
 use crate::mail::plain::{self, PlainOptions, Received};
 use crate::mail::{Content, PlainError};
+use crate::smtp::dsn::{Notify, RecipientDsn};
 use crate::spool::SpoolError;
-use crate::spool::record::{Draft, Group, Place, Submission};
+use crate::spool::record::{Draft, Group, Place, Reports, Submission};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use vmta_config::{AddDate, SourceSettings};
+use vmta_config::{AddDate, DsnReturn, SourceSettings};
 
 /// A message as a front door hands it over.
 #[derive(Debug, Default)]
@@ -46,6 +47,8 @@ pub struct Handed<'a> {
     pub pickup_identity: String,
     /// DSN RET, empty when absent.
     pub dsn_ret: &'a str,
+    /// NOTIFY and ORCPT of each recipient; nothing where no recipient has any.
+    pub dsn: &'a [RecipientDsn],
 }
 
 /// Why a message is not taken.
@@ -217,6 +220,26 @@ impl Intake {
         Ok(id)
     }
 
+    /// Takes a message of the engine's own for one recipient, in one commit with what it is about. Its recipient is then
+    /// to be handed to his queue.
+    pub async fn take_own(
+        &self,
+        submission: Submission,
+        content: &Content,
+        recipient: &str,
+        about: Option<Draft>,
+    ) -> Result<Split, Refused> {
+        let vmta = submission.virtual_mta.clone();
+        let members = self.configured.load().members(&vmta).unwrap_or_else(|| vec!["{default}".to_owned()]);
+        let submitted = self.in_turn(vmta, &members, |rotation| {
+            submission::plain(submission, content, [recipient], &[], rotation)
+        })??;
+        let (mut group, ready) = ready(submitted);
+        group.drafts.extend(about);
+        let committed = self.storage.submit_async(group).await.await?;
+        Ok(self.split(&committed.places, ready).0)
+    }
+
     fn split(&self, places: &[Place], ready: Ready) -> (Split, String) {
         let Ready { mut submission, content, routes } = ready;
         submission.content = places[0].at;
@@ -264,11 +287,12 @@ impl Intake {
             smtputf8: handed.smtputf8,
             pickup_identity: handed.pickup_identity.clone(),
             dsn_ret: handed.dsn_ret.to_owned(),
+            reports: wanted(handed, source),
             ..Submission::default()
         };
         let recipients = handed.recipients.iter().map(String::as_str);
         let submitted = self.in_turn(asked, &members, |rotation| {
-            submission::plain(submission, &content, recipients, rotation)
+            submission::plain(submission, &content, recipients, handed.dsn, rotation)
         })??;
         Ok(ready(submitted))
     }
@@ -344,6 +368,23 @@ impl Intake {
     }
 }
 
+/// The reports that are to be made. Nobody is told of what becomes of mail without a sender (RFC 3461 section 6.2).
+fn wanted(handed: &Handed<'_>, source: &SourceSettings) -> Reports {
+    if handed.sender.is_empty() || source.suppress_local_dsn {
+        return Reports::default();
+    }
+    let of_any = |wants: fn(Notify) -> bool| handed.dsn.iter().any(|dsn| wants(dsn.notify));
+    Reports {
+        failure: handed.dsn.is_empty() || of_any(Notify::failure),
+        delay: of_any(Notify::delay),
+        success: of_any(Notify::success),
+        full: match handed.dsn_ret {
+            "" => source.dsn_return_default == DsnReturn::Full,
+            given => given == "FULL",
+        },
+    }
+}
+
 /// The VMTA or pool that a message goes through, and its members.
 pub(super) fn asked_for(
     asked: Option<String>,
@@ -373,7 +414,7 @@ fn ready(submitted: Submitted) -> (Group, Ready) {
                 }
                 made.routes.push(Vec::with_capacity(rows.ends.len()));
             }
-            Draft::Control(_) => {}
+            Draft::Outcomes(_) | Draft::Control(_) => {}
         }
     }
     for route in routes {

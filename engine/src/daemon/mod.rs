@@ -28,6 +28,7 @@ pub mod pickup_place;
 pub mod profiles;
 pub mod recovery;
 pub mod reload;
+mod reports;
 mod routing;
 mod smtp_tls;
 mod spoken;

@@ -3,6 +3,7 @@
 
 use super::{bsmtp, pickup_plain};
 use crate::mail::{AddressError, Printable};
+use crate::smtp::dsn::RecipientDsn;
 
 /// Recipients of one file at most. (PowerMTA means the format for about 5,000.)
 pub const MAX_RECIPIENTS: usize = 50_000;
@@ -56,6 +57,8 @@ pub struct PickupMessage {
     pub virtual_mta: String,
     /// `HDRS`, `FULL` or empty.
     pub dsn_ret: String,
+    /// NOTIFY and ORCPT of each recipient; nothing where no recipient has any.
+    pub dsn: Vec<RecipientDsn>,
     pub smtputf8: bool,
     /// CR LF lines, not dot-stuffed, envelope headers removed.
     pub message: Vec<u8>,

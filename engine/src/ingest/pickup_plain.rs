@@ -32,6 +32,7 @@ pub(super) fn parse(
         job: controls.job.unwrap_or_default(),
         virtual_mta: controls.virtual_mta.unwrap_or_default(),
         dsn_ret: String::new(),
+        dsn: Vec::new(),
         smtputf8: false,
         message,
     })

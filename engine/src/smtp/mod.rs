@@ -11,6 +11,7 @@ mod client_options;
 mod client_replies;
 mod client_time;
 pub mod dot;
+pub mod dsn;
 pub mod extensions;
 pub mod reply;
 pub mod server;
