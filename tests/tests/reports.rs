@@ -1,6 +1,8 @@
 //! Delivery reports (RFC 3461) as senders get them: of failures, of delays, of hand-overs to hosts that send none, asked for
 //! over SMTP and in pickup files, and not asked for.
 
+#[cfg(feature = "failpoints")]
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -177,4 +179,50 @@ fn a_delay_while_it_lasts() {
     }
     assert!(!text.contains("d@closed.example"));
     engine.stop().expect("ends");
+}
+
+/// The engine dies on the way of outcomes and reports to the disk, again and again: in the end each bounce is told once, and
+/// is in accounting once.
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_bounce_and_its_report_are_one() {
+    const COUNT: usize = 120;
+    let site = site();
+    let ground = ground(&site);
+    for n in 0..COUNT {
+        let file = format!(
+            "MAIL FROM:<s{n}@home.example>\nRCPT TO:<no{n}@site.example>\nDATA\nFrom: f@home.example\n\nx\n.\n"
+        );
+        ground.pick_up(&format!("p{n}"), file.as_bytes()).expect("picked up");
+    }
+    for armed in [
+        "outbound.bounced=abort@3",
+        "storage.before-write=abort@4",
+        "storage.during-sync=abort@4",
+        "storage.appended-before-sync=abort@4",
+        "outbound.bounced=abort@6",
+        "storage.synced-before-acknowledging=abort@4",
+        "outbound.replied-before-append=abort@3",
+        "storage.mid-append=abort@2",
+    ] {
+        let mut engine = ground.spawn_with(&ground.text(), "POSTHASTE_FAIL", armed).expect("it starts");
+        let status = until(PATIENCE, || engine.ended().expect("asked"))
+            .unwrap_or_else(|_| panic!("{armed}: not reached"));
+        assert!(!status.success(), "{armed}: {status}");
+    }
+    let engine = ground.start().expect("the engine starts");
+    engine.wait_until_empty(PATIENCE);
+    engine.stop().expect("ends");
+
+    let lines = tests::accounting::read(&ground.path("acct")).expect("accounting");
+    let bounced = tests::accounting::per_recipient(&lines, "b");
+    let told = site.ledger().deliveries;
+    for n in 0..COUNT {
+        assert_eq!(bounced.get(format!("no{n}@site.example").as_str()), Some(&1), "no{n}");
+        let sender = format!("s{n}@home.example");
+        // A report that had left when the engine died may leave again; another one may not.
+        let ids: BTreeSet<&str> =
+            told.iter().filter(|d| d.recipient == sender).map(|d| d.id.as_str()).collect();
+        assert_eq!(ids.len(), 1, "{sender}: {ids:?}");
+    }
 }

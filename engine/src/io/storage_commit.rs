@@ -13,7 +13,7 @@ use crate::spool::SpoolError;
 use crate::spool::block::Blocks;
 use crate::spool::header::BLOCK;
 use crate::spool::log::{Log, Room};
-use crate::spool::record::{Committed, Control, Disposition, Draft, Group, Location, OutcomeBatch};
+use crate::spool::record::{Committed, Disposition, Draft, Group, Location, OutcomeBatch};
 use crate::spool::rows::RowsView;
 use crate::spool::segments::Segments;
 use std::io;

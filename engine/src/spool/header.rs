@@ -121,10 +121,10 @@ mod tests {
     #[test]
     fn a_later_format_is_refused_by_its_number() {
         let mut bytes = header().encode();
-        bytes[8] = 2;
+        bytes[8] = 9;
         let sum = checksum(&bytes[..40]);
         bytes[40..LENGTH].copy_from_slice(&sum);
-        assert_eq!(SegmentHeader::decode(&bytes), Err(HeaderError::Version(2)));
+        assert_eq!(SegmentHeader::decode(&bytes), Err(HeaderError::Version(9)));
     }
 
     #[test]
