@@ -203,6 +203,8 @@ settings! {
         reports: Option<String> = "reports",
         /// Private and loopback addresses that DNS answers may lead to.
         allow_destinations: Vec<IpNet> = "allow-destination",
+        /// Bytes past which no mail is taken; `None` is automatic.
+        memory_soft_limit: Option<u64> = "memory-soft-limit",
         /// Bytes of a spool segment.
         segment_size: u64 = "segment-size",
         /// The From field of delivery reports.

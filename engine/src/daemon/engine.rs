@@ -414,6 +414,7 @@ async fn sample(answerer: Arc<Answerer>, mut stop: watch::Receiver<bool>) {
             _ = seconds.tick() => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
+        answerer.look_for_room();
         if answerer.sample().await.is_err() {
             return;
         }

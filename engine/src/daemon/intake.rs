@@ -1,6 +1,7 @@
 //! From a finished message to durable, queued recipients: what SMTP submission and pickup files have in common.
 
 use super::login_failures::LoginFailures;
+use super::memory::Pressure;
 use super::owners::{Accepted, Owners, Split};
 use super::profiles::Configured;
 use super::spoken::{self, Spoken};
@@ -66,6 +67,10 @@ pub enum Refused {
     Pool(#[from] MembersError),
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    #[error("memory is low, try again later")]
+    Memory,
+    #[error("too many recipients wait, try again later")]
+    Crowded,
     #[error("the engine is stopping")]
     Stopping,
 }
@@ -98,6 +103,9 @@ pub struct Intake {
     key: [u8; 16],
     dated: ArcSwap<Dated>,
     pub login_failures: LoginFailures,
+    pub memory: Pressure,
+    /// `spool-max-recipients`.
+    pub crowd: Pressure,
     /// Set when the engine stops: nothing new is begun.
     pub stopping: AtomicBool,
     /// Received since the start, for status.
@@ -136,8 +144,22 @@ impl Intake {
             key,
             dated: ArcSwap::from_pointee(Dated { second: i64::MIN, text: String::new() }),
             login_failures: LoginFailures::default(),
+            memory: Pressure::default(),
+            crowd: Pressure::default(),
             stopping: AtomicBool::new(false),
             received: Counts::default(),
+        }
+    }
+
+    /// Whether new mail is taken at all.
+    ///
+    /// # Errors
+    /// What there is too much of.
+    pub fn has_room(&self) -> Result<(), Refused> {
+        match (self.memory.is_high(), self.crowd.is_high()) {
+            (true, _) => Err(Refused::Memory),
+            (_, true) => Err(Refused::Crowded),
+            _ => Ok(()),
         }
     }
 
@@ -260,6 +282,7 @@ impl Intake {
         source: &SourceSettings,
         now: Wall,
     ) -> Result<(Group, Ready), Refused> {
+        self.has_room()?;
         let configured = self.configured.load();
         let spoken = Spoken::read(handed.message, source)?;
         let asked = handed.virtual_mta.map(str::to_owned).or(spoken.virtual_mta);

@@ -220,7 +220,8 @@ impl Watch {
         };
         let mut underway = VecDeque::new();
         for name in names {
-            if self.intake.is_stopping() {
+            // What lies here can wait.
+            if self.intake.is_stopping() || self.intake.has_room().is_err() {
                 break;
             }
             if is_campaign(&name) {
@@ -387,7 +388,7 @@ impl Watch {
 
 fn refused(place: &Place, name: &OsStr, why: &Refused) {
     match why {
-        Refused::Spool(_) | Refused::Stopping => {
+        Refused::Spool(_) | Refused::Memory | Refused::Crowded | Refused::Stopping => {
             tracing::warn!(file = %name.display(), error = %why, "pickup: left for a later try");
         }
         why => {

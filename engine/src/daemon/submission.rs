@@ -190,6 +190,7 @@ fn refusal(refused: &Refused) -> Refusal {
         Refused::Header { .. } => (550, "5.6.0"),
         Refused::Recipients(_) => (550, "5.1.3"),
         Refused::Pool(_) => (451, "4.3.5"),
+        Refused::Memory | Refused::Crowded => (452, "4.3.1"),
         Refused::Spool(e) if e.is_transient() => (452, "4.3.1"),
         Refused::Spool(_) => (451, "4.3.0"),
         Refused::Stopping => (421, "4.3.2"),

@@ -10,10 +10,10 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -21,6 +21,18 @@ use tokio::task::JoinSet;
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// After `accept` failed for want of descriptors or memory (F35).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Clients that may wait to be accepted; the kernel has a limit of its own (`net.core.somaxconn`). One too many is not
+/// told, and waits for its greeting in vain.
+const BACKLOG: u32 = 65_535;
+
+/// Listens on an address, for as many clients at once as the kernel allows.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// A received message on its way to the spool.
 #[derive(Debug)]
@@ -81,6 +93,8 @@ pub struct Clients {
     max_total: AtomicUsize,
     /// Sessions of one client address.
     max_per_client: usize,
+    /// Nobody is let in.
+    shut: AtomicBool,
     total: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -90,6 +104,7 @@ impl Clients {
         Arc::new(Clients {
             max_total: AtomicUsize::new(max_total),
             max_per_client,
+            shut: AtomicBool::new(false),
             total: AtomicUsize::new(0),
             by_address: Mutex::default(),
         })
@@ -98,6 +113,11 @@ impl Clients {
     /// A new limit; those who are above it stay.
     pub fn set_max_total(&self, max_total: usize) {
         self.max_total.store(max_total, Ordering::Relaxed);
+    }
+
+    /// Lets nobody in (`true`), or whoever there is room for; those who are in stay.
+    pub fn set_shut(&self, shut: bool) {
+        self.shut.store(shut, Ordering::Relaxed);
     }
 
     /// Sessions now open.
@@ -110,7 +130,8 @@ impl Clients {
         // The map is whole after a panic elsewhere: every change of it is a single step.
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let open = by_address.entry(address).or_insert(0);
-        if *open >= self.max_per_client || self.total() >= self.max_total.load(Ordering::Relaxed) {
+        let full = self.shut.load(Ordering::Relaxed);
+        if full || *open >= self.max_per_client || self.total() >= self.max_total.load(Ordering::Relaxed) {
             if *open == 0 {
                 by_address.remove(&address);
             }
