@@ -22,7 +22,7 @@ struct Client {
 }
 
 /// `$1` to `$6` are those of a script in `tests/interop`.
-const CLIENTS: [Client; 7] = [
+const CLIENTS: [Client; 9] = [
     Client {
         name: "Python smtplib",
         probe: &["python3", "-c", "import smtplib"],
@@ -46,6 +46,18 @@ const CLIENTS: [Client; 7] = [
         probe: &["node", "-e", "require('nodemailer')"],
         script: "node tests/interop/nodemailer.js \"$@\"",
         messages: 20,
+    },
+    Client {
+        name: "PHPMailer",
+        probe: &["php", "-r", "require '/usr/share/php/libphp-phpmailer/autoload.php';"],
+        script: "php tests/interop/phpmailer.php \"$@\"",
+        messages: 12,
+    },
+    Client {
+        name: "Jakarta Mail",
+        probe: &["sh", "-c", "java -version && test -r /usr/share/java/jakarta-mail.jar"],
+        script: "java -cp /usr/share/java/jakarta-mail.jar:/usr/share/java/jakarta-activation.jar tests/interop/JakartaMail.java \"$@\"",
+        messages: 4,
     },
     Client {
         name: "swaks",
