@@ -50,15 +50,16 @@ pub fn run(plan: &Plan) -> io::Result<()> {
     for back_end in BackEnd::chosen(plan.runtime) {
         let (engine, ground, tls) = scene(back_end)?;
         println!("intake: {} messages of {} octets, back end {}", plan.messages, plan.size, back_end.name());
+        // First: what they take is not to be had from what others gave back.
+        for sealed in [false, true] {
+            println!("  {}", idle(plan, &engine, &ground, sealed.then_some(&tls))?);
+        }
         for way in [
             Way { name: "50 connections", sessions: 50, tls: false, per_connection: u64::MAX },
             Way { name: "50 over TLS, 100 messages each", sessions: 50, tls: true, per_connection: 100 },
             Way { name: "many connections", sessions: plan.many, tls: false, per_connection: u64::MAX },
         ] {
             println!("  {}", cost(plan, &engine, &ground, &tls, &way)?);
-        }
-        for sealed in [false, true] {
-            println!("  {}", idle(plan, &engine, &ground, sealed.then_some(&tls))?);
         }
     }
     println!("one connection, pipelining, {} octets, delivered meanwhile, load before {}", plan.size, load());
