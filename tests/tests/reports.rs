@@ -1,7 +1,6 @@
 //! Delivery reports (RFC 3461) as senders get them: of failures, of delays, of hand-overs to hosts that send none, asked for
 //! over SMTP and in pickup files, and not asked for.
 
-#[cfg(feature = "failpoints")]
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -211,6 +210,12 @@ fn a_bounce_and_its_report_are_one() {
         assert!(!status.success(), "{armed}: {status}");
     }
     let engine = ground.start().expect("the engine starts");
+    let told = || {
+        let all = site.ledger().deliveries;
+        let told: BTreeSet<String> = all.into_iter().map(|d| d.recipient).collect();
+        (told.len() == COUNT).then_some(())
+    };
+    until(PATIENCE, told).expect("all are told");
     engine.wait_until_empty(PATIENCE);
     engine.stop().expect("ends");
 
@@ -225,4 +230,28 @@ fn a_bounce_and_its_report_are_one() {
             told.iter().filter(|d| d.recipient == sender).map(|d| d.id.as_str()).collect();
         assert_eq!(ids.len(), 1, "{sender}: {ids:?}");
     }
+}
+
+/// `VERP` of MAIL: what comes back, from there or from here, says whom it is about.
+#[test]
+fn return_paths_name_the_recipient() {
+    let site = site();
+    let ground = ground(&site);
+    let engine = ground.start().expect("the engine starts");
+    let commands =
+        ["MAIL FROM:<a@home.example> VERP", "RCPT TO:<no@site.example>", "RCPT TO:<well@site.example>"];
+    send(ground.listen, &commands, MESSAGE);
+    let file =
+        "MAIL FROM:<b@home.example> VERP\nRCPT TO:<well@site.example>\nDATA\nFrom: b@home.example\n\nx\n.\n";
+    ground.pick_up("p", file.as_bytes()).expect("picked up");
+    reports(&site, "a-no=site.example@home.example", 1);
+    let senders = || {
+        let all = site.ledger().deliveries;
+        let to_well: BTreeSet<String> =
+            all.into_iter().filter(|d| d.recipient == "well@site.example").map(|d| d.sender).collect();
+        (to_well.len() == 2).then_some(to_well)
+    };
+    let senders: Vec<String> = until(PATIENCE, senders).expect("both arrive").into_iter().collect();
+    assert_eq!(senders, ["a-well=site.example@home.example", "b-well=site.example@home.example"]);
+    engine.stop().expect("ends");
 }

@@ -312,6 +312,7 @@ settings! {
         /// Too many recipients fail the message at its end, instead of being refused one by one.
         too_many_rcpts_fails_message: bool = "too-many-rcpts-fails-message",
         dsn_return_default: DsnReturn = "dsn-return-default",
+        verp_default: bool = "verp-default",
         /// No delivery reports are made.
         suppress_local_dsn: bool = "suppress-local-dsn",
         disconnect_on_transient_error: bool = "disconnect-on-transient-error",

@@ -14,7 +14,7 @@ use crate::mail::plain::{self, PlainOptions, Received};
 use crate::mail::{Content, PlainError};
 use crate::smtp::dsn::{Notify, RecipientDsn};
 use crate::spool::SpoolError;
-use crate::spool::record::{Draft, Group, Place, Reports, Submission};
+use crate::spool::record::{Draft, Group, Place, Reports, Submission, Verp};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -46,6 +46,8 @@ pub struct Handed<'a> {
     pub local_ip: &'a str,
     /// Identity of the pickup file, empty for other doors (F26).
     pub pickup_identity: String,
+    /// The return path is to name each recipient.
+    pub verp: bool,
     /// DSN RET, empty when absent.
     pub dsn_ret: &'a str,
     /// NOTIFY and ORCPT of each recipient; nothing where no recipient has any.
@@ -311,6 +313,7 @@ impl Intake {
             pickup_identity: handed.pickup_identity.clone(),
             dsn_ret: handed.dsn_ret.to_owned(),
             reports: wanted(handed, source),
+            verp: if handed.verp || source.verp_default { Verp::Named } else { Verp::No },
             ..Submission::default()
         };
         let recipients = handed.recipients.iter().map(String::as_str);

@@ -295,6 +295,7 @@ impl Watch {
             smtputf8: message.smtputf8,
             source_type: "api",
             pickup_identity: identity.clone(),
+            verp: message.verp,
             dsn_ret: &message.dsn_ret,
             dsn: &message.dsn,
             ..Handed::default()

@@ -6,13 +6,13 @@ use super::intake::{Intake, Refused};
 use crate::acct::{Categories, Record};
 use crate::base::Wall;
 use crate::mail::row::{RowView, row_view};
-use crate::mail::{Content, Row, plain};
+use crate::mail::{Content, Row, plain, verp};
 use crate::report::{self, Action, Format, Notification, Original};
 use crate::shard::Report;
 use crate::smtp::dsn::{Notify, ROW_FIELDS};
 use crate::spool::SpoolError;
 use crate::spool::codec::decode_submission;
-use crate::spool::record::{Draft, OutcomeBatch, Submission};
+use crate::spool::record::{Draft, OutcomeBatch, Submission, Verp};
 use crate::spool::rows::RowsView;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -130,9 +130,14 @@ impl Reporter {
             smtputf8: !found.submission.sender.is_ascii() || !found.recipient.is_ascii(),
             ..Submission::default()
         };
+        // As bounces from elsewhere go.
+        let to = match found.submission.verp {
+            Verp::Named => verp::named(&found.submission.sender, &found.recipient),
+            Verp::No | Verp::Signed => found.submission.sender.clone(),
+        };
         let content = Content::plain_utf8(text, submission.smtputf8);
         let outcome = report.batch().map(Draft::Outcomes);
-        let split = self.intake.take_own(submission, &content, &found.submission.sender, outcome).await?;
+        let split = self.intake.take_own(submission, &content, &to, outcome).await?;
         // Fails when the engine stops: it is durable, and queued by the next start.
         let _ = self.intake.owners.admit(split).await;
         Ok(true)

@@ -168,6 +168,7 @@ impl Submit for Entrance {
             message: &arrival.message,
             smtputf8: envelope.smtputf8,
             envid: Some(envelope.envid.as_str()).filter(|id| !id.is_empty()),
+            verp: envelope.verp,
             dsn_ret: envelope.ret,
             dsn: &envelope.dsn,
             source_type: "smtp",

@@ -137,6 +137,7 @@ impl Session<'_> {
             "SIZE" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {}
             "BODY" if matches!(upper.as_str(), "7BIT" | "8BITMIME") => {}
             "SMTPUTF8" if value.is_empty() => self.message.smtputf8 = true,
+            "VERP" if value.is_empty() => self.message.verp = true,
             "RET" if dsn::ret(value).is_some() => self.message.dsn_ret = upper,
             "ENVID" => {
                 let Some(envid) = dsn::envid(value) else {
@@ -149,7 +150,7 @@ impl Session<'_> {
                 self.message.envid = name(number, "ENVID", envid.as_bytes())?;
             }
             _ => {
-                let right = "SIZE=, BODY=7BIT, BODY=8BITMIME, SMTPUTF8, RET=FULL, RET=HDRS and ENVID=";
+                let right = "SIZE=, BODY=7BIT, BODY=8BITMIME, SMTPUTF8, VERP, RET=FULL, RET=HDRS and ENVID=";
                 let parameter = parameter.chars().take(80).collect();
                 return error(number, PickupProblem::Parameter { command: "MAIL", parameter, right });
             }

@@ -55,6 +55,8 @@ pub struct PickupMessage {
     pub envid: String,
     pub job: String,
     pub virtual_mta: String,
+    /// The return path is to name each recipient.
+    pub verp: bool,
     /// `HDRS`, `FULL` or empty.
     pub dsn_ret: String,
     /// NOTIFY and ORCPT of each recipient; nothing where no recipient has any.

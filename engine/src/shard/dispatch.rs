@@ -8,12 +8,12 @@ use crate::base::Now;
 use crate::mail::content::{Content, Row};
 use crate::mail::row::{RowError, RowView, row_view};
 use crate::mail::seven_bit::to_seven_bit;
-use crate::mail::verp::Returned;
+use crate::mail::verp::{self, Returned};
 use crate::queue::TooOld;
 use crate::smtp::client::{self, Dsn};
 use crate::smtp::dsn::{ROW_FIELDS, xtext};
 use crate::spool::codec;
-use crate::spool::record::{Disposition, Said, Submission};
+use crate::spool::record::{Disposition, Said, Submission, Verp};
 use crate::spool::rows::RowsView;
 use crate::spool::segments::RecordRef;
 use smallvec::SmallVec;
@@ -174,7 +174,7 @@ impl Shard {
         content: &Rc<Content>,
     ) -> bool {
         let Some(queue) = self.connections.at(key).map(|c| c.queue) else { return false };
-        let together = content.is_plain() && !header.verp;
+        let together = content.is_plain() && header.verp == Verp::No;
         let most = if together { self.queues[queue].queue.batch() } else { 1 };
         let batch = self.take(now, queue, most);
         let Some(&first) = batch.first() else { return false };
@@ -192,10 +192,14 @@ impl Shard {
         for &slot in &batch {
             match self.read_row(header, content, slot, &mut body) {
                 Ok(ReadRow { address, number, dsn: (notify, orcpt) }) => {
-                    if header.verp {
-                        let returned = Returned { submission: header.id, row: number };
-                        let start = header.accepted_at.max(header.start_at);
-                        sender = self.verp.return_path(&header.sender, returned, start);
+                    match header.verp {
+                        Verp::No => {}
+                        Verp::Signed => {
+                            let returned = Returned { submission: header.id, row: number };
+                            let start = header.accepted_at.max(header.start_at);
+                            sender = self.verp.return_path(&header.sender, returned, start);
+                        }
+                        Verp::Named => sender = verp::named(&header.sender, &address),
                     }
                     if !notify.is_empty() || !orcpt.is_empty() {
                         dsn.resize(addresses.len(), Default::default());

@@ -41,6 +41,8 @@ pub struct Envelope {
     pub smtputf8: bool,
     /// SIZE as declared, 0 if it was not.
     pub declared_size: u64,
+    /// The return path is to name each recipient.
+    pub verp: bool,
     /// RET, `FULL` or `HDRS`; empty where it was not given.
     pub ret: &'static str,
     /// ENVID, decoded.

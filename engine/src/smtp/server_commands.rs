@@ -85,6 +85,7 @@ impl Session {
         self.reply("250-PIPELINING");
         self.reply("250-8BITMIME");
         self.reply("250-DSN");
+        self.reply("250-VERP");
         if options.chunking {
             self.reply("250-CHUNKING");
         }
@@ -151,6 +152,7 @@ impl Session {
                 ("BODY", Some(body)) if body.eq_ignore_ascii_case("8BITMIME") => envelope.eight_bit = true,
                 ("BODY", Some(body)) if body.eq_ignore_ascii_case("7BIT") => {}
                 ("BODY", _) => return Err("501 5.5.4 syntax: BODY=7BIT or BODY=8BITMIME"),
+                ("VERP", None) => envelope.verp = true,
                 ("RET", Some(value)) => {
                     envelope.ret = dsn::ret(value).ok_or("501 5.5.4 syntax: RET=FULL or RET=HDRS")?;
                 }

@@ -69,6 +69,7 @@ fn one_message() {
          S: 250-PIPELINING
          S: 250-8BITMIME
          S: 250-DSN
+         S: 250-VERP
          S: 250-CHUNKING
          S: 250-SMTPUTF8
          S: 250 SIZE 25000000

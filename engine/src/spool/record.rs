@@ -89,8 +89,8 @@ pub struct Submission {
     pub dsn_ret: String,
     /// Reports that are to be made of what becomes of its recipients.
     pub reports: Reports,
-    /// The envelope sender of each recipient is signed, and made from `sender`.
-    pub verp: bool,
+    /// What is made of `sender` for each recipient.
+    pub verp: Verp,
     /// Identity of the pickup file or campaign this came from (F26), empty for other doors.
     pub pickup_identity: String,
 }
@@ -104,6 +104,18 @@ pub struct Reports {
     pub success: bool,
     /// They give back the whole message, and not only its header.
     pub full: bool,
+}
+
+/// How the envelope sender of a recipient is made.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verp {
+    /// It is that of the submission.
+    #[default]
+    No,
+    /// It says whose it is, and is signed.
+    Signed,
+    /// It names the recipient, as PowerMTA's does.
+    Named,
 }
 
 /// Rows not yet written. Values are appended row by row; the layout is the stored one.

@@ -13,7 +13,9 @@ use crate::smtp::verdict::VerdictOptions;
 use crate::spool::header::SegmentHeader;
 use crate::spool::ledger::Ledger;
 use crate::spool::log::Log;
-use crate::spool::record::{Draft, Group, Location, Place, Ref, Reports, RowRef, RowsDraft, Submission};
+use crate::spool::record::{
+    Draft, Group, Location, Place, Ref, Reports, RowRef, RowsDraft, Submission, Verp,
+};
 use crate::spool::rows::RowsView;
 use crate::spool::segments::Segments;
 use std::collections::HashMap;
@@ -39,7 +41,7 @@ pub struct Mail {
     pub dsn_ret: String,
     /// The content is not handed over with the recipients.
     pub cold: bool,
-    pub verp: bool,
+    pub verp: Verp,
 }
 
 pub fn verp_keys() -> VerpKeys {
@@ -66,7 +68,7 @@ impl Mail {
             envid: String::new(),
             dsn_ret: String::new(),
             cold: false,
-            verp: false,
+            verp: Verp::No,
         }
     }
 
