@@ -42,6 +42,8 @@ mod server_auth_tests;
 #[cfg(test)]
 mod server_chunk_tests;
 #[cfg(test)]
+mod server_dialogue_tests;
+#[cfg(test)]
 mod server_tests;
 #[cfg(test)]
 mod server_wire_tests;

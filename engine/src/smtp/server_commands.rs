@@ -266,6 +266,9 @@ impl Session {
         if self.secure {
             return self.refuse("503 5.5.1 TLS is spoken already");
         }
+        if self.envelope.is_some() {
+            return self.refuse("503 5.5.1 STARTTLS within a transaction");
+        }
         if !argument.trim_matches(' ').is_empty() {
             return self.refuse("501 5.5.4 STARTTLS takes no argument");
         }
