@@ -6,7 +6,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bench::ground::Ground;
+use bench::mta::{Kind, Mta, Role};
 use bench::site::SiteHandle;
+use bench::source::{self, Load, SourceConfig};
 use bench::wait::until;
 use tests::submission::{USER, ground, site};
 
@@ -136,6 +138,33 @@ fn clients_of_others_send_as_they_are() {
         client.send(&ground, sealed.port());
         sent += client.messages;
         delivered(&site, sent);
+    }
+    assert!(engine.stop().expect("it can be waited for").success());
+}
+
+/// Postfix in front of us, as an application server has it, logs in every way it can.
+#[test]
+fn postfix_hands_its_mail_in() {
+    let site = site();
+    let (ground, _) = ground(&site, "  allow-unencrypted-plain-auth yes");
+    let engine = ground.start().expect("the engine starts");
+    let mut sent = 0;
+    for tls in [false, true] {
+        for mechanism in ["plain", "login", "cram-md5", "scram-sha-256"] {
+            let role = Role::Submit { to: ground.listen, mechanism, tls };
+            let Some(postfix) = Mta::start(Kind::Postfix, role).expect("it starts") else { return };
+            let load = Load {
+                messages: 10,
+                recipients_per_message: 2,
+                name: format!("{mechanism}-{tls}"),
+                ..Load::default()
+            };
+            let report = source::start(SourceConfig::new(postfix.addr, load)).expect("a source").join();
+            assert_eq!(report.acked.len(), 10);
+            sent += 20;
+            let all = || (site.stats().recipients() == sent).then_some(());
+            until(PATIENCE, all).unwrap_or_else(|_| panic!("{mechanism}, TLS {tls}: {}", postfix.log()));
+        }
     }
     assert!(engine.stop().expect("it can be waited for").success());
 }
