@@ -5,6 +5,7 @@ use std::sync::RwLock;
 
 use ipnet::IpNet;
 
+use crate::build_lists::{self, Call};
 use crate::check;
 use crate::config::{
     AcctFile, AcctTarget, ApiListener, Config, Level, Pool, Section, SmtpListener, SmtpUser, Spool,
@@ -12,6 +13,7 @@ use crate::config::{
 };
 use crate::diagnostic::Findings;
 use crate::domains::DomainIndex;
+use crate::files::Files;
 use crate::lex::Word;
 use crate::lines::Lines;
 use crate::older;
@@ -29,17 +31,27 @@ use crate::value::{DomainPattern, Named, Syntax, Value, expand_patterns, network
 
 pub(crate) struct Builder<'a> {
     pub lines: Lines<'a>,
+    pub files: &'a dyn Files,
     pub config: Config,
     /// What was defined, with its place.
     pub defined: HashMap<(Named, String), Place>,
+    /// Lines that call a pattern list by its name.
+    pub calls: Vec<Call>,
 }
 
 /// Builds what can be built; with errors among the findings the result is incomplete and not used.
-pub(crate) fn build(sources: &Sources, findings: &mut Findings, usage: &mut Usage, items: &[Item]) -> Config {
+pub(crate) fn build(
+    sources: &Sources,
+    findings: &mut Findings,
+    usage: &mut Usage,
+    items: &[Item],
+    files: &dyn Files,
+) -> Config {
     let mut lines = Lines::new(sources, findings, usage, items);
     let mut top = lines.settings(items, Scope::Global);
     older::name_sources(&mut lines, &mut top, Scope::Global, None);
-    let mut builder = Builder { lines, config: empty(&top), defined: HashMap::new() };
+    let mut builder =
+        Builder { lines, files, config: empty(&top), defined: HashMap::new(), calls: Vec::new() };
     builder.top_level(&top);
     builder.keep(Scope::Global, String::new(), "", top);
     for block in blocks(items) {
@@ -48,6 +60,7 @@ pub(crate) fn build(sources: &Sources, findings: &mut Findings, usage: &mut Usag
     older::listen(&mut builder);
     builder.config.levels.iter_mut().for_each(Level::classify);
     check::link(&mut builder);
+    build_lists::link(&mut builder);
     check::whole(&mut builder);
     builder.config.notes = builder.lines.notes();
     builder.config
@@ -72,13 +85,16 @@ fn empty(top: &[Setting]) -> Config {
         by_name: HashMap::new(),
         categories: Vec::new(),
         smtp_pattern_lists: Vec::new(),
+        pattern_lists: Vec::new(),
+        pattern_lists_by_name: HashMap::new(),
+        address_lists: HashMap::new(),
         relay: DomainIndex::default(),
         notes: Vec::new(),
         merged: RwLock::default(),
     }
 }
 
-fn blocks(items: &[Item]) -> impl Iterator<Item = &Block> {
+pub(crate) fn blocks(items: &[Item]) -> impl Iterator<Item = &Block> {
     items.iter().filter_map(|item| match item {
         Item::Block(block) => Some(block),
         Item::Line(_) => None,
@@ -128,6 +144,8 @@ impl Builder<'_> {
             Scope::TransmissionsApi => self.api(block),
             Scope::TransmissionsApiListener => self.api_listener(block),
             Scope::SmtpPatternList => self.smtp_pattern_list(block),
+            Scope::PatternList => self.pattern_list(block),
+            Scope::AddressList => self.address_list(block),
             Scope::BounceCategoryPatterns => self.categories(block),
             _ => self.checked_only(block, ""),
         }
@@ -139,7 +157,7 @@ impl Builder<'_> {
         self.config.sections.len() - 1
     }
 
-    fn keep_block(&mut self, block: &Block, outer: &str, settings: Vec<Setting>) -> usize {
+    pub(crate) fn keep_block(&mut self, block: &Block, outer: &str, settings: Vec<Setting>) -> usize {
         let Some(tag) = block.tag else { return 0 };
         let label = match block.arg.as_str() {
             "" => format!("{outer}<{}>", tag.name),
@@ -154,7 +172,7 @@ impl Builder<'_> {
     }
 
     /// Remembers a definition; a second one of the same kind and name is an error.
-    fn define(&mut self, kind: Named, block: &Block) -> bool {
+    pub(crate) fn define(&mut self, kind: Named, block: &Block) -> bool {
         let Some(before) = self.defined.insert((kind, block.arg.clone()), block.arg_at) else { return true };
         let what = block.tag.map_or("", |t| t.name);
         let first = self.lines.sources.origin(before);
@@ -179,7 +197,6 @@ impl Builder<'_> {
         let Some(tag) = block.tag else { return };
         let kind = match tag.scope {
             Scope::SourceGroup => Some(Named::SourceGroup),
-            Scope::PatternList => Some(Named::PatternList),
             Scope::RewriteList => Some(Named::RewriteList),
             Scope::AddressList => Some(Named::AddressList),
             Scope::Proxy => Some(Named::Proxy),
@@ -190,6 +207,7 @@ impl Builder<'_> {
         }
         let settings = self.lines.settings(&block.items, tag.scope);
         check::tag(self, block, tag.scope, &settings);
+        build_lists::idle(self, block, tag.scope);
         let kept = self.keep_block(block, outer, settings);
         let label = format!("{} ", self.config.sections[kept].label);
         for inner in blocks(&block.items) {

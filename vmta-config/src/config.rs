@@ -7,6 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ipnet::IpNet;
 
+use crate::address_list::AddressList;
+use crate::choose::PatternList;
 use crate::diagnostic::Origin;
 use crate::domains::{Class, DomainIndex};
 use crate::explain::Note;
@@ -182,6 +184,10 @@ pub struct Config {
     pub(crate) by_name: HashMap<String, VmtaOrPool>,
     pub(crate) categories: Vec<BouncePattern>,
     pub(crate) smtp_pattern_lists: Vec<SmtpPatternList>,
+    /// Those with a name and those inside others.
+    pub(crate) pattern_lists: Vec<PatternList>,
+    pub(crate) pattern_lists_by_name: HashMap<String, usize>,
+    pub(crate) address_lists: HashMap<String, Arc<AddressList>>,
     pub(crate) relay: DomainIndex<()>,
     pub(crate) notes: Vec<Note>,
     /// Settings already merged. Only a memory: the same key always gives the same settings.
@@ -235,6 +241,11 @@ impl Config {
 
     pub fn smtp_pattern_lists(&self) -> &[SmtpPatternList] {
         &self.smtp_pattern_lists
+    }
+
+    /// The `<address-list>` of this name.
+    pub fn address_list(&self, name: &str) -> Option<&Arc<AddressList>> {
+        self.address_lists.get(name)
     }
 
     /// Directives used that are not in effect.

@@ -9,8 +9,11 @@
 //! assert_eq!(config.queue("example.com", "{default}").max_smtp_out, 3);
 //! ```
 
+mod address_list;
 mod build;
+mod build_lists;
 mod check;
+mod choose;
 mod compare;
 mod config;
 mod convert;
@@ -35,6 +38,8 @@ mod table;
 mod tree;
 mod value;
 
+pub use address_list::AddressList;
+pub use choose::{Chosen, Letter};
 pub use compare::{Change, Difference, compare};
 pub use config::{
     AcctFile, AcctTarget, ApiListener, Config, Pool, Resolved, SmtpListener, SmtpUser, Spool, VirtualMta,
@@ -50,7 +55,7 @@ pub use report::FileReport;
 pub use scope::{Scope, Scopes};
 pub use settings::{
     AcctSettings, AddDate, ApiListenerSettings, ApiSettings, Authentication, Certificate, DeleteAfter,
-    DeliveryType, DomainSettings, Global, ListenerSettings, NoMx, RuntimeChoice, SourceSettings,
+    DeliveryType, DomainSettings, Global, ListenerSettings, NameLists, NoMx, RuntimeChoice, SourceSettings,
     SpoolSettings, UserSettings,
 };
 pub use table::{Directive, Status, directives};

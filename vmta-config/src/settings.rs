@@ -150,6 +150,23 @@ impl FromValues for DeleteAfter {
     }
 }
 
+/// Names of lists, of every line and scope that applies; `""` drops those before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameLists(pub Vec<String>);
+
+impl FromValues for NameLists {
+    fn from_values(values: &[&Value]) -> NameLists {
+        let mut names: Vec<String> = Vec::new();
+        for value in values {
+            match value {
+                Value::List(more) => names.extend(more.iter().cloned()),
+                _ => names.clear(),
+            }
+        }
+        NameLists(names)
+    }
+}
+
 settings! {
     /// Directives of the top level that the engine uses. Listeners, spools and accounting files have accessors of
     /// their own on `Config`, since they are tags too.
@@ -254,6 +271,10 @@ settings! {
         allow_smtputf8: bool = "allow-smtputf8",
         /// A virtual MTA or pool, or `by-smtp-source-ip`.
         default_virtual_mta: Option<String> = "default-virtual-mta",
+        /// The list that chooses before the default does.
+        pattern_list: Option<String> = "pattern-list",
+        /// `<address-list>`s of recipients that get no mail.
+        suppression_lists: NameLists = "suppression-lists",
         reject_invalid_virtual_mta: bool = "reject-invalid-virtual-mta",
         process_x_virtual_mta: bool = "process-x-virtual-mta",
         retain_x_virtual_mta: bool = "retain-x-virtual-mta",

@@ -1,5 +1,6 @@
 //! From a finished message to durable, queued recipients: what SMTP submission and pickup files have in common.
 
+use super::choice;
 use super::login_failures::LoginFailures;
 use super::owners::{Accepted, Owners, Split};
 use super::profiles::Configured;
@@ -10,6 +11,7 @@ use crate::ingest::submission::{self, Rotation, SubmissionError, Submitted};
 use crate::io::reactor::Reactor;
 use crate::io::storage::{Pending, Storage};
 use crate::mail::plain::{self, PlainOptions, Received};
+use crate::mail::suppression::Suppressed;
 use crate::mail::{Content, PlainError};
 use crate::spool::SpoolError;
 use crate::spool::record::{Draft, Group, Place, Submission};
@@ -59,6 +61,8 @@ pub enum Refused {
     Header { field: String, problem: String },
     #[error(transparent)]
     Recipients(#[from] SubmissionError),
+    #[error("{why}: <{recipient}>")]
+    Suppressed { recipient: String, why: Suppressed },
     #[error(transparent)]
     Pool(#[from] MembersError),
     #[error(transparent)]
@@ -240,7 +244,7 @@ impl Intake {
         let configured = self.configured.load();
         let spoken = Spoken::read(handed.message, source)?;
         let asked = handed.virtual_mta.map(str::to_owned).or(spoken.virtual_mta);
-        let (asked, members) = asked_for(asked, source, &configured)?;
+        let (asked, members) = choice::virtual_mta(asked, handed, source, &configured)?;
         let id = self.storage.new_id();
         let remove = spoken::removed(source);
         let message = self.finish_message(handed, source, &remove, &configured.host, id, now)?;
@@ -341,20 +345,6 @@ impl Intake {
             message_id: message_id.as_deref(),
         };
         Ok(plain::prepare_plain(handed.message, &options)?)
-    }
-}
-
-/// The VMTA or pool that a message goes through, and its members.
-pub(super) fn asked_for(
-    asked: Option<String>,
-    source: &SourceSettings,
-    configured: &Configured,
-) -> Result<(String, Vec<String>), Refused> {
-    let asked = asked.or_else(|| source.default_virtual_mta.clone()).unwrap_or_default();
-    match configured.members(&asked) {
-        Some(members) => Ok((asked, members)),
-        None if source.reject_invalid_virtual_mta => Err(Refused::NoSuchVmta(asked)),
-        None => Ok((asked, vec!["{default}".to_owned()])),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::intake::{Handed, Intake, Refused};
 use super::owners::Stopping;
+use super::suppressed;
 use crate::io::reactor::Reactor;
 use crate::io::smtp_listener::{Arrival, Caller, Clients, Login, Reception, Refusal, Submit, hall};
 use crate::smtp::server::{AuthOptions, Relay, RelayDomains, ServerOptions};
@@ -109,6 +110,7 @@ fn options(
     let defaults = ServerOptions::new(&configured.host);
     ServerOptions {
         relay,
+        suppression: suppressed::suppression(&configured.config, settings),
         domain_suffix: match settings.auto_qualify_domain {
             true => configured.domain_suffix().to_owned(),
             false => String::new(),
@@ -186,6 +188,7 @@ fn refusal(refused: &Refused) -> Refusal {
         Refused::Message(_) => (550, "5.6.0"),
         Refused::Header { .. } => (550, "5.6.0"),
         Refused::Recipients(_) => (550, "5.1.3"),
+        Refused::Suppressed { .. } => (550, "5.7.1"),
         Refused::Pool(_) => (451, "4.3.5"),
         Refused::Spool(e) if e.is_transient() => (452, "4.3.1"),
         Refused::Spool(_) => (451, "4.3.0"),

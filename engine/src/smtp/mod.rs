@@ -14,6 +14,7 @@ pub mod dot;
 pub mod extensions;
 pub mod reply;
 pub mod server;
+mod server_admit;
 mod server_auth;
 mod server_commands;
 mod server_data;
@@ -34,6 +35,8 @@ mod client_fault_tests;
 mod client_tests;
 #[cfg(test)]
 mod lockstep_tests;
+#[cfg(test)]
+mod server_admit_tests;
 #[cfg(test)]
 mod server_attack_tests;
 #[cfg(test)]

@@ -386,7 +386,7 @@ impl Session {
 }
 
 /// Text from elsewhere in a reply: one line, printable (A05).
-struct OneLine<'a>(&'a str);
+pub(super) struct OneLine<'a>(pub &'a str);
 
 impl Display for OneLine<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,9 +1,8 @@
 //! The commands of an inbound session.
 
-use super::server::{Envelope, Phase, Relay, Session};
+use super::server::{Envelope, Phase, Session};
 use super::server_path::{self, PathArgument, PathError};
 use crate::base::Now;
-use crate::mail::{Address, normalise_domain};
 
 /// What no mail client says: whoever does wants us to talk to somebody else (A21).
 const FOREIGN: [&str; 9] =
@@ -190,22 +189,13 @@ impl Session {
             return self.refuse("553 5.6.7 recipient address needs SMTPUTF8");
         }
         if !self.admits(&address) {
-            return self.refuse("550 5.7.1 relaying denied");
+            return;
         }
         let recipient = address.as_str().to_owned();
         self.reply(format_args!("250 2.1.5 <{recipient}> ok"));
         if let Some(envelope) = &mut self.envelope {
             envelope.recipients.push(recipient);
         }
-    }
-
-    /// Whether mail to `address` is taken (A20). Where relaying is closed, a local part that holds a further address (`%`,
-    /// `!`, quoted `@`) is none of ours, whatever the domain: somebody behind us might unpack it.
-    fn admits(&self, address: &Address) -> bool {
-        let Relay::Closed { to } = &self.options.relay else { return true };
-        let mut domain = String::new();
-        let routed = address.local().contains(['%', '!', '@', ':', ',']);
-        !routed && normalise_domain(address.domain(), &mut domain).is_ok() && to.contains(&domain)
     }
 
     fn data(&mut self, now: Now, argument: &str) {

@@ -2,6 +2,7 @@
 
 use super::undot::LineEnds;
 use super::users::Users;
+use crate::mail::suppression::Suppression;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,8 @@ pub struct ServerOptions {
     /// Product and version in the greeting.
     pub software: String,
     pub relay: Relay,
+    /// Recipients that are refused: `suppression-lists`.
+    pub suppression: Option<Suppression>,
     /// Stands behind domains of a single label; empty for none.
     pub domain_suffix: String,
     pub smtputf8: bool,
@@ -99,6 +102,7 @@ impl ServerOptions {
             host: host.to_owned(),
             software: concat!("Posthaste v", env!("CARGO_PKG_VERSION")).to_owned(),
             relay: Relay::Closed { to: RelayDomains::none() },
+            suppression: None,
             domain_suffix: String::new(),
             smtputf8: true,
             chunking: true,
