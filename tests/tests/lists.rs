@@ -9,7 +9,7 @@ use std::time::Duration;
 use bench::engine::Engine;
 use bench::ground::Ground;
 use bench::http::Http;
-use bench::site::SiteHandle;
+use bench::site::{DoorConfig, LedgerMode, Persona, Site, SiteConfig, SiteHandle};
 use bench::wait::until;
 use serde_json::json;
 use tests::peer::Peer;
@@ -173,4 +173,42 @@ fn who_is_suppressed_gets_nothing_on_any_way_in() {
 
     let reached: Vec<String> = sources(&site, engine, 3).into_keys().collect();
     assert_eq!(reached, ["inject@site.example", "smtp@site.example", "transmission@site.example"]);
+}
+
+#[test]
+fn copies_go_to_the_archive_and_messages_say_what_they_went_through() {
+    let doors = vec![DoorConfig::new("site", Persona::Fast)];
+    let site = Site::start(SiteConfig { doors, ledger: LedgerMode::Messages, ..SiteConfig::default() })
+        .expect("loopback");
+    let source = "  bcc archive@site.example\n  add-x-virtual-mta-header yes\n  default-virtual-mta b";
+    let (ground, _) = ground(&site, source);
+    let engine = ground.start().expect("the engine starts");
+    let message = "X-Virtual-MTA: a\nSubject: x\n\nText\n";
+    let said = peer(&ground).send("<x@s.example>", &["ann@site.example"], message).expect("a reply");
+    assert!(said.starts_with("250 "), "{said}");
+    let file = b"x-sender: x@s.example\nx-receiver: bob@site.example\nFrom: x@s.example\n\nText\n";
+    ground.pick_up("one", file).expect("the pickup directory takes it");
+    until(PATIENCE, || (site.stats().recipients() >= 4).then_some(())).expect("copies are delivered too");
+    engine.wait_until_empty(PATIENCE);
+    assert!(engine.stop().expect("it can be waited for").success());
+    let ledger = site.ledger();
+    let mut seen: Vec<(&str, String)> = ledger
+        .deliveries
+        .iter()
+        .map(|d| {
+            let text = String::from_utf8_lossy(d.message.as_deref().unwrap_or_default()).into_owned();
+            assert!(!text.contains("archive@"), "{text}");
+            let named = text.lines().filter(|l| l.starts_with("X-Virtual-MTA:")).collect::<Vec<_>>();
+            (d.recipient.as_str(), named.join("|"))
+        })
+        .collect();
+    seen.sort();
+    let of = |name: &str| format!("X-Virtual-MTA: {name}");
+    let expected = [
+        ("ann@site.example", of("a")),
+        ("archive@site.example", of("a")),
+        ("archive@site.example", of("b")),
+        ("bob@site.example", of("b")),
+    ];
+    assert_eq!(seen, expected);
 }

@@ -295,6 +295,10 @@ settings! {
         add_received_header: bool = "add-received-header",
         hide_message_source: bool = "hide-message-source",
         add_date_header: AddDate = "add-date-header",
+        /// Names the virtual MTA or pool in `x-virtual-mta`.
+        add_x_virtual_mta_header: bool = "add-x-virtual-mta-header",
+        /// Gets a copy of every finished message.
+        bcc: Option<String> = "bcc",
         add_message_id_header: bool = "add-message-id-header",
         /// Bytes; `None` is no limit.
         max_message_size: Option<u64> = "max-message-size",

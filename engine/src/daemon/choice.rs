@@ -3,7 +3,8 @@
 
 use super::intake::{Handed, Refused};
 use super::profiles::Configured;
-use crate::mail::header::Header;
+use crate::mail::PlainError;
+use crate::mail::header::{self, Header};
 use std::cell::OnceCell;
 use std::net::IpAddr;
 use vmta_config::{Letter, SourceSettings};
@@ -67,6 +68,29 @@ fn by_default(local_ip: &str, source: &SourceSettings, configured: &Configured) 
     }
 }
 
+/// A finished message with a header that names its virtual MTA or pool, where the source wants one.
+pub fn named(message: Vec<u8>, through: &str, source: &SourceSettings) -> Result<Vec<u8>, Refused> {
+    if !source.add_x_virtual_mta_header {
+        return Ok(message);
+    }
+    let mut out = Vec::with_capacity(message.len() + 64);
+    let name = if through.is_empty() { "{default}" } else { through };
+    header::insert(&mut out, "X-Virtual-MTA", name).map_err(PlainError::from)?;
+    if Header::scan(&message).fields().first().is_some_and(|field| field.name.is_empty()) {
+        // The message begins with its body; our header must not swallow it.
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(&message);
+    Ok(out)
+}
+
+/// Who gets a copy beside the recipients: nobody twice.
+pub fn copied<'a>(recipients: &[String], source: &'a SourceSettings) -> Option<&'a str> {
+    let copy = source.bcc.as_deref()?;
+    let has_it = |recipient: &String| recipient.eq_ignore_ascii_case(copy);
+    (!recipients.iter().any(has_it)).then_some(copy)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +129,27 @@ mod tests {
             chosen(source, Some("z"), &plain),
             Err("specified Virtual MTA 'z' does not exist".to_owned())
         );
+    }
+
+    #[test]
+    fn copies_and_the_name_of_the_way() {
+        let source = SourceSettings {
+            bcc: Some("log@x.example".to_owned()),
+            add_x_virtual_mta_header: true,
+            ..vmta_config::load("c", &MemoryFiles::new([("c", CONFIG)]), false)
+                .config
+                .expect("a configuration")
+                .source_named("{pickup}")
+        };
+        assert_eq!(copied(&["a@x.example".to_owned()], &source), Some("log@x.example"));
+        assert_eq!(copied(&["Log@x.example".to_owned()], &source), None);
+        let of = |message: &str, name| {
+            let made = named(message.as_bytes().to_vec(), name, &source).expect("named");
+            String::from_utf8(made).expect("text")
+        };
+        assert_eq!(of("A: b\r\n\r\ntext\r\n", "p"), "X-Virtual-MTA: p\r\nA: b\r\n\r\ntext\r\n");
+        assert_eq!(of("text\r\n", ""), "X-Virtual-MTA: {default}\r\n\r\ntext\r\n");
+        assert_eq!(of("\r\ntext\r\n", "p"), "X-Virtual-MTA: p\r\n\r\ntext\r\n");
     }
 
     #[test]

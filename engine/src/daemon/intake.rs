@@ -248,6 +248,7 @@ impl Intake {
         let id = self.storage.new_id();
         let remove = spoken::removed(source);
         let message = self.finish_message(handed, source, &remove, &configured.host, id, now)?;
+        let message = choice::named(message, &asked, source)?;
         let content = Content::plain_utf8(message, handed.smtputf8);
         let submission = Submission {
             id,
@@ -271,6 +272,7 @@ impl Intake {
             ..Submission::default()
         };
         let recipients = handed.recipients.iter().map(String::as_str);
+        let recipients = recipients.chain(choice::copied(handed.recipients, source));
         let submitted = self.in_turn(asked, &members, |rotation| {
             submission::plain(submission, &content, recipients, rotation)
         })??;

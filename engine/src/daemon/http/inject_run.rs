@@ -7,6 +7,7 @@ use super::keys::{Claim, Stored, end};
 use super::reply::Refusal;
 use super::{Entrance, Settings};
 use crate::base::Wall;
+use crate::daemon::choice;
 use crate::daemon::intake::{Handed, Refused};
 use crate::daemon::owners::{Accepted, Split};
 use crate::daemon::spoken::{self, Spoken};
@@ -72,7 +73,7 @@ impl<'e> Run<'e> {
         let spoken = Spoken::read(&fields, &settings.source).map_err(|e| Refusal::from(&e))?;
         let made = Vmtas::new(spoken.virtual_mta, settings, &sender, &head.shown_fields(), &ends.local);
         let through = made.map_err(|e| Refusal::from(&e))?;
-        let content = content(entrance, settings, head, id, now)?;
+        let content = content(entrance, settings, head, &through.asked, (id, now))?;
         let (size, limit) = (content.size_estimate(), settings.max_message());
         if size > limit {
             let why = format!("content: a message is {size} bytes long; at most {limit} are allowed");
@@ -345,8 +346,8 @@ fn content(
     entrance: &Entrance,
     settings: &Settings,
     head: &InjectHead,
-    id: u64,
-    now: Wall,
+    through: &str,
+    (id, now): (u64, Wall),
 ) -> Result<Content, Refusal> {
     let sender = head.sender.as_deref().unwrap_or_default();
     let host = &settings.configured.host;
@@ -368,6 +369,7 @@ fn content(
         ..Handed::default()
     };
     let message = entrance.intake.finish_message(&handed, &settings.source, &remove, host, id, now);
+    let message = message.and_then(|message| choice::named(message, through, &settings.source));
     Ok(Content::plain(message.map_err(|e| Refusal::from(&e))?))
 }
 
