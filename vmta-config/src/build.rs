@@ -6,6 +6,7 @@ use std::sync::RwLock;
 use ipnet::IpNet;
 
 use crate::build_lists::{self, Call};
+use crate::build_sources;
 use crate::check;
 use crate::config::{
     AcctFile, AcctTarget, ApiListener, Config, Level, Pool, Section, SmtpListener, SmtpUser, Spool,
@@ -62,6 +63,7 @@ pub(crate) fn build(
     check::link(&mut builder);
     build_lists::link(&mut builder);
     check::whole(&mut builder);
+    build_sources::reserves(&mut builder);
     builder.config.notes = builder.lines.notes();
     builder.config
 }
@@ -72,6 +74,7 @@ fn empty(top: &[Setting]) -> Config {
         spools: Vec::new(),
         listeners: Vec::new(),
         smtp_users: Vec::new(),
+        source_groups: Vec::new(),
         acct_files: Vec::new(),
         api: ApiSettings::read(&Slots::default()),
         api_listeners: Vec::new(),
@@ -140,6 +143,7 @@ impl Builder<'_> {
             Scope::Spool => self.spool(block),
             Scope::SmtpListener => self.listener(block),
             Scope::SmtpUser => self.smtp_user(block),
+            Scope::SourceGroup => self.source_group(block),
             Scope::AcctFile => self.acct_file(block),
             Scope::TransmissionsApi => self.api(block),
             Scope::TransmissionsApiListener => self.api_listener(block),
@@ -196,7 +200,6 @@ impl Builder<'_> {
     fn checked_only(&mut self, block: &Block, outer: &str) {
         let Some(tag) = block.tag else { return };
         let kind = match tag.scope {
-            Scope::SourceGroup => Some(Named::SourceGroup),
             Scope::RewriteList => Some(Named::RewriteList),
             Scope::AddressList => Some(Named::AddressList),
             Scope::Proxy => Some(Named::Proxy),
@@ -320,7 +323,9 @@ impl Builder<'_> {
     /// By address if the argument is one, otherwise by name. The same source twice merges, in the order of the file.
     fn source(&mut self, block: &Block) {
         let settings = self.lines.settings(&block.items, Scope::Source);
-        if let Some(net) = network(&block.arg) {
+        let by_address = network(&block.arg);
+        build_sources::trust(self, by_address.as_ref(), &settings);
+        if let Some(net) = by_address {
             let list = &mut self.config.sources_by_network;
             match list.iter_mut().find(|(n, _)| *n == net) {
                 Some((_, known)) => known.extend(settings),

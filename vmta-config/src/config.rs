@@ -15,8 +15,8 @@ use crate::explain::Note;
 use crate::patterns::{BouncePattern, SmtpPatternList};
 use crate::scope::Scope;
 use crate::settings::{
-    AcctSettings, ApiListenerSettings, ApiSettings, DomainSettings, Global, ListenerSettings, SourceSettings,
-    SpoolSettings, UserSettings,
+    AcctSettings, ApiListenerSettings, ApiSettings, DomainSettings, Global, GroupSettings, ListenerSettings,
+    SourceSettings, SpoolSettings, UserSettings,
 };
 use crate::slots::{Setting, Slots};
 use crate::value::{SourceHost, matches_net};
@@ -44,6 +44,14 @@ pub struct SmtpListener {
 pub struct SmtpUser {
     pub name: String,
     pub settings: UserSettings,
+    pub origin: Origin,
+}
+
+/// One `<source-group>`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceGroup {
+    pub name: String,
+    pub settings: GroupSettings,
     pub origin: Origin,
 }
 
@@ -167,6 +175,7 @@ pub struct Config {
     pub(crate) spools: Vec<Spool>,
     pub(crate) listeners: Vec<SmtpListener>,
     pub(crate) smtp_users: Vec<SmtpUser>,
+    pub(crate) source_groups: Vec<SourceGroup>,
     pub(crate) acct_files: Vec<AcctFile>,
     pub(crate) api: ApiSettings,
     pub(crate) api_listeners: Vec<ApiListener>,
@@ -218,6 +227,11 @@ impl Config {
     /// Those who may log in, by name.
     pub fn smtp_users(&self) -> &[SmtpUser] {
         &self.smtp_users
+    }
+
+    /// Sources that share limits, by name.
+    pub fn source_groups(&self) -> &[SourceGroup] {
+        &self.source_groups
     }
 
     pub fn acct_files(&self) -> &[AcctFile] {

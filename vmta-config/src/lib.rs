@@ -12,6 +12,7 @@
 mod address_list;
 mod build;
 mod build_lists;
+mod build_sources;
 mod check;
 mod choose;
 mod compare;
@@ -42,7 +43,8 @@ pub use address_list::AddressList;
 pub use choose::{Chosen, Letter};
 pub use compare::{Change, Difference, compare};
 pub use config::{
-    AcctFile, AcctTarget, ApiListener, Config, Pool, Resolved, SmtpListener, SmtpUser, Spool, VirtualMta,
+    AcctFile, AcctTarget, ApiListener, Config, Pool, Resolved, SmtpListener, SmtpUser, SourceGroup, Spool,
+    VirtualMta,
 };
 pub use convert::{Converted, convert};
 pub use diagnostic::{Diagnostic, Origin, Severity};
@@ -55,9 +57,10 @@ pub use report::FileReport;
 pub use scope::{Scope, Scopes};
 pub use settings::{
     AcctSettings, AddDate, ApiListenerSettings, ApiSettings, Authentication, Certificate, DeleteAfter,
-    DeliveryType, DomainSettings, Global, ListenerSettings, NameLists, NoMx, RuntimeChoice, SourceSettings,
-    SpoolSettings, UserSettings,
+    DeliveryType, DomainSettings, Global, GroupSettings, ListenerSettings, NoMx, RuntimeChoice,
+    SourceSettings, SpoolSettings, UserSettings,
 };
+pub use slots::NameLists;
 pub use table::{Directive, Status, directives};
 pub use value::{
     Choice, DailyLimit, DomainPattern, FieldSelection, HeaderField, HostAndPort, MailHost, Named, ParseError,

@@ -147,7 +147,7 @@ const CLOUD: &str = "it feeds the vendor's cloud service";
 pub(crate) const TAGS: &[Tag] = &[
     tag("spool", Scope::Spool, Required("a directory")).restart("the spool is opened at the start"),
     tag("source", Scope::Source, Required("an address, a CIDR or a name")),
-    tag("source-group", Scope::SourceGroup, Required("a name")).later(),
+    tag("source-group", Scope::SourceGroup, Required("a name")),
     tag("smtp-user", Scope::SmtpUser, Required("a user name")),
     tag("smtp-listener", Scope::SmtpListener, Required("ADDRESS:PORT")),
     tag("domain", Scope::Domain, Required("a domain pattern")).within(&[Global, Scope::VirtualMta, Scope::VirtualMtaPool]),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::scope::Scope;
-use crate::slots::{FromValues, Slots};
+use crate::slots::{FromValues, NameLists, Slots};
 use crate::value::{
     DomainPattern, FieldSelection, HeaderField, QueueFilter, Rate, RecordType, Route, SourceHost, Value,
 };
@@ -150,23 +150,6 @@ impl FromValues for DeleteAfter {
     }
 }
 
-/// Names of lists, of every line and scope that applies; `""` drops those before it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NameLists(pub Vec<String>);
-
-impl FromValues for NameLists {
-    fn from_values(values: &[&Value]) -> NameLists {
-        let mut names: Vec<String> = Vec::new();
-        for value in values {
-            match value {
-                Value::List(more) => names.extend(more.iter().cloned()),
-                _ => names.clear(),
-            }
-        }
-        NameLists(names)
-    }
-}
-
 settings! {
     /// Directives of the top level that the engine uses. Listeners, spools and accounting files have accessors of
     /// their own on `Config`, since they are tags too.
@@ -182,6 +165,8 @@ settings! {
         pickup_remove_dot: bool = "pickup-remove-dot",
         total_max_smtp_out: u32 = "total-max-smtp-out",
         total_max_smtp_in: u32 = "total-max-smtp-in",
+        /// Clients wait for a free place instead of being told that there is none.
+        smtp_await_slot: bool = "smtp-await-slot",
         /// Source addresses of virtual MTAs that have none of their own, and of `{default}`.
         source_hosts: Vec<SourceHost> = "smtp-source-host",
         /// Appended to envelope addresses whose domain has no dot.
@@ -267,6 +252,16 @@ settings! {
         /// Failed logins, counted from the first, before AUTH is locked.
         smtp_max_auth_failure_rate: Rate = "smtp-max-auth-failure-rate",
         allow_starttls: bool = "allow-starttls",
+        /// The client may say for whom it speaks, by XCLIENT.
+        allow_xclient: bool = "allow-xclient",
+        /// Connections begin with a PROXY header that says who the client is.
+        require_proxy_protocol: bool = "require-proxy-protocol",
+        /// The group whose limits apply.
+        source_group: Option<String> = "source-group",
+        log_connections: bool = "log-connections",
+        log_commands: bool = "log-commands",
+        log_data: bool = "log-data",
+        log_tls: bool = "log-tls",
         allow_chunking: bool = "allow-chunking",
         allow_smtputf8: bool = "allow-smtputf8",
         /// A virtual MTA or pool, or `by-smtp-source-ip`.
@@ -320,11 +315,23 @@ settings! {
     ListenerSettings of Scope::SmtpListener, {
         /// The named source that applies here.
         source: Option<String> = "source",
+        /// As `Global::smtp_await_slot`, for this listener.
+        await_slot: bool = "await-slot",
         /// TLS from the first byte.
         immediate_tls: bool = "immediate-tls",
         tls_certificate: Option<Certificate> = "tls-certificate",
         tls_v1_2: bool = "tls-allow-tlsv1.2",
         tls_v1_3: bool = "tls-allow-tlsv1.3",
+    }
+}
+
+settings! {
+    /// Directives of one `<source-group>`.
+    GroupSettings of Scope::SourceGroup, {
+        /// Connections at once; `None` is no limit.
+        max_smtp_in: Option<u32> = "max-smtp-in",
+        /// Connections that nobody else may use; `None` is none.
+        reserved_smtp_in: Option<u32> = "reserved-smtp-in",
     }
 }
 
@@ -403,61 +410,5 @@ settings! {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::table::{Status, directives};
-
-    /// What is handled elsewhere: tags, lists, macros.
-    const ELSEWHERE: &[&str] =
-        &["include", "domain-macro", "spool", "smtp-listener", "always-allow-relaying"];
-
-    fn compare(scope: Scope, fields: &[&str]) {
-        for row in directives().filter(|r| r.scopes.contains(scope) && r.status == Status::InEffect) {
-            let name = row.same_as.unwrap_or(row.name);
-            let known = fields.contains(&name) || (ELSEWHERE.contains(&name) && scope != Scope::Source);
-            assert!(known || name == "include", "{name} of {scope} is in effect but not read");
-        }
-        for name in fields {
-            assert!(crate::table::find(scope, name).is_some(), "{name} is not a directive of {scope}");
-        }
-    }
-
-    #[test]
-    fn every_directive_in_effect_is_read() {
-        compare(Scope::Global, Global::DIRECTIVES);
-        compare(Scope::Domain, DomainSettings::DIRECTIVES);
-        compare(Scope::Source, SourceSettings::DIRECTIVES);
-        compare(Scope::SmtpListener, ListenerSettings::DIRECTIVES);
-        compare(Scope::SmtpUser, UserSettings::DIRECTIVES);
-        compare(Scope::AcctFile, AcctSettings::DIRECTIVES);
-        compare(Scope::Spool, SpoolSettings::DIRECTIVES);
-        compare(Scope::TransmissionsApi, ApiSettings::DIRECTIVES);
-        compare(Scope::TransmissionsApiListener, ApiListenerSettings::DIRECTIVES);
-    }
-
-    #[test]
-    fn defaults_are_those_of_the_reference() {
-        let none = Slots::default();
-        let domain = DomainSettings::read(&none);
-        assert_eq!((domain.delivery, domain.max_smtp_out), (DeliveryType::Smtp, 20));
-        assert_eq!(domain.retry_after, [Duration::from_secs(600)]);
-        assert_eq!(domain.bounce_after, Duration::from_secs(4 * 86400 + 12 * 3600));
-        assert_eq!((domain.max_rcpt_per_message, domain.max_msg_per_connection), (Some(1000), None));
-        assert!(domain.use_starttls && domain.pipeline_across_data && !domain.prefer_chunking);
-        assert_eq!((domain.max_msg_rate, domain.bounce_upon_no_mx), (Rate::Unlimited, NoMx::Never));
-        let source = SourceSettings::read(&none);
-        assert!(!source.always_allow_relaying && source.smtp_service && source.add_received_header);
-        assert_eq!((source.max_message_size, source.max_message_hops), (None, 100));
-        let acct = AcctSettings::read(&none);
-        assert_eq!(acct.records, [RecordType::Delivery, RecordType::Bounce]);
-        assert_eq!(
-            (acct.max_size, acct.delete_after),
-            (250 << 20, DeleteAfter::Age(Duration::from_secs(8 * 86400)))
-        );
-        let global = Global::read(&none);
-        assert_eq!(
-            (global.total_max_smtp_out, global.total_max_smtp_in, global.segment_size),
-            (1200, 100, 32 << 20)
-        );
-    }
-}
+#[path = "settings_tests.rs"]
+mod tests;

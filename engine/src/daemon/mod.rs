@@ -27,6 +27,7 @@ pub mod pickup;
 pub mod pickup_drop;
 pub mod pickup_place;
 pub mod profiles;
+mod reception;
 pub mod recovery;
 pub mod reload;
 mod routing;

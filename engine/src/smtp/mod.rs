@@ -20,7 +20,10 @@ mod server_commands;
 mod server_data;
 mod server_options;
 mod server_path;
+mod server_log;
 pub mod server_wire;
+mod server_xclient;
+pub mod proxy_header;
 pub mod status;
 pub mod tls;
 pub mod undot;
@@ -47,5 +50,7 @@ mod server_chunk_tests;
 mod server_tests;
 #[cfg(test)]
 mod server_wire_tests;
+#[cfg(test)]
+mod server_xclient_tests;
 #[cfg(test)]
 mod tls_tests;

@@ -13,8 +13,9 @@
 
 use super::server_auth::Exchange;
 use super::server_data::Chunk;
-pub use super::server_options::{AuthOptions, Relay, RelayDomains, ServerOptions};
+pub use super::server_options::{AuthOptions, Relay, RelayDomains, ServerOptions, Told};
 use super::server_options::{MAX_COMMAND, MAX_OVERLONG, MAX_WAITING};
+pub use super::server_xclient::Assumed;
 use super::undot::DotReader;
 pub use super::undot::LineEnds;
 use crate::base::{Now, Time};
@@ -49,6 +50,8 @@ pub enum ServerEvent {
     /// Somebody wants to be this user, and what he knows of the password is right or not. To be answered by
     /// [`Session::logged_in`] or [`Session::login_refused`].
     Login { user: String, right: bool },
+    /// A proxy says for whom it speaks. To be answered by [`Session::assume`] or [`Session::turn_away`].
+    Assumed(Box<Assumed>),
     /// What is left of the output may be sent; then the socket is to be closed.
     Closed,
 }
@@ -96,6 +99,11 @@ pub struct Session {
     /// TLS is spoken.
     pub(super) secure: bool,
     pub(super) user: Box<str>,
+    /// XCLIENT is taken from this client, whoever it speaks for.
+    pub(super) may_assume: bool,
+    pub(super) assumed: Assumed,
+    /// Lines for the log.
+    pub(super) told: Vec<String>,
     pub(super) failed_logins: u32,
     pub(super) errors: u32,
     pub(super) junk: u32,
@@ -137,6 +145,9 @@ impl Session {
 
     fn silent(options: Arc<ServerOptions>, now: Now) -> Session {
         Session {
+            may_assume: options.xclient,
+            assumed: Assumed::default(),
+            told: Vec::new(),
             options,
             phase: Phase::Commands,
             input: Vec::new(),
@@ -284,11 +295,15 @@ impl Session {
                 Phase::Overlong => self.skip_line(rest),
                 Phase::Data => {
                     self.active = now.mono;
-                    self.take_data(rest)
+                    let taken = self.take_data(rest);
+                    self.tell_data(&rest[..taken]);
+                    taken
                 }
                 Phase::Chunk => {
                     self.active = now.mono;
-                    self.take_chunk(rest)
+                    let taken = self.take_chunk(rest);
+                    self.tell_data(&rest[..taken]);
+                    taken
                 }
                 Phase::Deciding | Phase::Securing => break,
                 Phase::Closed => rest.len(),
@@ -326,6 +341,7 @@ impl Session {
         };
         self.active = now.mono;
         let more = end + 1 < bytes.len();
+        self.tell_line(line);
         match self.phase {
             Phase::Auth => self.auth_line(line, more),
             _ => self.command(now, line, more),
@@ -354,8 +370,10 @@ impl Session {
     /// Writes one reply line.
     pub(super) fn reply(&mut self, line: impl Display) {
         use std::io::Write;
+        let from = self.output.len();
         // Writing to a Vec cannot fail.
         let _ = write!(self.output, "{line}\r\n");
+        self.tell_reply(from);
     }
 
     /// Writes a refusal, and ends the session of a client that has had too many.

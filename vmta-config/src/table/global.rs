@@ -45,7 +45,7 @@ pub(super) const GLOBAL: &[Directive] = {
         d("run-as-root", Bool, "true", LATER, "Stay root after the start, or change to an account of its own").restart("as in PowerMTA, reference 1.1"),
         d("runtime", Keyword(&["auto", "uring", "blocking"]), "auto", ON, "How what is no longer in RAM is read from the spool: io_uring, or threads where it is refused").ours().eg("blocking").restart("the spool is opened at the start"),
         d("segment-size", SizeWithin(1 << 20, 1 << 32), "32M", ON, "Size of a spool segment, 4M to 1G").ours().eg("64M").restart("the spool is opened at the start"),
-        d("smtp-await-slot", Bool, "false", LATER, "Wait for a free inbound slot instead of answering 421 and closing"),
+        d("smtp-await-slot", Bool, "false", ON, "Wait for a free inbound slot instead of answering 421 and closing"),
         d("smtp-ip", Ip, "", instead("`smtp-listener ADDRESS:PORT`"), "Older way to set the listening address; counts only where no listener is given").repeats().eg("192.0.2.1"),
         d("smtp-listener", Listener, "", ON, "An address to listen on; `source=` applies a named source instead of the one by address").repeats().eg("192.0.2.1:25"),
         d("smtp-port", Number(1, 65_535), "", instead("`smtp-listener ADDRESS:PORT`"), "Older way to set the listening port; counts only where no listener is given").repeats().eg("25"),
