@@ -120,6 +120,20 @@ fn ends(client: IpAddr, local: IpAddr, ports: [u8; 4], length: usize) -> Header 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_and_no_header_is_longer_than_what_came(
+            start in prop::sample::select(vec![&b"PROXY TCP4 "[..], &SIGNATURE[..], b""]),
+            rest in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let bytes = [start, &rest].concat();
+            if let Header::Whole { length, .. } = read(&bytes) {
+                prop_assert!(length <= bytes.len());
+            }
+        }
+    }
 
     fn whole(client: &str, local: &str, length: usize) -> Header {
         let (client, local) = (client.parse().unwrap(), local.parse().unwrap());
