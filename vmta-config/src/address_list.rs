@@ -5,7 +5,7 @@ use crate::domains::DomainIndex;
 use crate::lex::shorten;
 use crate::value::{DomainPattern, Pattern, ascii_domain, literal};
 
-/// One `<address-list>`. Millions of addresses cost their bytes and four more each.
+/// One `<address-list>`. Millions of addresses cost their bytes and eight more each.
 #[derive(Debug, Default)]
 pub struct AddressList {
     /// Addresses, and local parts alone, one behind the other.
