@@ -13,11 +13,21 @@ pub struct Peer(BufReader<TcpStream>);
 impl Peer {
     /// Connects and reads the greeting.
     pub fn connect(to: SocketAddr) -> io::Result<Peer> {
-        let stream = TcpStream::connect(to)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut peer = Peer(BufReader::new(stream));
+        let mut peer = Peer::silent(to)?;
         let greeting = peer.reply()?;
         if greeting.starts_with("220 ") { Ok(peer) } else { Err(io::Error::other(greeting)) }
+    }
+
+    /// Connects, and leaves the greeting to be read.
+    pub fn silent(to: SocketAddr) -> io::Result<Peer> {
+        let stream = TcpStream::connect(to)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Peer(BufReader::new(stream)))
+    }
+
+    /// Sends bytes as they are.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.get_mut().write_all(bytes)
     }
 
     /// The last line of the next reply.

@@ -5,6 +5,8 @@ use std::sync::RwLock;
 
 use ipnet::IpNet;
 
+use crate::build_lists::{self, Call};
+use crate::build_sources;
 use crate::check;
 use crate::config::{
     AcctFile, AcctTarget, ApiListener, Config, Level, Pool, Section, SmtpListener, SmtpUser, Spool,
@@ -12,6 +14,7 @@ use crate::config::{
 };
 use crate::diagnostic::Findings;
 use crate::domains::DomainIndex;
+use crate::files::Files;
 use crate::lex::Word;
 use crate::lines::Lines;
 use crate::older;
@@ -29,17 +32,27 @@ use crate::value::{DomainPattern, Named, Syntax, Value, expand_patterns, network
 
 pub(crate) struct Builder<'a> {
     pub lines: Lines<'a>,
+    pub files: &'a dyn Files,
     pub config: Config,
     /// What was defined, with its place.
     pub defined: HashMap<(Named, String), Place>,
+    /// Lines that call a pattern list by its name.
+    pub calls: Vec<Call>,
 }
 
 /// Builds what can be built; with errors among the findings the result is incomplete and not used.
-pub(crate) fn build(sources: &Sources, findings: &mut Findings, usage: &mut Usage, items: &[Item]) -> Config {
+pub(crate) fn build(
+    sources: &Sources,
+    findings: &mut Findings,
+    usage: &mut Usage,
+    items: &[Item],
+    files: &dyn Files,
+) -> Config {
     let mut lines = Lines::new(sources, findings, usage, items);
     let mut top = lines.settings(items, Scope::Global);
     older::name_sources(&mut lines, &mut top, Scope::Global, None);
-    let mut builder = Builder { lines, config: empty(&top), defined: HashMap::new() };
+    let mut builder =
+        Builder { lines, files, config: empty(&top), defined: HashMap::new(), calls: Vec::new() };
     builder.top_level(&top);
     builder.keep(Scope::Global, String::new(), "", top);
     for block in blocks(items) {
@@ -48,7 +61,9 @@ pub(crate) fn build(sources: &Sources, findings: &mut Findings, usage: &mut Usag
     older::listen(&mut builder);
     builder.config.levels.iter_mut().for_each(Level::classify);
     check::link(&mut builder);
+    build_lists::link(&mut builder);
     check::whole(&mut builder);
+    build_sources::reserves(&mut builder);
     builder.config.notes = builder.lines.notes();
     builder.config
 }
@@ -59,6 +74,7 @@ fn empty(top: &[Setting]) -> Config {
         spools: Vec::new(),
         listeners: Vec::new(),
         smtp_users: Vec::new(),
+        source_groups: Vec::new(),
         acct_files: Vec::new(),
         api: ApiSettings::read(&Slots::default()),
         api_listeners: Vec::new(),
@@ -72,13 +88,16 @@ fn empty(top: &[Setting]) -> Config {
         by_name: HashMap::new(),
         categories: Vec::new(),
         smtp_pattern_lists: Vec::new(),
+        pattern_lists: Vec::new(),
+        pattern_lists_by_name: HashMap::new(),
+        address_lists: HashMap::new(),
         relay: DomainIndex::default(),
         notes: Vec::new(),
         merged: RwLock::default(),
     }
 }
 
-fn blocks(items: &[Item]) -> impl Iterator<Item = &Block> {
+pub(crate) fn blocks(items: &[Item]) -> impl Iterator<Item = &Block> {
     items.iter().filter_map(|item| match item {
         Item::Block(block) => Some(block),
         Item::Line(_) => None,
@@ -124,10 +143,13 @@ impl Builder<'_> {
             Scope::Spool => self.spool(block),
             Scope::SmtpListener => self.listener(block),
             Scope::SmtpUser => self.smtp_user(block),
+            Scope::SourceGroup => self.source_group(block),
             Scope::AcctFile => self.acct_file(block),
             Scope::TransmissionsApi => self.api(block),
             Scope::TransmissionsApiListener => self.api_listener(block),
             Scope::SmtpPatternList => self.smtp_pattern_list(block),
+            Scope::PatternList => self.pattern_list(block),
+            Scope::AddressList => self.address_list(block),
             Scope::BounceCategoryPatterns => self.categories(block),
             _ => self.checked_only(block, ""),
         }
@@ -139,7 +161,7 @@ impl Builder<'_> {
         self.config.sections.len() - 1
     }
 
-    fn keep_block(&mut self, block: &Block, outer: &str, settings: Vec<Setting>) -> usize {
+    pub(crate) fn keep_block(&mut self, block: &Block, outer: &str, settings: Vec<Setting>) -> usize {
         let Some(tag) = block.tag else { return 0 };
         let label = match block.arg.as_str() {
             "" => format!("{outer}<{}>", tag.name),
@@ -154,7 +176,7 @@ impl Builder<'_> {
     }
 
     /// Remembers a definition; a second one of the same kind and name is an error.
-    fn define(&mut self, kind: Named, block: &Block) -> bool {
+    pub(crate) fn define(&mut self, kind: Named, block: &Block) -> bool {
         let Some(before) = self.defined.insert((kind, block.arg.clone()), block.arg_at) else { return true };
         let what = block.tag.map_or("", |t| t.name);
         let first = self.lines.sources.origin(before);
@@ -178,8 +200,6 @@ impl Builder<'_> {
     fn checked_only(&mut self, block: &Block, outer: &str) {
         let Some(tag) = block.tag else { return };
         let kind = match tag.scope {
-            Scope::SourceGroup => Some(Named::SourceGroup),
-            Scope::PatternList => Some(Named::PatternList),
             Scope::RewriteList => Some(Named::RewriteList),
             Scope::AddressList => Some(Named::AddressList),
             Scope::Proxy => Some(Named::Proxy),
@@ -190,6 +210,7 @@ impl Builder<'_> {
         }
         let settings = self.lines.settings(&block.items, tag.scope);
         check::tag(self, block, tag.scope, &settings);
+        build_lists::idle(self, block, tag.scope);
         let kept = self.keep_block(block, outer, settings);
         let label = format!("{} ", self.config.sections[kept].label);
         for inner in blocks(&block.items) {
@@ -302,7 +323,9 @@ impl Builder<'_> {
     /// By address if the argument is one, otherwise by name. The same source twice merges, in the order of the file.
     fn source(&mut self, block: &Block) {
         let settings = self.lines.settings(&block.items, Scope::Source);
-        if let Some(net) = network(&block.arg) {
+        let by_address = network(&block.arg);
+        build_sources::trust(self, by_address.as_ref(), &settings);
+        if let Some(net) = by_address {
             let list = &mut self.config.sources_by_network;
             match list.iter_mut().find(|(n, _)| *n == net) {
                 Some((_, known)) => known.extend(settings),

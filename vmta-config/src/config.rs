@@ -7,14 +7,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ipnet::IpNet;
 
+use crate::address_list::AddressList;
+use crate::choose::PatternList;
 use crate::diagnostic::Origin;
 use crate::domains::{Class, DomainIndex};
 use crate::explain::Note;
 use crate::patterns::{BouncePattern, SmtpPatternList};
 use crate::scope::Scope;
 use crate::settings::{
-    AcctSettings, ApiListenerSettings, ApiSettings, DomainSettings, Global, ListenerSettings, SourceSettings,
-    SpoolSettings, UserSettings,
+    AcctSettings, ApiListenerSettings, ApiSettings, DomainSettings, Global, GroupSettings, ListenerSettings,
+    SourceSettings, SpoolSettings, UserSettings,
 };
 use crate::slots::{Setting, Slots};
 use crate::value::{SourceHost, matches_net};
@@ -42,6 +44,14 @@ pub struct SmtpListener {
 pub struct SmtpUser {
     pub name: String,
     pub settings: UserSettings,
+    pub origin: Origin,
+}
+
+/// One `<source-group>`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceGroup {
+    pub name: String,
+    pub settings: GroupSettings,
     pub origin: Origin,
 }
 
@@ -165,6 +175,7 @@ pub struct Config {
     pub(crate) spools: Vec<Spool>,
     pub(crate) listeners: Vec<SmtpListener>,
     pub(crate) smtp_users: Vec<SmtpUser>,
+    pub(crate) source_groups: Vec<SourceGroup>,
     pub(crate) acct_files: Vec<AcctFile>,
     pub(crate) api: ApiSettings,
     pub(crate) api_listeners: Vec<ApiListener>,
@@ -182,6 +193,10 @@ pub struct Config {
     pub(crate) by_name: HashMap<String, VmtaOrPool>,
     pub(crate) categories: Vec<BouncePattern>,
     pub(crate) smtp_pattern_lists: Vec<SmtpPatternList>,
+    /// Those with a name and those inside others.
+    pub(crate) pattern_lists: Vec<PatternList>,
+    pub(crate) pattern_lists_by_name: HashMap<String, usize>,
+    pub(crate) address_lists: HashMap<String, Arc<AddressList>>,
     pub(crate) relay: DomainIndex<()>,
     pub(crate) notes: Vec<Note>,
     /// Settings already merged. Only a memory: the same key always gives the same settings.
@@ -214,6 +229,11 @@ impl Config {
         &self.smtp_users
     }
 
+    /// Sources that share limits, by name.
+    pub fn source_groups(&self) -> &[SourceGroup] {
+        &self.source_groups
+    }
+
     pub fn acct_files(&self) -> &[AcctFile] {
         &self.acct_files
     }
@@ -235,6 +255,11 @@ impl Config {
 
     pub fn smtp_pattern_lists(&self) -> &[SmtpPatternList] {
         &self.smtp_pattern_lists
+    }
+
+    /// The `<address-list>` of this name.
+    pub fn address_list(&self, name: &str) -> Option<&Arc<AddressList>> {
+        self.address_lists.get(name)
     }
 
     /// Directives used that are not in effect.

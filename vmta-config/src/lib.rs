@@ -9,8 +9,12 @@
 //! assert_eq!(config.queue("example.com", "{default}").max_smtp_out, 3);
 //! ```
 
+mod address_list;
 mod build;
+mod build_lists;
+mod build_sources;
 mod check;
+mod choose;
 mod compare;
 mod config;
 mod convert;
@@ -35,9 +39,12 @@ mod table;
 mod tree;
 mod value;
 
+pub use address_list::AddressList;
+pub use choose::{Chosen, Letter};
 pub use compare::{Change, Difference, compare};
 pub use config::{
-    AcctFile, AcctTarget, ApiListener, Config, Pool, Resolved, SmtpListener, SmtpUser, Spool, VirtualMta,
+    AcctFile, AcctTarget, ApiListener, Config, Pool, Resolved, SmtpListener, SmtpUser, SourceGroup, Spool,
+    VirtualMta,
 };
 pub use convert::{Converted, convert};
 pub use diagnostic::{Diagnostic, Origin, Severity};
@@ -50,9 +57,10 @@ pub use report::FileReport;
 pub use scope::{Scope, Scopes};
 pub use settings::{
     AcctSettings, AddDate, ApiListenerSettings, ApiSettings, Authentication, Certificate, DeleteAfter,
-    DeliveryType, DomainSettings, DsnFormat, DsnReturn, Global, ListenerSettings, NoMx, RuntimeChoice,
-    SourceSettings, SpoolSettings, UserSettings,
+    DeliveryType, DomainSettings, DsnFormat, DsnReturn, Global, GroupSettings, ListenerSettings, NoMx,
+    RuntimeChoice, SourceSettings, SpoolSettings, UserSettings,
 };
+pub use slots::NameLists;
 pub use table::{Directive, Status, directives};
 pub use value::{
     Choice, DailyLimit, DomainPattern, FieldSelection, HeaderField, HostAndPort, MailHost, Named, ParseError,

@@ -208,7 +208,7 @@ impl<'a> Lines<'a> {
                 (Named::VirtualMta, vec![name])
             }
             (_, Value::Listener(_, _, Some(name))) => (Named::Source, vec![name]),
-            (_, Value::Choice(_, results)) => return self.refer_choices(results, place),
+            (_, Value::Choice(_, _, results)) => return self.refer_choices(results, place),
             _ => return,
         };
         self.references.extend(names.into_iter().map(|name| Reference { kind, name: name.clone(), place }));

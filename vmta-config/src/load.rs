@@ -24,7 +24,7 @@ pub fn load(path: &str, files: &dyn Files, lenient: bool) -> Loaded {
     let mut reader = Reader::new(files, lenient);
     let items = reader.main(path);
     let Reader { sources, mut findings, mut usage, .. } = reader;
-    let config = items.map(|items| build(&sources, &mut findings, &mut usage, &items));
+    let config = items.map(|items| build(&sources, &mut findings, &mut usage, &items, files));
     let diagnostics = findings.finish();
     let files = usage.reports(&sources, &diagnostics);
     let config = config.filter(|_| !diagnostics.iter().any(Diagnostic::is_error));

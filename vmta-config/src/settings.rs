@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::scope::Scope;
-use crate::slots::{FromValues, Slots};
+use crate::slots::{FromValues, NameLists, Slots};
 use crate::value::{
     DomainPattern, FieldSelection, HeaderField, QueueFilter, Rate, RecordType, Route, SourceHost, Value,
 };
@@ -185,6 +185,8 @@ settings! {
         pickup_remove_dot: bool = "pickup-remove-dot",
         total_max_smtp_out: u32 = "total-max-smtp-out",
         total_max_smtp_in: u32 = "total-max-smtp-in",
+        /// Clients wait for a free place instead of being told that there is none.
+        smtp_await_slot: bool = "smtp-await-slot",
         /// Source addresses of virtual MTAs that have none of their own, and of `{default}`.
         source_hosts: Vec<SourceHost> = "smtp-source-host",
         /// Appended to envelope addresses whose domain has no dot.
@@ -278,10 +280,24 @@ settings! {
         /// Failed logins, counted from the first, before AUTH is locked.
         smtp_max_auth_failure_rate: Rate = "smtp-max-auth-failure-rate",
         allow_starttls: bool = "allow-starttls",
+        /// The client may say for whom it speaks, by XCLIENT.
+        allow_xclient: bool = "allow-xclient",
+        /// Connections begin with a PROXY header that says who the client is.
+        require_proxy_protocol: bool = "require-proxy-protocol",
+        /// The group whose limits apply.
+        source_group: Option<String> = "source-group",
+        log_connections: bool = "log-connections",
+        log_commands: bool = "log-commands",
+        log_data: bool = "log-data",
+        log_tls: bool = "log-tls",
         allow_chunking: bool = "allow-chunking",
         allow_smtputf8: bool = "allow-smtputf8",
         /// A virtual MTA or pool, or `by-smtp-source-ip`.
         default_virtual_mta: Option<String> = "default-virtual-mta",
+        /// The list that chooses before the default does.
+        pattern_list: Option<String> = "pattern-list",
+        /// `<address-list>`s of recipients that get no mail.
+        suppression_lists: NameLists = "suppression-lists",
         reject_invalid_virtual_mta: bool = "reject-invalid-virtual-mta",
         process_x_virtual_mta: bool = "process-x-virtual-mta",
         retain_x_virtual_mta: bool = "retain-x-virtual-mta",
@@ -302,6 +318,10 @@ settings! {
         add_received_header: bool = "add-received-header",
         hide_message_source: bool = "hide-message-source",
         add_date_header: AddDate = "add-date-header",
+        /// Names the virtual MTA or pool in `x-virtual-mta`.
+        add_x_virtual_mta_header: bool = "add-x-virtual-mta-header",
+        /// Gets a copy of every finished message.
+        bcc: Option<String> = "bcc",
         add_message_id_header: bool = "add-message-id-header",
         /// Bytes; `None` is no limit.
         max_message_size: Option<u64> = "max-message-size",
@@ -327,11 +347,23 @@ settings! {
     ListenerSettings of Scope::SmtpListener, {
         /// The named source that applies here.
         source: Option<String> = "source",
+        /// As `Global::smtp_await_slot`, for this listener.
+        await_slot: bool = "await-slot",
         /// TLS from the first byte.
         immediate_tls: bool = "immediate-tls",
         tls_certificate: Option<Certificate> = "tls-certificate",
         tls_v1_2: bool = "tls-allow-tlsv1.2",
         tls_v1_3: bool = "tls-allow-tlsv1.3",
+    }
+}
+
+settings! {
+    /// Directives of one `<source-group>`.
+    GroupSettings of Scope::SourceGroup, {
+        /// Connections at once; `None` is no limit.
+        max_smtp_in: Option<u32> = "max-smtp-in",
+        /// Connections that nobody else may use; `None` is none.
+        reserved_smtp_in: Option<u32> = "reserved-smtp-in",
     }
 }
 
@@ -410,61 +442,5 @@ settings! {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::table::{Status, directives};
-
-    /// What is handled elsewhere: tags, lists, macros.
-    const ELSEWHERE: &[&str] =
-        &["include", "domain-macro", "spool", "smtp-listener", "always-allow-relaying"];
-
-    fn compare(scope: Scope, fields: &[&str]) {
-        for row in directives().filter(|r| r.scopes.contains(scope) && r.status == Status::InEffect) {
-            let name = row.same_as.unwrap_or(row.name);
-            let known = fields.contains(&name) || (ELSEWHERE.contains(&name) && scope != Scope::Source);
-            assert!(known || name == "include", "{name} of {scope} is in effect but not read");
-        }
-        for name in fields {
-            assert!(crate::table::find(scope, name).is_some(), "{name} is not a directive of {scope}");
-        }
-    }
-
-    #[test]
-    fn every_directive_in_effect_is_read() {
-        compare(Scope::Global, Global::DIRECTIVES);
-        compare(Scope::Domain, DomainSettings::DIRECTIVES);
-        compare(Scope::Source, SourceSettings::DIRECTIVES);
-        compare(Scope::SmtpListener, ListenerSettings::DIRECTIVES);
-        compare(Scope::SmtpUser, UserSettings::DIRECTIVES);
-        compare(Scope::AcctFile, AcctSettings::DIRECTIVES);
-        compare(Scope::Spool, SpoolSettings::DIRECTIVES);
-        compare(Scope::TransmissionsApi, ApiSettings::DIRECTIVES);
-        compare(Scope::TransmissionsApiListener, ApiListenerSettings::DIRECTIVES);
-    }
-
-    #[test]
-    fn defaults_are_those_of_the_reference() {
-        let none = Slots::default();
-        let domain = DomainSettings::read(&none);
-        assert_eq!((domain.delivery, domain.max_smtp_out), (DeliveryType::Smtp, 20));
-        assert_eq!(domain.retry_after, [Duration::from_secs(600)]);
-        assert_eq!(domain.bounce_after, Duration::from_secs(4 * 86400 + 12 * 3600));
-        assert_eq!((domain.max_rcpt_per_message, domain.max_msg_per_connection), (Some(1000), None));
-        assert!(domain.use_starttls && domain.pipeline_across_data && !domain.prefer_chunking);
-        assert_eq!((domain.max_msg_rate, domain.bounce_upon_no_mx), (Rate::Unlimited, NoMx::Never));
-        let source = SourceSettings::read(&none);
-        assert!(!source.always_allow_relaying && source.smtp_service && source.add_received_header);
-        assert_eq!((source.max_message_size, source.max_message_hops), (None, 100));
-        let acct = AcctSettings::read(&none);
-        assert_eq!(acct.records, [RecordType::Delivery, RecordType::Bounce]);
-        assert_eq!(
-            (acct.max_size, acct.delete_after),
-            (250 << 20, DeleteAfter::Age(Duration::from_secs(8 * 86400)))
-        );
-        let global = Global::read(&none);
-        assert_eq!(
-            (global.total_max_smtp_out, global.total_max_smtp_in, global.segment_size),
-            (1200, 100, 32 << 20)
-        );
-    }
-}
+#[path = "settings_tests.rs"]
+mod tests;

@@ -131,3 +131,20 @@ impl FromValues for Vec<DomainPattern> {
         values.iter().flat_map(patterns).collect()
     }
 }
+
+/// Names of lists, of every line and scope that applies; `""` drops those before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameLists(pub Vec<String>);
+
+impl FromValues for NameLists {
+    fn from_values(values: &[&Value]) -> NameLists {
+        let mut names: Vec<String> = Vec::new();
+        for value in values {
+            match value {
+                Value::List(more) => names.extend(more.iter().cloned()),
+                _ => names.clear(),
+            }
+        }
+        NameLists(names)
+    }
+}

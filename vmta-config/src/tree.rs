@@ -328,7 +328,7 @@ impl Parsing {
     }
 }
 
-fn path_help(path: &str) -> Option<String> {
+pub(crate) fn path_help(path: &str) -> Option<String> {
     let help = match is_url(path) {
         true => "what is included over the network has to be there at every start and reload",
         false => "a relative path counts from the directory of the file that includes it",
@@ -361,7 +361,7 @@ fn unknown_tag_help(name: &str, scope: Scope) -> Option<String> {
 }
 
 /// A relative path counts from the directory of the including file.
-fn resolve(from: &str, path: &str) -> String {
+pub(crate) fn resolve(from: &str, path: &str) -> String {
     let absolute = path.starts_with('/') || path.contains("://") || path.get(1..2) == Some(":");
     // Of a URL, the host is no directory.
     let host = from.find("://").map_or(0, |at| at + 3);

@@ -13,7 +13,7 @@ use super::owners::Stopping;
 use super::reload::{Parts, Reloader};
 use crate::base::Wall;
 use crate::io::clock::{Clock, wall};
-use crate::io::smtp_listener::Clients;
+use crate::io::smtp_places::Clients;
 use crate::limit::SharedConnections;
 use crate::shard::{Found, QueuePattern, QueueState, Selection, ShardReply, ShardRequest, ShardStatus};
 use crate::spool::record::{Control, Draft, Group};

@@ -15,7 +15,7 @@ use super::profiles::{ConfigProfiles, Configured, ProfileError, host_name};
 use super::reload::Parts;
 use super::routing::Routing;
 use super::verp_keys::{self, VerpKeysError};
-use super::{recovery, reports, submission};
+use super::{reception, recovery, reports};
 use crate::io::clock::Clock;
 use crate::io::failpoint::{Point, pass};
 use crate::io::reactor::{Message, Reactor, Services};
@@ -148,7 +148,7 @@ impl Engine {
         let (stop, stopping) = watch::channel(false);
         let http = Arc::new(HttpListeners::new(intake.clone(), &recovered, stopping.clone()));
         drop(recovered);
-        let clients = submission::clients(&intake.configured.load());
+        let clients = reception::clients(&intake.configured.load().config);
         let listeners = Arc::new(Listeners::new(intake.clone(), clients.clone(), stopping));
         let listening = control.block_on(listen(config, &listeners, &http))?;
         let parts = Parts {

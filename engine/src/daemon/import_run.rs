@@ -7,6 +7,7 @@ use super::import::FINISHED;
 use super::intake::Intake;
 use super::owners::{Accepted, Split};
 use super::pickup;
+use super::suppressed::suppression;
 use crate::base::Wall;
 use crate::ingest::batch::Batch;
 use crate::ingest::campaign::Campaign;
@@ -20,6 +21,7 @@ use crate::ingest::table::{Table, TableError};
 use crate::io::clock;
 use crate::io::failpoint::{Point, pass};
 use crate::io::storage::Pending;
+use crate::mail::suppression::Suppression;
 use crate::mail::{Content, Fixed, plain};
 use crate::spool::SpoolError;
 use crate::spool::ledger;
@@ -117,6 +119,7 @@ struct Ready {
     identity: String,
     members: Vec<String>,
     domain_suffix: String,
+    suppression: Option<Suppression>,
     table: Table<Box<dyn BufRead + Send>>,
     prepared: Prepared,
     id: u64,
@@ -197,11 +200,33 @@ impl Run {
         if self.done.contains(&identity) {
             return Ok(Err(identity));
         }
-        Ok(Ok(Ready { campaign, identity, members, domain_suffix, table, prepared, id, started }))
+        let source = configured.config.source_named("{pickup}");
+        let suppression = suppression(&configured.config, &source);
+        Ok(Ok(Ready {
+            campaign,
+            identity,
+            members,
+            domain_suffix,
+            suppression,
+            table,
+            prepared,
+            id,
+            started,
+        }))
     }
 
     fn rows(&self, ready: Ready, rows: &mut Rows<'_>) -> Result<(), Stop> {
-        let Ready { campaign, identity, members, domain_suffix, mut table, prepared, id, started } = ready;
+        let Ready {
+            campaign,
+            identity,
+            members,
+            domain_suffix,
+            suppression,
+            mut table,
+            prepared,
+            id,
+            started,
+        } = ready;
         let name = self.job.name.to_string_lossy();
         let short = name.split(".campaign").next().unwrap_or(&name).to_owned();
         let mut report = Report::new(&short, &campaign.job, id, started);
@@ -219,7 +244,7 @@ impl Run {
         };
         rows.content = Some(prepared.content);
         rows.submission = prepare::submission(&campaign, id, started.0, &identity);
-        let mut import = Import::new(prepared.plan, &settings)?;
+        let mut import = Import::new(prepared.plan, &settings)?.suppressing(suppression);
         let (mut batch, mut taken) = (Batch::new(), Taken::default());
         while table.read(&mut batch)? {
             import.take(&batch, &mut taken)?;

@@ -1,5 +1,6 @@
 //! From a finished message to durable, queued recipients: what SMTP submission and pickup files have in common.
 
+use super::choice;
 use super::login_failures::LoginFailures;
 use super::memory::Pressure;
 use super::owners::{Accepted, Owners, Split};
@@ -11,6 +12,7 @@ use crate::ingest::submission::{self, Rotation, SubmissionError, Submitted};
 use crate::io::reactor::Reactor;
 use crate::io::storage::{Pending, Storage};
 use crate::mail::plain::{self, PlainOptions, Received};
+use crate::mail::suppression::Suppressed;
 use crate::mail::{Content, PlainError};
 use crate::smtp::dsn::{Notify, RecipientDsn};
 use crate::spool::SpoolError;
@@ -65,6 +67,8 @@ pub enum Refused {
     Header { field: String, problem: String },
     #[error(transparent)]
     Recipients(#[from] SubmissionError),
+    #[error("{why}: <{recipient}>")]
+    Suppressed { recipient: String, why: Suppressed },
     #[error(transparent)]
     Pool(#[from] MembersError),
     #[error(transparent)]
@@ -288,10 +292,11 @@ impl Intake {
         let configured = self.configured.load();
         let spoken = Spoken::read(handed.message, source)?;
         let asked = handed.virtual_mta.map(str::to_owned).or(spoken.virtual_mta);
-        let (asked, members) = asked_for(asked, source, &configured)?;
+        let (asked, members) = choice::virtual_mta(asked, handed, source, &configured)?;
         let id = self.storage.new_id();
         let remove = spoken::removed(source);
         let message = self.finish_message(handed, source, &remove, &configured.host, id, now)?;
+        let message = choice::named(message, &asked, source)?;
         let content = Content::plain_utf8(message, handed.smtputf8);
         let submission = Submission {
             id,
@@ -317,6 +322,7 @@ impl Intake {
             ..Submission::default()
         };
         let recipients = handed.recipients.iter().map(String::as_str);
+        let recipients = recipients.chain(choice::copied(handed.recipients, source));
         let submitted = self.in_turn(asked, &members, |rotation| {
             submission::plain(submission, &content, recipients, handed.dsn, rotation)
         })??;
@@ -408,20 +414,6 @@ fn wanted(handed: &Handed<'_>, source: &SourceSettings) -> Reports {
             "" => source.dsn_return_default == DsnReturn::Full,
             given => given == "FULL",
         },
-    }
-}
-
-/// The VMTA or pool that a message goes through, and its members.
-pub(super) fn asked_for(
-    asked: Option<String>,
-    source: &SourceSettings,
-    configured: &Configured,
-) -> Result<(String, Vec<String>), Refused> {
-    let asked = asked.or_else(|| source.default_virtual_mta.clone()).unwrap_or_default();
-    match configured.members(&asked) {
-        Some(members) => Ok((asked, members)),
-        None if source.reject_invalid_virtual_mta => Err(Refused::NoSuchVmta(asked)),
-        None => Ok((asked, vec!["{default}".to_owned()])),
     }
 }
 

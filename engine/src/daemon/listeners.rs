@@ -4,7 +4,8 @@ use super::intake::Intake;
 use super::owners::Stopping;
 use super::profiles::local_addresses;
 use super::submission::{self, Door, Opened};
-use crate::io::smtp_listener::{Clients, listen, serve};
+use crate::io::smtp_listener::{listen, serve};
+use crate::io::smtp_places::Clients;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -152,7 +153,7 @@ impl Listeners {
             submission::open(&self.intake, &wanted.settings, &self.stop).await?;
         let receive = {
             let door = door.clone();
-            Arc::new(move |peer: SocketAddr, _: SocketAddr| door.receive(peer))
+            Arc::new(move |peer: SocketAddr, _: SocketAddr| door.receive(peer, ""))
         };
         let (close, closed) = oneshot::channel();
         let serving = serve(listener, receive, self.clients.clone(), halls, closed, self.stop.clone());

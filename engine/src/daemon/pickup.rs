@@ -5,6 +5,7 @@ use super::directory::{Directory, Refused as FileRefused};
 use super::import::{Importer, is_campaign};
 use super::intake::{Handed, Intake, Refused, Underway};
 use super::pickup_place::{Place, PlaceError, options};
+use super::suppressed;
 use crate::ingest::answered::is_http;
 use crate::ingest::identity::FileIdentity;
 use crate::ingest::pickup;
@@ -300,7 +301,9 @@ impl Watch {
             dsn: &message.dsn,
             ..Handed::default()
         };
-        match self.intake.take_blocking(&handed, &source, clock::wall()) {
+        let taken = suppressed::check(&configured.config, &source, &message.recipients)
+            .and_then(|()| self.intake.take_blocking(&handed, &source, clock::wall()));
+        match taken {
             Ok(underway) => Some(Taken { name: name.to_owned(), identity, underway }),
             Err(e) => {
                 refused(place, name, &e);

@@ -27,6 +27,8 @@ pub struct Configured {
     /// Those who may log in with a password; `None` when there are none.
     pub users: Option<Arc<Users>>,
     vmtas: HashMap<String, Arc<VmtaProfile>>,
+    /// The first virtual MTA that has an address.
+    owners: HashMap<IpAddr, String>,
 }
 
 /// Why a configuration cannot be put into effect on this machine.
@@ -79,7 +81,13 @@ impl Configured {
         }
         let server_tls = ServerTls::read(&config).map_err(ProfileError::Certificate)?;
         let users = users(&config);
-        Ok(Configured { config, host, server_tls, users, vmtas })
+        let mut owners = HashMap::new();
+        for vmta in config.virtual_mtas() {
+            for address in vmtas[&vmta.name].sources.iter().filter_map(|source| source.address) {
+                owners.entry(address).or_insert_with(|| vmta.name.clone());
+            }
+        }
+        Ok(Configured { config, host, server_tls, users, vmtas, owners })
     }
 
     /// The rules for what a stranger's DNS may lead to.
@@ -102,6 +110,11 @@ impl Configured {
     /// What stands behind domains of a single label in the addresses of envelopes; empty for nothing.
     pub fn domain_suffix(&self) -> &str {
         self.config.global().domain_suffix.as_deref().unwrap_or_default()
+    }
+
+    /// The virtual MTA that sends from an address.
+    pub fn owner(&self, address: IpAddr) -> Option<&str> {
+        self.owners.get(&address).map(String::as_str)
     }
 
     /// The VMTAs a name stands for: itself, or the members of a pool.

@@ -70,6 +70,10 @@ pub fn removed(source: &SourceSettings) -> Vec<&str> {
     ];
     let mut remove: Vec<&str> = CONTROL_HEADERS.to_vec();
     remove.retain(|name| !retained.contains(&(name, true)));
+    if source.add_x_virtual_mta_header && source.retain_x_virtual_mta {
+        // What it says is replaced by what is so.
+        remove.push("x-virtual-mta");
+    }
     if source.remove_received_headers {
         remove.push("received");
     }

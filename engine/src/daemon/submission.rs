@@ -2,8 +2,9 @@
 
 use super::intake::{Handed, Intake, Refused};
 use super::owners::Stopping;
+use super::{reception, suppressed};
 use crate::io::reactor::Reactor;
-use crate::io::smtp_listener::{Arrival, Caller, Clients, Login, Reception, Refusal, Submit, hall};
+use crate::io::smtp_listener::{Arrival, Caller, Login, Reception, Refusal, Submit, hall};
 use crate::smtp::server::{AuthOptions, Relay, RelayDomains, ServerOptions};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -16,8 +17,6 @@ use vmta_config::{ListenerSettings, SourceSettings};
 
 use super::profiles::Configured;
 
-/// Sessions of one client address (reliability 1.3).
-const MAX_PER_CLIENT: usize = 50;
 /// Bytes of a message where the configuration sets no limit.
 const MAX_MESSAGE: usize = 25_000_000;
 /// Clients whose settings are remembered.
@@ -60,14 +59,11 @@ impl Door {
             Known::nobody(self.configured.load_full());
     }
 
-    /// How a client is received that has just come.
-    pub fn receive(&self, peer: SocketAddr) -> Reception {
-        let client = self.client(peer, "");
-        Reception {
-            options: client.options.clone(),
-            served: client.settings.smtp_service,
-            tls_at_once: self.listener.load().immediate_tls,
-        }
+    /// How a client is received that has just come, or that somebody else speaks for; `user` is empty for nobody.
+    pub fn receive(&self, peer: SocketAddr, user: &str) -> Reception {
+        let client = self.client(peer, user);
+        let configured = self.configured.load();
+        reception::reception(&client.settings, &client.options, &self.listener.load(), &configured)
     }
 
     /// A client's settings; `user` is empty until it has logged in.
@@ -109,6 +105,7 @@ fn options(
     let defaults = ServerOptions::new(&configured.host);
     ServerOptions {
         relay,
+        suppression: suppressed::suppression(&configured.config, settings),
         domain_suffix: match settings.auto_qualify_domain {
             true => configured.domain_suffix().to_owned(),
             false => String::new(),
@@ -124,6 +121,8 @@ fn options(
             after_tls: settings.require_starttls_before_auth,
         },
         require_auth: settings.require_auth,
+        xclient: settings.allow_xclient,
+        told: reception::told(settings),
         max_message_size: settings
             .max_message_size
             .map_or(MAX_MESSAGE, |n| usize::try_from(n).unwrap_or(MAX_MESSAGE)),
@@ -144,6 +143,10 @@ struct Entrance {
 }
 
 impl Submit for Entrance {
+    fn receive(&self, peer: SocketAddr, user: &str) -> Reception {
+        self.door.receive(peer, user)
+    }
+
     fn login(&self, peer: SocketAddr, user: &str, right: bool) -> Login {
         let failures = &self.door.intake.login_failures;
         let rate = self.door.client(peer, "").settings.smtp_max_auth_failure_rate;
@@ -190,6 +193,7 @@ fn refusal(refused: &Refused) -> Refusal {
         Refused::Message(_) => (550, "5.6.0"),
         Refused::Header { .. } => (550, "5.6.0"),
         Refused::Recipients(_) => (550, "5.1.3"),
+        Refused::Suppressed { .. } => (550, "5.7.1"),
         Refused::Pool(_) => (451, "4.3.5"),
         Refused::Memory | Refused::Crowded => (452, "4.3.1"),
         Refused::Spool(e) if e.is_transient() => (452, "4.3.1"),
@@ -235,9 +239,4 @@ pub async fn open(
     };
     intake.owners.begin(begin).await?;
     Ok(Opened { door, halls, ended })
-}
-
-/// Room for sessions, over all listeners.
-pub fn clients(configured: &Configured) -> Arc<Clients> {
-    Clients::new(configured.config.global().total_max_smtp_in as usize, MAX_PER_CLIENT)
 }

@@ -1,5 +1,6 @@
 //! Why a row was refused: the reason column of `NAME.rejected.csv`. A row that is refused costs only itself.
 
+use crate::mail::suppression::Suppressed;
 use crate::mail::{AddressError, Printable};
 
 /// What is wrong with one row. Field names are those of the header row, or of the first JSON object.
@@ -40,6 +41,8 @@ pub enum Fault {
         Printable(field)
     )]
     Nested { field: String },
+    #[error("{}", Printable(&.0.to_string()))]
+    Suppressed(Suppressed),
     /// Of a recipient in a JSON request.
     #[error("{}", Printable(.0))]
     Recipient(String),

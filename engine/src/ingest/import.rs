@@ -10,6 +10,7 @@ use super::fault::Fault;
 use super::plan::{Column, Plan};
 use super::progress::{Counts, Progress};
 use crate::mail::row::put_value;
+use crate::mail::suppression::Suppression;
 use crate::mail::{Address, address};
 
 /// Longest value, in bytes.
@@ -43,7 +44,7 @@ pub struct Settings<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
     #[error(
-        "the recipients file is not the one that the import began with: after {} stored recipients the counts were \
+        "the recipients file, or the lists of recipients that get no mail, are not those that the import began with: after {} stored recipients the counts were \
          {:?} and are {now:?}",
         .then.next_row, .then.counts
     )]
@@ -74,6 +75,7 @@ pub struct Taken {
 pub struct Import {
     plan: Plan,
     domain_suffix: String,
+    suppression: Option<Suppression>,
     seen: Option<Dedup>,
     chunks: Chunks,
     counts: Counts,
@@ -102,7 +104,13 @@ impl Import {
         let counts = Counts::default();
         let (stored, row, domain) = (Progress::default(), Vec::new(), String::new());
         let domain_suffix = settings.domain_suffix.to_owned();
-        Ok(Import { plan, domain_suffix, seen, chunks, counts, stored, resume, row, domain })
+        let suppression = None;
+        Ok(Import { plan, domain_suffix, suppression, seen, chunks, counts, stored, resume, row, domain })
+    }
+
+    /// Leaves out recipients that get no mail.
+    pub fn suppressing(self, suppression: Option<Suppression>) -> Import {
+        Import { suppression, ..self }
     }
 
     /// Imports the rows of a batch; full chunks and refused rows are appended to `taken`.
@@ -190,6 +198,9 @@ impl Import {
         let address = address::check(cell(row, email)?.trim_ascii()).map_err(refused)?;
         let qualified = address.qualified(&self.domain_suffix).map_err(refused)?;
         let address = qualified.as_ref().map_or(address, Address::as_ref);
+        if let Some(suppressed) = self.suppression.as_ref().and_then(|lists| lists.refuses(address)) {
+            return Err(Fault::Suppressed(suppressed));
+        }
         self.row.clear();
         put_value(&mut self.row, address.as_str());
         for field in &self.plan.fields {

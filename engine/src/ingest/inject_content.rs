@@ -28,6 +28,27 @@ impl InjectHead {
         }
     }
 
+    /// The fields that pattern lists see: those given, and those the request describes otherwise.
+    pub fn shown_fields(&self) -> Vec<u8> {
+        let mut fields = self.given_fields().into_owned();
+        let Some(Described::Object(object)) = &self.described else { return fields };
+        let mailbox = |mailbox: &Mailbox| match &mailbox.name {
+            Some(name) => format!("{name} <{}>", mailbox.email),
+            None => mailbox.email.clone(),
+        };
+        let described = [
+            ("Subject", object.subject.clone()),
+            ("From", object.from.as_ref().map(mailbox)),
+            ("Reply-To", object.reply_to.as_ref().map(mailbox)),
+        ];
+        for (name, value) in described {
+            if let Some(value) = value.filter(|value| header::forbidden(value).is_none()) {
+                fields.splice(0..0, format!("{name}: {value}\r\n").into_bytes());
+            }
+        }
+        fields
+    }
+
     /// The finished message, where nothing is to be expanded or added.
     pub fn finished(&self) -> Option<&str> {
         match (&self.described, self.dialect) {

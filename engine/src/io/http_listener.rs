@@ -2,7 +2,8 @@
 //! is answered is decided by the [`Answer`] that the daemon plugs in.
 
 use super::panics::contained;
-use super::smtp_listener::{Clients, PATIENCE, Place};
+use super::smtp_listener::PATIENCE;
+use super::smtp_places::{Clients, Place};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -97,7 +98,7 @@ pub async fn serve(
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let (Some(place), Some(security)) = (clients.admit(peer.ip()), secure()) else { continue };
+        let (Some(place), Some(security)) = (clients.admit(peer.ip(), None), secure()) else { continue };
         // Errors of a client's socket end its connection; there is nobody else to tell.
         if let Ok(caller) = Caller::new(socket, peer.ip(), security, place) {
             turn += 1;

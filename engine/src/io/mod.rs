@@ -12,6 +12,8 @@ pub mod panics;
 pub mod reactor;
 pub mod resolver;
 pub mod smtp_listener;
+mod smtp_opening;
+pub mod smtp_places;
 mod smtp_session;
 pub mod socket;
 pub mod storage;

@@ -3,15 +3,14 @@
 
 use super::clock::Clock;
 use super::panics::contained;
+use super::smtp_places::{Clients, Place};
 use super::smtp_session::Hall;
 use crate::smtp::server::{Envelope, ServerOptions};
-use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -57,6 +56,9 @@ pub struct Refusal {
 
 /// Where the messages of one hall go. The future ends when the message is durable, with the name to tell the client.
 pub trait Submit: 'static {
+    /// How a client is received that is not the one on the wire, logged in as `user` if that is not empty.
+    fn receive(&self, peer: SocketAddr, user: &str) -> Reception;
+
     /// A client at `peer` wants to be `user`, and what it knows of the password is right or not.
     fn login(&self, peer: SocketAddr, user: &str, right: bool) -> Login;
 
@@ -81,95 +83,42 @@ pub struct Reception {
     pub served: bool,
     /// `immediate-tls`.
     pub tls_at_once: bool,
+    /// `source-group`
+    pub group: Option<Arc<str>>,
+    /// Waits for a place instead of being told that there is none: `await-slot`.
+    pub awaits_place: bool,
+    /// Begins with the header of a proxy: `require-proxy-protocol`.
+    pub proxied: bool,
+    /// `log-connections`
+    pub told: bool,
+}
+
+impl Reception {
+    /// Of a client that nothing particular is said about.
+    pub fn new(options: Arc<ServerOptions>) -> Reception {
+        Reception {
+            options,
+            served: true,
+            tls_at_once: false,
+            group: None,
+            awaits_place: false,
+            proxied: false,
+            told: false,
+        }
+    }
 }
 
 /// Chooses the reception for a client (first argument) that came to an address of ours (second).
 pub type Receive = Arc<dyn Fn(SocketAddr, SocketAddr) -> Reception + Send + Sync>;
-
-/// Limits over all listeners that share it.
-#[derive(Debug)]
-pub struct Clients {
-    /// `total-max-smtp-in`.
-    max_total: AtomicUsize,
-    /// Sessions of one client address.
-    max_per_client: usize,
-    /// Nobody is let in.
-    shut: AtomicBool,
-    total: AtomicUsize,
-    by_address: Mutex<HashMap<IpAddr, usize>>,
-}
-
-impl Clients {
-    pub fn new(max_total: usize, max_per_client: usize) -> Arc<Clients> {
-        Arc::new(Clients {
-            max_total: AtomicUsize::new(max_total),
-            max_per_client,
-            shut: AtomicBool::new(false),
-            total: AtomicUsize::new(0),
-            by_address: Mutex::default(),
-        })
-    }
-
-    /// A new limit; those who are above it stay.
-    pub fn set_max_total(&self, max_total: usize) {
-        self.max_total.store(max_total, Ordering::Relaxed);
-    }
-
-    /// Lets nobody in (`true`), or whoever there is room for; those who are in stay.
-    pub fn set_shut(&self, shut: bool) {
-        self.shut.store(shut, Ordering::Relaxed);
-    }
-
-    /// Sessions now open.
-    pub fn total(&self) -> usize {
-        self.total.load(Ordering::Relaxed)
-    }
-
-    /// A place for a client at `address`, if there is one.
-    pub(super) fn admit(self: &Arc<Clients>, address: IpAddr) -> Option<Place> {
-        // The map is whole after a panic elsewhere: every change of it is a single step.
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = by_address.entry(address).or_insert(0);
-        let full = self.shut.load(Ordering::Relaxed);
-        if full || *open >= self.max_per_client || self.total() >= self.max_total.load(Ordering::Relaxed) {
-            if *open == 0 {
-                by_address.remove(&address);
-            }
-            return None;
-        }
-        *open += 1;
-        self.total.fetch_add(1, Ordering::Relaxed);
-        Some(Place { clients: self.clone(), address })
-    }
-}
-
-/// One admitted client; given back when dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    clients: Arc<Clients>,
-    address: IpAddr,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut by_address = self.clients.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = by_address.get_mut(&self.address) {
-            *open -= 1;
-            if *open == 0 {
-                by_address.remove(&self.address);
-            }
-        }
-        self.clients.total.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// A client that has been let in, on its way to the hall that serves it.
 pub struct Caller {
     pub(super) socket: std::net::TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) reception: Reception,
-    /// `None`: there is no room for it.
+    /// `None`: there is no room for it, or it is not known yet who it is.
     pub(super) place: Option<Place>,
+    pub(super) clients: Arc<Clients>,
 }
 
 /// Accepts clients and hands them round to `halls`, until `close` is told or gone, or `stop` becomes true or its sender is
@@ -193,9 +142,8 @@ pub async fn serve(
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let place = clients.admit(peer.ip());
         // Errors of a client's socket end its session; there is nobody else to tell.
-        if let Ok(caller) = Caller::new(socket, peer, &receive, place) {
+        if let Ok(caller) = Caller::new(socket, peer, &receive, &clients) {
             turn += 1;
             // A hall that is gone has ended because of the same stop.
             let _ = halls[turn % halls.len()].send(caller);
@@ -208,11 +156,15 @@ impl Caller {
         socket: TcpStream,
         peer: SocketAddr,
         receive: &Receive,
-        place: Option<Place>,
+        clients: &Arc<Clients>,
     ) -> io::Result<Caller> {
         let reception = receive(peer, socket.local_addr()?);
+        let place = match reception.proxied {
+            true => None,
+            false => clients.admit(peer.ip(), reception.group.as_ref()),
+        };
         socket.set_nodelay(true)?;
-        Ok(Caller { socket: socket.into_std()?, peer, reception, place })
+        Ok(Caller { socket: socket.into_std()?, peer, reception, place, clients: clients.clone() })
     }
 }
 
@@ -248,7 +200,9 @@ pub async fn hall<S: Submit>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::smtp_places::Limits;
     use crate::smtp::server::Relay;
+    use std::net::IpAddr;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::Notify;
 
@@ -259,6 +213,10 @@ mod tests {
     }
 
     impl Submit for Inbox {
+        fn receive(&self, _: SocketAddr, _: &str) -> Reception {
+            Reception::new(Arc::new(ServerOptions::new("mx.test")))
+        }
+
         fn login(&self, _: SocketAddr, _: &str, _: bool) -> Login {
             Login::Wrong
         }
@@ -290,12 +248,13 @@ mod tests {
         let options = Arc::new(ServerOptions { relay: Relay::Open, ..ServerOptions::new("mx.test") });
         let receive: Receive = Arc::new(move |peer, _| {
             let served = peer.ip() != IpAddr::from([127, 0, 0, 9]);
-            Reception { options: options.clone(), served, tls_at_once: false }
+            Reception { served, ..Reception::new(options.clone()) }
         });
         let (sender, arrived) = mpsc::unbounded_channel();
         let stored = Arc::new(Notify::new());
         let inbox = Inbox { arrived: sender, stored: stored.clone() };
-        let clients = Clients::new(100, max_per_client);
+        let limits = Limits { total: 100, ..Limits::default() };
+        let clients = Clients::new(limits, max_per_client);
         let (stop, stopped) = watch::channel(false);
         let (callers, called) = mpsc::unbounded_channel();
         tokio::task::spawn_local(hall(called, inbox, Clock::start(), stopped.clone()));
@@ -385,10 +344,11 @@ mod tests {
         run(async {
             let service = service(50).await;
             let (mut first, _second) = (ready(&service).await, ready(&service).await);
-            service.clients.set_max_total(1);
+            let limits = |total| Limits { total, ..Limits::default() };
+            service.clients.set_limits(limits(1));
             let mut third = TcpStream::connect(service.address).await.unwrap();
             expect(&mut third, "421").await;
-            service.clients.set_max_total(3);
+            service.clients.set_limits(limits(3));
             ready(&service).await;
             first.write_all(b".\r\n").await.unwrap();
             service.stored.notify_one();

@@ -5,8 +5,10 @@ use super::clock::Clock;
 use super::failpoint::{Point, pass};
 use super::failpoint_wire::Replies;
 use super::smtp_listener::{Arrival, Caller, Login, PATIENCE, Reception, Submit};
+use super::smtp_opening::{Opened, open, tell};
+use super::smtp_places::Place;
 use crate::base::Time;
-use crate::smtp::server::{ServerEvent, Session};
+use crate::smtp::server::{Assumed, ServerEvent, Session};
 use crate::smtp::server_wire::Wire;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -48,21 +50,44 @@ impl<S: Submit> Hall<S> {
     /// Serves a client to its end.
     pub async fn receive(self: Rc<Self>, caller: Caller) {
         pass(Point::SmtpAccepted);
-        let Caller { socket, peer, reception, place } = caller;
-        let Reception { options, served, tls_at_once } = reception;
-        let now = self.clock.now();
-        let session = match (served, &place) {
-            (false, _) => Session::refused(options, now),
-            (true, None) => Session::busy(options, now),
-            (true, Some(_)) => Session::new(options, now, nonce()),
+        let end = self.end.clone().notified_owned();
+        let opened = tokio::select! {
+            opened = open(caller, &self.submit) => opened,
+            // Who waits for a place when all end has waited for nothing.
+            () = self.end.notified() => return,
         };
-        let wire = if tls_at_once { Wire::secured(session, now) } else { Wire::new(session) };
         // Errors of a client's socket end its session; there is nobody else to tell.
-        if let Ok(conversation) = Conversation::new(socket, wire, &self) {
-            let _ = conversation.run(peer).await;
+        let Ok(opened) = opened else { return };
+        let _told = tell(&opened);
+        let Opened { socket, peer, local, reception, place, early } = opened;
+        let now = self.clock.now();
+        let session = match (reception.served, &place) {
+            (false, _) => Session::refused(reception.options, now),
+            (true, None) => Session::busy(reception.options, now),
+            (true, Some(_)) => Session::new(reception.options, now, nonce()),
+        };
+        let mut wire = if reception.tls_at_once { Wire::secured(session, now) } else { Wire::new(session) };
+        if !early.is_empty() {
+            wire.handle_bytes(now, &early);
         }
-        // Held to the very end.
-        drop(place);
+        let client = Client::new(peer, local, place);
+        let _ = Conversation::new(socket, wire, &self, end).run(client).await;
+    }
+}
+
+/// Who is spoken with; its place is held to the very end.
+struct Client {
+    peer: SocketAddr,
+    /// Both addresses in words.
+    peer_ip: Rc<str>,
+    local_ip: Rc<str>,
+    place: Option<Place>,
+}
+
+impl Client {
+    fn new(peer: SocketAddr, local: SocketAddr, place: Option<Place>) -> Client {
+        let words = |address: SocketAddr| Rc::<str>::from(address.ip().to_string());
+        Client { peer, peer_ip: words(peer), local_ip: words(local), place }
     }
 }
 
@@ -79,28 +104,21 @@ struct Conversation<'h, S> {
 }
 
 impl<'h, S: Submit> Conversation<'h, S> {
-    fn new(socket: std::net::TcpStream, wire: Wire, hall: &'h Hall<S>) -> io::Result<Conversation<'h, S>> {
-        Ok(Conversation {
-            hall,
-            socket: TcpStream::from_std(socket)?,
-            wire,
-            sleep: Box::pin(tokio::time::sleep(Duration::MAX)),
-            armed: Time::NEVER,
-            end: Some(Box::pin(hall.end.clone().notified_owned())),
-        })
+    fn new(socket: TcpStream, wire: Wire, hall: &'h Hall<S>, end: OwnedNotified) -> Conversation<'h, S> {
+        let sleep = Box::pin(tokio::time::sleep(Duration::MAX));
+        Conversation { hall, socket, wire, sleep, armed: Time::NEVER, end: Some(Box::pin(end)) }
     }
 
-    async fn run(mut self, peer: SocketAddr) -> io::Result<()> {
-        let words = |address: SocketAddr| Rc::<str>::from(address.ip().to_string());
-        let (peer_ip, local_ip) = (words(peer), words(self.socket.local_addr()?));
+    async fn run(mut self, mut client: Client) -> io::Result<()> {
         let mut replies = Replies::default();
         loop {
+            self.tell(&client);
             while let Some(event) = self.wire.poll_event() {
                 self.flush().await?;
                 match event {
                     ServerEvent::Closed => return self.socket.shutdown().await,
                     ServerEvent::Login { user, right } => {
-                        let answer = self.hall.submit.login(peer, &user, right);
+                        let answer = self.hall.submit.login(client.peer, &user, right);
                         let (now, session) = (self.hall.clock.now(), self.wire.session());
                         match answer {
                             Login::Served(options) => session.logged_in(now, &user, options),
@@ -108,7 +126,9 @@ impl<'h, S: Submit> Conversation<'h, S> {
                             Login::Locked => session.login_refused(now, true),
                         }
                     }
+                    ServerEvent::Assumed(assumed) => self.assume(&mut client, *assumed),
                     ServerEvent::Message(envelope, message) => {
+                        let Client { peer, ref peer_ip, ref local_ip, .. } = client;
                         let (peer_ip, local_ip) = (peer_ip.clone(), local_ip.clone());
                         let arrival = Arrival { envelope, message, peer, peer_ip, local_ip };
                         pass(Point::SmtpFinalDot);
@@ -127,10 +147,38 @@ impl<'h, S: Submit> Conversation<'h, S> {
                     }
                 }
             }
+            self.tell(&client);
             replies.note(self.wire.session().output());
             self.flush().await?;
             poll_fn(|cx| self.poll_heard(cx)).await?;
         }
+    }
+
+    /// Tells the log what the source wants told.
+    fn tell(&mut self, client: &Client) {
+        for line in self.wire.session().told().drain(..) {
+            tracing::info!(client = %client.peer, "smtp: {line}");
+        }
+    }
+
+    /// A proxy has said for whom it speaks.
+    fn assume(&mut self, client: &mut Client, assumed: Assumed) {
+        let before = client.peer;
+        let address = assumed.address.unwrap_or(before.ip());
+        let peer = SocketAddr::new(address, assumed.port.unwrap_or(before.port()));
+        let Reception { options, served, group, told, .. } =
+            self.hall.submit.receive(peer, assumed.login.as_deref().unwrap_or_default());
+        if told {
+            let name = assumed.name.as_deref().unwrap_or_default();
+            tracing::info!(client = %peer, name, proxy = %before, "smtp: a proxy speaks for the client");
+        }
+        let room = client.place.as_mut().is_some_and(|place| place.change(address, group));
+        let (now, session) = (self.hall.clock.now(), self.wire.session());
+        match served && room {
+            true => session.assume(now, assumed, &options),
+            false => session.turn_away(served),
+        }
+        (client.peer, client.peer_ip) = (peer, address.to_string().into());
     }
 
     /// Waits for bytes, the session's patience or the end of service, and tells the session.

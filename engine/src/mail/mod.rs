@@ -11,6 +11,7 @@ pub mod lines;
 pub mod plain;
 pub mod row;
 pub mod seven_bit;
+pub mod suppression;
 pub mod verp;
 
 mod attached;

@@ -15,12 +15,16 @@ pub mod dsn;
 pub mod extensions;
 pub mod reply;
 pub mod server;
+mod server_admit;
 mod server_auth;
 mod server_commands;
 mod server_data;
 mod server_options;
 mod server_path;
+mod server_log;
 pub mod server_wire;
+mod server_xclient;
+pub mod proxy_header;
 pub mod status;
 pub mod tls;
 pub mod undot;
@@ -36,6 +40,8 @@ mod client_tests;
 #[cfg(test)]
 mod lockstep_tests;
 #[cfg(test)]
+mod server_admit_tests;
+#[cfg(test)]
 mod server_attack_tests;
 #[cfg(test)]
 mod server_auth_tests;
@@ -47,5 +53,7 @@ mod server_dialogue_tests;
 mod server_tests;
 #[cfg(test)]
 mod server_wire_tests;
+#[cfg(test)]
+mod server_xclient_tests;
 #[cfg(test)]
 mod tls_tests;

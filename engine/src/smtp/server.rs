@@ -14,8 +14,9 @@
 use super::dsn::RecipientDsn;
 use super::server_auth::Exchange;
 use super::server_data::Chunk;
-pub use super::server_options::{AuthOptions, Relay, RelayDomains, ServerOptions};
+pub use super::server_options::{AuthOptions, Relay, RelayDomains, ServerOptions, Told};
 use super::server_options::{MAX_COMMAND, MAX_OVERLONG, MAX_WAITING};
+pub use super::server_xclient::Assumed;
 use super::undot::DotReader;
 pub use super::undot::LineEnds;
 use crate::base::{Now, Time};
@@ -69,6 +70,8 @@ pub enum ServerEvent {
     /// Somebody wants to be this user, and what he knows of the password is right or not. To be answered by
     /// [`Session::logged_in`] or [`Session::login_refused`].
     Login { user: String, right: bool },
+    /// A proxy says for whom it speaks. To be answered by [`Session::assume`] or [`Session::turn_away`].
+    Assumed(Box<Assumed>),
     /// What is left of the output may be sent; then the socket is to be closed.
     Closed,
 }
@@ -116,6 +119,11 @@ pub struct Session {
     /// TLS is spoken.
     pub(super) secure: bool,
     pub(super) user: Box<str>,
+    /// XCLIENT is taken from this client, whoever it speaks for.
+    pub(super) may_assume: bool,
+    pub(super) assumed: Assumed,
+    /// Lines for the log.
+    pub(super) told: Vec<String>,
     pub(super) failed_logins: u32,
     pub(super) errors: u32,
     pub(super) junk: u32,
@@ -157,6 +165,9 @@ impl Session {
 
     fn silent(options: Arc<ServerOptions>, now: Now) -> Session {
         Session {
+            may_assume: options.xclient,
+            assumed: Assumed::default(),
+            told: Vec::new(),
             options,
             phase: Phase::Commands,
             input: Vec::new(),
@@ -304,11 +315,15 @@ impl Session {
                 Phase::Overlong => self.skip_line(rest),
                 Phase::Data => {
                     self.active = now.mono;
-                    self.take_data(rest)
+                    let taken = self.take_data(rest);
+                    self.tell_data(&rest[..taken]);
+                    taken
                 }
                 Phase::Chunk => {
                     self.active = now.mono;
-                    self.take_chunk(rest)
+                    let taken = self.take_chunk(rest);
+                    self.tell_data(&rest[..taken]);
+                    taken
                 }
                 Phase::Deciding | Phase::Securing => break,
                 Phase::Closed => rest.len(),
@@ -346,6 +361,7 @@ impl Session {
         };
         self.active = now.mono;
         let more = end + 1 < bytes.len();
+        self.tell_line(line);
         match self.phase {
             Phase::Auth => self.auth_line(line, more),
             _ => self.command(now, line, more),
@@ -374,8 +390,10 @@ impl Session {
     /// Writes one reply line.
     pub(super) fn reply(&mut self, line: impl Display) {
         use std::io::Write;
+        let from = self.output.len();
         // Writing to a Vec cannot fail.
         let _ = write!(self.output, "{line}\r\n");
+        self.tell_reply(from);
     }
 
     /// Writes a refusal, and ends the session of a client that has had too many.
@@ -406,7 +424,7 @@ impl Session {
 }
 
 /// Text from elsewhere in a reply: one line, printable (A05).
-struct OneLine<'a>(&'a str);
+pub(super) struct OneLine<'a>(pub &'a str);
 
 impl Display for OneLine<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

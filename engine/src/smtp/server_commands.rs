@@ -1,10 +1,10 @@
 //! The commands of an inbound session.
 
 use super::dsn::{self, BadParameter, RecipientDsn};
-use super::server::{Envelope, Phase, Relay, Session};
+use super::server::{Envelope, Phase, Session};
 use super::server_path::{self, PathArgument, PathError};
+use super::server_xclient::{ATTRIBUTES, is_host};
 use crate::base::Now;
-use crate::mail::{Address, normalise_domain};
 
 /// What no mail client says: whoever does wants us to talk to somebody else (A21).
 const FOREIGN: [&str; 9] =
@@ -21,7 +21,8 @@ impl Session {
         let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
         let verb = verb.to_ascii_uppercase();
         // Commands after which the client has to wait (RFC 2920 3.1); and without EHLO there is no pipelining at all.
-        let last = matches!(verb.as_str(), "EHLO" | "HELO" | "DATA" | "AUTH" | "STARTTLS") || !self.esmtp;
+        let last = matches!(verb.as_str(), "EHLO" | "HELO" | "DATA" | "AUTH" | "STARTTLS" | "XCLIENT")
+            || !self.esmtp;
         if more && last && verb != "QUIT" {
             return self.end_with("554 5.5.0", "commands sent before the reply they had to wait for");
         }
@@ -34,6 +35,7 @@ impl Session {
             "BDAT" => self.bdat(now, argument),
             "STARTTLS" => self.starttls(argument),
             "AUTH" => self.auth(argument),
+            "XCLIENT" => self.xclient(argument),
             "RSET" => {
                 self.drop_transaction();
                 self.junk("250 2.0.0 RSET ok");
@@ -56,7 +58,7 @@ impl Session {
     }
 
     /// Counts a command that serves no message; false when it was one too many and the session has ended.
-    fn may_idle(&mut self) -> bool {
+    pub(super) fn may_idle(&mut self) -> bool {
         self.junk += 1;
         if self.junk > self.options.max_junk {
             self.end_with("421 4.7.0", "too many commands without mail");
@@ -66,8 +68,7 @@ impl Session {
 
     fn hello(&mut self, name: &str, esmtp: bool) {
         let name = name.trim_matches(' ');
-        let fits = |b: u8| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b'(' | b')' | b'"' | b'\\');
-        if name.is_empty() || name.len() > 255 || !name.bytes().all(fits) {
+        if !is_host(name) {
             return self.refuse("501 5.5.4 syntax: EHLO name-of-host");
         }
         if !self.may_idle() {
@@ -98,6 +99,11 @@ impl Session {
         if let Some(mechanisms) = self.mechanisms() {
             self.reply(format_args!("250-AUTH {mechanisms}"));
         }
+        if self.may_assume {
+            self.reply(format_args!("250-XCLIENT {ATTRIBUTES}"));
+        }
+        // RFC 9422
+        self.reply(format_args!("250-LIMITS RCPTMAX={}", options.max_recipients));
         self.reply(format_args!("250 SIZE {}", options.max_message_size));
     }
 
@@ -202,7 +208,7 @@ impl Session {
             return self.refuse("553 5.6.7 recipient address needs SMTPUTF8");
         }
         if !self.admits(&address) {
-            return self.refuse("550 5.7.1 relaying denied");
+            return;
         }
         let recipient = address.as_str().to_owned();
         self.reply(format_args!("250 2.1.5 <{recipient}> ok"));
@@ -226,15 +232,6 @@ impl Session {
             })?;
         }
         Ok(reports)
-    }
-
-    /// Whether mail to `address` is taken (A20). Where relaying is closed, a local part that holds a further address (`%`,
-    /// `!`, quoted `@`) is none of ours, whatever the domain: somebody behind us might unpack it.
-    fn admits(&self, address: &Address) -> bool {
-        let Relay::Closed { to } = &self.options.relay else { return true };
-        let mut domain = String::new();
-        let routed = address.local().contains(['%', '!', '@', ':', ',']);
-        !routed && normalise_domain(address.domain(), &mut domain).is_ok() && to.contains(&domain)
     }
 
     fn data(&mut self, now: Now, argument: &str) {

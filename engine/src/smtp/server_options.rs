@@ -2,6 +2,7 @@
 
 use super::undot::LineEnds;
 use super::users::Users;
+use crate::mail::suppression::Suppression;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,17 @@ pub struct AuthOptions {
     pub after_tls: bool,
 }
 
+/// What the log is told of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// `log-commands`: commands and replies.
+    pub commands: bool,
+    /// `log-data`: messages byte by byte.
+    pub data: bool,
+    /// `log-tls`
+    pub tls: bool,
+}
+
 /// Settings of a session, shared by all sessions of a source.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
@@ -58,6 +70,8 @@ pub struct ServerOptions {
     /// Product and version in the greeting.
     pub software: String,
     pub relay: Relay,
+    /// Recipients that are refused: `suppression-lists`.
+    pub suppression: Option<Suppression>,
     /// Stands behind domains of a single label; empty for none.
     pub domain_suffix: String,
     pub smtputf8: bool,
@@ -68,6 +82,10 @@ pub struct ServerOptions {
     pub auth: AuthOptions,
     /// Mail only after AUTH.
     pub require_auth: bool,
+    /// The client may say for whom it speaks: `allow-xclient`.
+    pub xclient: bool,
+    /// What the session tells for the log.
+    pub told: Told,
     pub line_ends: LineEnds,
     /// Bytes of a message; 0 for no limit.
     pub max_message_size: usize,
@@ -99,12 +117,15 @@ impl ServerOptions {
             host: host.to_owned(),
             software: concat!("Posthaste v", env!("CARGO_PKG_VERSION")).to_owned(),
             relay: Relay::Closed { to: RelayDomains::none() },
+            suppression: None,
             domain_suffix: String::new(),
             smtputf8: true,
             chunking: true,
             tls: None,
             auth: AuthOptions::default(),
             require_auth: false,
+            xclient: false,
+            told: Told::default(),
             line_ends: LineEnds::Reject,
             max_message_size: 25_000_000,
             max_recipients: 1000,

@@ -72,6 +72,7 @@ fn one_message() {
          S: 250-VERP
          S: 250-CHUNKING
          S: 250-SMTPUTF8
+         S: 250-LIMITS RCPTMAX=1000
          S: 250 SIZE 25000000
          C: MAIL FROM:<a@a.test> SIZE=20 BODY=8BITMIME
          S: 250 2.1.0 MAIL ok

@@ -41,7 +41,16 @@ impl Wire {
             None => self.session.handle_bytes(now, bytes),
             Some(tls) => {
                 let mut plain = Vec::new();
+                let before = tls.is_handshaking();
                 let read = tls.read(bytes, &mut plain, &mut self.sealed);
+                match &read {
+                    Err(e) => self.session.tell_tls(format_args!("{e}")),
+                    Ok(()) if before && !tls.is_handshaking() => {
+                        let seen = tls.seen();
+                        self.session.tell_tls(format_args!("{} {}", seen.protocol, seen.cipher));
+                    }
+                    Ok(()) => {}
+                }
                 if !plain.is_empty() {
                     self.session.handle_bytes(now, &plain);
                 }

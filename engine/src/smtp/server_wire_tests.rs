@@ -69,6 +69,18 @@ fn starttls_and_what_was_said_before_counts_no_more() {
 }
 
 #[test]
+fn the_log_is_told_what_was_agreed_on_and_what_went_wrong() {
+    let told = Told { tls: true, ..Told::default() };
+    let listening = || Wire::secured(Session::new(ServerOptions { told, ..options() }, NOW, 0), NOW);
+    let (mut wire, mut tls) = (listening(), client());
+    tell_sealed(&mut wire, &mut tls, "EHLO me.test\n");
+    assert!(wire.session().told()[0].starts_with("TLS: TLSv1.3 TLS_AES_"), "{:?}", wire.session().told());
+    let mut wire = listening();
+    wire.handle_bytes(NOW, b"EHLO me.test\r\n");
+    assert_eq!(wire.session().told().len(), 1);
+}
+
+#[test]
 fn tls_from_the_first_byte() {
     let mut wire = Wire::secured(Session::new(options(), NOW, 0), NOW);
     assert!(wire.output().is_empty(), "nothing is said in the clear");

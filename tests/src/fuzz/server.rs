@@ -48,6 +48,7 @@ fn options(choice: u8) -> ServerOptions {
             after_tls: false,
         },
         require_auth: choice & 64 != 0,
+        xclient: choice & 128 != 0,
         max_message_size: MAX_SIZE,
         max_recipients: 3,
         max_header: 200,
@@ -83,6 +84,14 @@ fn talk(options: &ServerOptions, pieces: &[&[u8]]) -> Transcript {
                         false => session.login_refused(NOW, user.len() % 2 == 0),
                     }
                     transcript.logins.push((user, right));
+                }
+                ServerEvent::Assumed(assumed) => {
+                    let user = assumed.login.clone().unwrap_or_default();
+                    match assumed.port {
+                        Some(port) if port % 2 == 1 => session.turn_away(port > 25),
+                        _ => session.assume(NOW, *assumed, &Arc::new(options.clone())),
+                    }
+                    transcript.logins.push((user, true));
                 }
                 ServerEvent::Closed => transcript.closed = true,
             }

@@ -14,10 +14,10 @@ pub(super) const PATTERNS: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::PatternList]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("*", Choice(Subject::Always), "", LATER, "What applies when nothing else fits").repeats().eg("virtual-mta=vmta1"),
-        d("header", Choice(Subject::Header), "", LATER, "Choose by the body of a header, folding included").repeats().eg("Subject /offer/ virtual-mta=vmta1"),
-        d("mail-from", Choice(Subject::Address), "", LATER, "Choose by the envelope sender").repeats().eg("/news@/ virtual-mta=vmta1"),
-        d("rcpt-to", Choice(Subject::Address), "", LATER, "Choose by the recipient").repeats().eg("/@gmail\\.com$/ virtual-mta=vmta1,recipient-priority=80"),
+        d("*", Choice(Subject::Always), "", ON, "What applies when nothing else fits").repeats().eg("virtual-mta=vmta1"),
+        d("header", Choice(Subject::Header), "", ON, "Choose by the body of a header, folding included").repeats().eg("Subject /offer/ virtual-mta=vmta1"),
+        d("mail-from", Choice(Subject::Address), "", ON, "Choose by the envelope sender").repeats().eg("/news@/ virtual-mta=vmta1"),
+        d("rcpt-to", Choice(Subject::Address), "", ON, "Choose by the recipient").repeats().eg("/@gmail\\.com$/ virtual-mta=vmta1,recipient-priority=80"),
     ]
 };
 
@@ -66,9 +66,9 @@ pub(super) const ADDRESSES: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::AddressList]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("address", EmailOrRegex, "", LATER, "An address, a local part, or a pattern").repeats().eg("bounce@example.com"),
-        d("address-file", File, "", LATER, "A file of addresses and local parts, one a line").repeats().eg("/etc/posthaste/unsubscribed"),
-        d("domain", DomainPattern, "", LATER, "Every address of that domain").repeats().eg("bounce.example.com"),
+        d("address", EmailOrRegex, "", ON, "An address, a local part at any domain, or a pattern").repeats().eg("bounce@example.com"),
+        d("address-file", File, "", ON, "A file of addresses and local parts, one a line").repeats().eg("/etc/posthaste/unsubscribed"),
+        d("domain", DomainPattern, "", ON, "Every address of that domain").repeats().eg("bounce.example.com"),
     ]
 };
 

@@ -18,7 +18,7 @@ pub(super) const SOURCE: &[Directive] = {
         d("add-date-header", BoolOr(&["override"]), "no", ON, "Add a Date header where there is none, or instead of the one there is").eg("yes"),
         d("add-message-id-header", Bool, "false", ON, "Add a Message-ID where there is none"),
         d("add-received-header", Bool, "true", ON, "Add our Received header"),
-        d("add-x-virtual-mta-header", Bool, "false", LATER, "Add a header that names the virtual MTA"),
+        d("add-x-virtual-mta-header", Bool, "false", ON, "Add a header that names the virtual MTA or pool, where a message is no template"),
         d("allow-auth", Bool, "true", ON, "Offer AUTH"),
         d("allow-chunking", Bool, "true", ON, "Offer CHUNKING"),
         d("allow-empty-x-virtual-mta", Bool, "false", ON, "Whether an empty `x-virtual-mta` means `{default}`"),
@@ -26,10 +26,11 @@ pub(super) const SOURCE: &[Directive] = {
         d("allow-smtputf8", Bool, "true", ON, "Offer SMTPUTF8; such mail bounces where the next host lacks it"),
         d("allow-starttls", Bool, "false", ON, "Offer STARTTLS"),
         d("allow-unencrypted-plain-auth", Bool, "false", ON, "Allow AUTH PLAIN and LOGIN without TLS"),
+        d("allow-xclient", Bool, "false", ON, "Let clients say for whom they speak, by XCLIENT: for proxies of one's own").ours(),
         d("always-allow-api-submission", Bool, "false", LATER, "Another name of `allow-mailmerge`"),
         d("always-allow-relaying", Bool, "false", ON, "Relay for clients from here"),
         d("auto-qualify-domain", Bool, "true", ON, "Complete addresses whose domain is not qualified"),
-        d("bcc", Email, "", LATER, "Where a copy of each message goes").eg("archive@example.com"),
+        d("bcc", Email, "", ON, "Where a copy of each message goes; campaigns and `/api/inject/v1` make none").eg("archive@example.com"),
         d("broken-auth-clients", Bool, "", no("it is obsolete since PowerMTA 4.5"), "Workaround for clients that read AUTH badly").eg("no"),
         d("check-dkim-inbound", Bool, "false", LATER, "Check DKIM signatures and say so in Authentication-Results"),
         d("check-mfrom-inbound", Bool, "false", instead("`check-spf-inbound`"), "Older name of `check-spf-inbound`").eg("yes"),
@@ -45,14 +46,14 @@ pub(super) const SOURCE: &[Directive] = {
         d("include", Include, "", ON, "Read another file here").repeats().eg("/etc/posthaste/source.conf"),
         d("jobid-header", Text, "", ON, "Another header that names the job; `x-job` goes before it").eg("X-Campaign"),
         d("jobid-prefix", Text, "", ON, "Put before job names; `{auth}` is the user name").eg("server1-"),
-        d("log-commands", Bool, "false", LATER, "Log the SMTP dialogue with clients"),
-        d("log-connections", Bool, "false", LATER, "Log connections of clients"),
-        d("log-data", Bool, "false", LATER, "Log what clients send, byte by byte"),
-        d("log-tls", Bool, "false", LATER, "Log TLS with clients"),
+        d("log-commands", Bool, "false", ON, "Log the SMTP dialogue with clients, without what AUTH says"),
+        d("log-connections", Bool, "false", ON, "Log connections of clients"),
+        d("log-data", Bool, "false", ON, "Log the messages that clients send, byte by byte"),
+        d("log-tls", Bool, "false", ON, "Log TLS with clients"),
         d("max-message-hops", Number(1, 10_000), "100", ON, "Received headers that a message may have").eg("50"),
         d("max-message-size", SizeOrUnlimited, "unlimited", ON, "Largest message that is taken").eg("20M"),
         d("max-rcpt-per-message", Limit, "0", ON, "Recipients that a message may have; 0 is no limit").eg("1000"),
-        d("pattern-list", Name(Named::PatternList), "", LATER, "List that chooses virtual MTA and priority by sender, recipient or header").once().eg("choose"),
+        d("pattern-list", Name(Named::PatternList), "", ON, "List that chooses virtual MTA and priority by sender, recipient or header").once().eg("choose"),
         d("process-x-dkim-key", Bool, "false", LATER, "Obey `x-dkim-key`: a key in the message"),
         d("process-x-dkim-options", Bool, "false", LATER, "Obey `x-dkim-options`"),
         d("process-x-envid", Bool, "false", ON, "Take the envelope id from `x-envid` and remove the header"),
@@ -69,6 +70,7 @@ pub(super) const SOURCE: &[Directive] = {
         d("remove-header", List, "", ON, "Headers removed at delivery").eg("X-Internal,X-Trace"),
         d("remove-received-headers", Bool, "false", ON, "Remove the Received headers a message comes with"),
         d("require-auth", Bool, "false", ON, "Take mail only after AUTH, for local domains too"),
+        d("require-proxy-protocol", Bool, "false", ON, "Connections begin with HAProxy's PROXY header, version 1 or 2, which says who the client is").ours(),
         d("require-starttls-before-auth", Bool, "false", ON, "Refuse AUTH before STARTTLS"),
         d("retain-x-dkim-key", Bool, "false", ON, "Keep the header `x-dkim-key`"),
         d("retain-x-dkim-options", Bool, "false", ON, "Keep the header `x-dkim-options`"),
@@ -80,14 +82,14 @@ pub(super) const SOURCE: &[Directive] = {
         d("smtp-data-timeout", TimeWithin(1, 315_360_000), "10m", ON, "How long a client may take to the next piece of a message").eg("5m"),
         d("smtp-max-auth-failure-rate", Rate, "unlimited", ON, "Failed AUTH in a time, after which AUTH is locked for the address").eg("5/h"),
         d("smtp-service", Bool, "true", ON, "Whether mail is taken at all; if not, clients are greeted with 521"),
-        d("source-group", Name(Named::SourceGroup), "", LATER, "Group that shares limits for incoming connections").eg("feeders"),
+        d("source-group", Name(Named::SourceGroup), "", ON, "Group that shares limits for incoming connections").eg("feeders"),
         d("suppress-local-dsn", Bool, "false", ON, "Make no failure reports for mail from here"),
-        d("suppression-lists", Names(Named::AddressList), "", LATER, "`<address-list>`s of recipients that get no mail").repeats().eg("unsubscribed"),
+        d("suppression-lists", Names(Named::AddressList), "", ON, "`<address-list>`s of recipients that get no mail").repeats().eg("unsubscribed"),
         d("too-many-rcpts-fails-message", Bool, "false", ON, "Refuse a message with too many recipients, not just those above the limit"),
         d("trace-dkim-check", Bool, "false", LATER, "Put DNS traces of the DKIM check into Authentication-Results"),
         d("trace-iprev-check", Bool, "false", LATER, "Put DNS traces of the reverse DNS check into Authentication-Results"),
         d("trace-spf-check", Bool, "false", LATER, "Put DNS traces of the SPF check into Authentication-Results"),
-        d("verp-default", Bool, "no", ON, "Every message as if VERP was asked for: the return path names the recipient, `ann-jim=site.example@news.example`"),
+        d("verp-default", Bool, "no", ON, "As if VERP was asked for: `ann@news.example` becomes `ann-jim=site.example@news.example`"),
     ]
 };
 
@@ -112,8 +114,8 @@ pub(super) const SOURCE_GROUP: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::SourceGroup]), "2.4", name, syntax, default, status, doc)
     }
     &[
-        d("max-smtp-in", Limit, "unlimited", LATER, "Incoming connections of the group").eg("50"),
-        d("reserved-smtp-in", Limit, "unlimited", LATER, "Incoming connections kept free for the group").eg("10"),
+        d("max-smtp-in", Limit, "unlimited", ON, "Incoming connections of the group").eg("50"),
+        d("reserved-smtp-in", Limit, "unlimited", ON, "Incoming connections kept free for the group").eg("10"),
     ]
 };
 
@@ -124,7 +126,7 @@ pub(super) const LISTENER: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::SmtpListener]), "2.4", name, syntax, default, status, doc)
     }
     &[
-        d("await-slot", Bool, "false", LATER, "Wait for a free place instead of answering 421"),
+        d("await-slot", Bool, "false", ON, "Wait for a free place instead of answering 421"),
         d("immediate-tls", Bool, "false", ON, "Begin with TLS at once (port 465)"),
         d("source", Name(Named::Source), "", ON, "Named source that applies here, on top of the one by address").eg("inside"),
         d("tls-allow-tlsv1.2", Bool, "true", ON, "Whether TLS 1.2 may be spoken"),

@@ -18,7 +18,7 @@ use ipnet::IpNet;
 pub use acct::{FieldSelection, HeaderField, QueueFilter, RecordType};
 pub use hosts::{HostAndPort, MailHost, Route, SourceHost};
 pub use names::DomainPattern;
-pub(crate) use names::{expand_patterns, literal, matches_net, network};
+pub(crate) use names::{ascii_domain, expand_patterns, literal, matches_net, network};
 pub use numbers::{DailyLimit, Rate, VolumeRate};
 pub use regex::Pattern;
 pub use reply::SmtpAction;
@@ -194,7 +194,8 @@ pub enum Value {
     RecordFields(RecordType, FieldSelection),
     HeaderField(HeaderField),
     QueueFilter(QueueFilter),
-    Choice(Option<Pattern>, Vec<Choice>),
+    /// The name of a header, the expression and the results of a line that chooses.
+    Choice(Option<String>, Option<Pattern>, Vec<Choice>),
 }
 
 impl Syntax {

@@ -203,6 +203,12 @@ pub(super) fn email(word: &Word) -> Result<String, ParseError> {
     if local.is_empty() || local.len() > 64 || local.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return refused(format!("`{}` is not a valid local part", shorten(local)));
     }
+    let dots = local.starts_with('.') || local.ends_with('.') || local.contains("..");
+    if !local.starts_with('"')
+        && (dots || local.contains(['(', ')', '<', '>', '[', ']', ':', ';', '@', ',', '\\', '"']))
+    {
+        return refused(format!("`{}` is not a valid local part", shorten(local)));
+    }
     match ascii_domain(domain) {
         Ok(_) => Ok(word.text.clone()),
         Err(message) => refused(message),

@@ -37,9 +37,10 @@ const RESULTS: &str =
 
 /// `[NAME] [/re/] RESULT`
 pub(super) fn choice(c: &mut Cursor, subject: Subject) -> Result<Value, ParseError> {
-    if subject == Subject::Header {
-        header_name(c)?;
-    }
+    let header = match subject {
+        Subject::Header => Some(header_name(c)?),
+        Subject::Address | Subject::Always => None,
+    };
     let pattern: Option<Pattern> = match subject {
         Subject::Always => None,
         Subject::Address | Subject::Header => Some(regex::pattern(c)?),
@@ -53,7 +54,7 @@ pub(super) fn choice(c: &mut Cursor, subject: Subject) -> Result<Value, ParseErr
         c.remainder("the list")?;
         return match name.is_empty() || name.contains(char::is_whitespace) {
             true => Err(ParseError::new(at, "`call-to:` takes the name of one list").help(RESULTS)),
-            false => Ok(Value::Choice(pattern, vec![Choice::CallTo(name)])),
+            false => Ok(Value::Choice(header, pattern, vec![Choice::CallTo(name)])),
         };
     }
     let words = c.list("a result")?;
@@ -67,7 +68,7 @@ pub(super) fn choice(c: &mut Cursor, subject: Subject) -> Result<Value, ParseErr
             ));
         }
     }
-    Ok(Value::Choice(pattern, results))
+    Ok(Value::Choice(header, pattern, results))
 }
 
 fn result(word: &Word) -> Result<Choice, ParseError> {
@@ -229,7 +230,7 @@ mod tests {
 
     fn results(text: &str, subject: Subject) -> Result<Vec<Choice>, ParseError> {
         match choice(&mut Cursor::new(text), subject)? {
-            Value::Choice(_, results) => Ok(results),
+            Value::Choice(_, _, results) => Ok(results),
             other => panic!("{other:?}"),
         }
     }

@@ -2,16 +2,19 @@
 //! in groups, the last of which says that it is the last.
 
 use super::failures::Failures;
+use super::inject_vmtas::Vmtas;
 use super::keys::{Claim, Stored, end};
 use super::reply::Refusal;
 use super::{Entrance, Settings};
 use crate::base::Wall;
-use crate::daemon::intake::{Handed, Refused, asked_for};
+use crate::daemon::choice;
+use crate::daemon::intake::{Handed, Refused};
 use crate::daemon::owners::{Accepted, Split};
 use crate::daemon::spoken::{self, Spoken};
+use crate::daemon::suppressed::suppression;
 use crate::ingest::answered::{Answered, Begun, MAX_LISTS};
 use crate::ingest::batch::Batch;
-use crate::ingest::chunk::{Chunk, MembersError};
+use crate::ingest::chunk::Chunk;
 use crate::ingest::import::{Duplicates, Import, ImportError, Settings as ImportSettings, Taken};
 use crate::ingest::inject::{InjectError, InjectHead};
 use crate::ingest::inject_rows::InjectRows;
@@ -48,7 +51,7 @@ pub struct Run<'e> {
     taken: Taken,
     number: u64,
     failures: Failures,
-    members: Vec<String>,
+    through: Vmtas,
     vmtas: Vec<Arc<str>>,
     domains: Vec<Arc<str>>,
     waiting: Vec<Chunk>,
@@ -66,10 +69,11 @@ impl<'e> Run<'e> {
         let Some(sender) = head.sender.clone() else {
             return Err(InjectError::new("envelope_sender", "it is missing").into());
         };
-        let spoken = Spoken::read(&head.given_fields(), &settings.source).map_err(|e| Refusal::from(&e))?;
-        let (virtual_mta, members) = asked_for(spoken.virtual_mta, &settings.source, &settings.configured)
-            .map_err(|e| Refusal::from(&e))?;
-        let content = content(entrance, settings, head, id, now)?;
+        let fields = head.given_fields();
+        let spoken = Spoken::read(&fields, &settings.source).map_err(|e| Refusal::from(&e))?;
+        let made = Vmtas::new(spoken.virtual_mta, settings, &sender, &head.shown_fields(), &ends.local);
+        let through = made.map_err(|e| Refusal::from(&e))?;
+        let content = content(entrance, settings, head, &through.asked, (id, now))?;
         let (size, limit) = (content.size_estimate(), settings.max_message());
         if size > limit {
             let why = format!("content: a message is {size} bytes long; at most {limit} are allowed");
@@ -85,19 +89,20 @@ impl<'e> Run<'e> {
             (None, None) => Begun { key: None, at, print: id },
         };
         let import = ImportSettings {
-            vmtas: &members,
+            vmtas: &through.members,
             duplicates: Duplicates::Keep,
             domain_suffix: settings.domain_suffix(),
             key: fastrand::u128(..).to_le_bytes(),
             resume: stored.map(|stored| stored.progress),
         };
         let import = Import::new(plan, &import).map_err(|e| internal(&e))?;
+        let import = import.suppressing(suppression(&settings.configured.config, &settings.source));
         let submission = Submission {
             id,
             sender,
             job: spoken::job(None, spoken.job, &settings.source, ""),
             envid: spoken.envid.unwrap_or_default(),
-            virtual_mta,
+            virtual_mta: through.asked.clone(),
             source_type: "api".to_owned(),
             source_mta: format!("{} ({})", ends.client, ends.client),
             received_from_ip: ends.client.to_string(),
@@ -115,8 +120,8 @@ impl<'e> Run<'e> {
             taken: Taken::default(),
             number: 0,
             failures: Failures::default(),
-            vmtas: members.iter().map(|name| name.as_str().into()).collect(),
-            members,
+            vmtas: through.members.iter().map(|name| name.as_str().into()).collect(),
+            through,
             domains: Vec::new(),
             waiting: Vec::new(),
             begun,
@@ -221,9 +226,9 @@ impl<'e> Run<'e> {
         last: Option<Option<&Answered>>,
     ) -> Result<(), Refusal> {
         let first = self.stored.is_none();
-        if first && last.is_some() {
-            self.give_turns(&mut chunks).map_err(|e| Refusal::from(&Refused::Pool(e)))?;
-        }
+        let (intake, domains) = (&self.entrance.intake, self.import.domains());
+        let turns = self.through.give_turns(intake, domains, &mut chunks, first && last.is_some());
+        turns.map_err(|e| Refusal::from(&e))?;
         let group = self.group(&mut chunks, last);
         let committed = match self.entrance.reactor.commits().commit(group).await {
             Ok(committed) => committed,
@@ -258,18 +263,6 @@ impl<'e> Run<'e> {
             None if last.is_none() => end(storage, self.begun),
             None => {}
         }
-    }
-
-    /// The rows of a request that is a single group take their turns with all other messages.
-    fn give_turns(&self, chunks: &mut [Chunk]) -> Result<(), MembersError> {
-        let domains = self.import.domains();
-        self.entrance.intake.in_turn(self.submission.virtual_mta.clone(), &self.members, |rotation| {
-            for chunk in chunks {
-                for (vmta, domain) in chunk.rows.vmta.iter_mut().zip(&chunk.domains) {
-                    *vmta = rotation.next(domains.name(*domain).map_or("", |name| name));
-                }
-            }
-        })
     }
 
     fn group(&mut self, chunks: &mut [Chunk], last: Option<Option<&Answered>>) -> Group {
@@ -353,8 +346,8 @@ fn content(
     entrance: &Entrance,
     settings: &Settings,
     head: &InjectHead,
-    id: u64,
-    now: Wall,
+    through: &str,
+    (id, now): (u64, Wall),
 ) -> Result<Content, Refusal> {
     let sender = head.sender.as_deref().unwrap_or_default();
     let host = &settings.configured.host;
@@ -376,6 +369,7 @@ fn content(
         ..Handed::default()
     };
     let message = entrance.intake.finish_message(&handed, &settings.source, &remove, host, id, now);
+    let message = message.and_then(|message| choice::named(message, through, &settings.source));
     Ok(Content::plain(message.map_err(|e| Refusal::from(&e))?))
 }
 

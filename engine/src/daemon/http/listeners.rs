@@ -7,7 +7,8 @@ use crate::daemon::owners::Stopping;
 use crate::io::clock::wall;
 use crate::io::http_listener::{Secure, Security, hall, serve};
 use crate::io::reactor::Reactor;
-use crate::io::smtp_listener::{Clients, listen};
+use crate::io::smtp_listener::listen;
+use crate::io::smtp_places::{Clients, Limits};
 use crate::io::storage::Recovered;
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -61,7 +62,8 @@ impl HttpListeners {
     pub fn new(intake: Arc<Intake>, recovered: &Recovered, stop: watch::Receiver<bool>) -> HttpListeners {
         let now = wall().as_secs().cast_unsigned();
         let keys = Arc::new(Keys::new(intake.storage.clone(), recovered, now));
-        let clients = Clients::new(MAX_CLIENTS, MAX_PER_CLIENT);
+        let limits = Limits { total: MAX_CLIENTS, ..Limits::default() };
+        let clients = Clients::new(limits, MAX_PER_CLIENT);
         HttpListeners { intake, keys, clients, stop, state: Mutex::default() }
     }
 

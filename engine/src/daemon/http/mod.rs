@@ -6,6 +6,7 @@ mod body;
 mod failures;
 mod inject;
 mod inject_run;
+mod inject_vmtas;
 mod keys;
 pub mod listeners;
 mod openapi;

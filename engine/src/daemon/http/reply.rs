@@ -66,7 +66,8 @@ impl From<&Refused> for Refusal {
             Refused::NoSuchVmta(_)
             | Refused::Message(_)
             | Refused::Header { .. }
-            | Refused::Recipients(_) => StatusCode::BAD_REQUEST,
+            | Refused::Recipients(_)
+            | Refused::Suppressed { .. } => StatusCode::BAD_REQUEST,
             Refused::Spool(e) if e.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             Refused::Memory | Refused::Crowded | Refused::Stopping | Refused::Spool(SpoolError::Stopped) => {
                 StatusCode::SERVICE_UNAVAILABLE

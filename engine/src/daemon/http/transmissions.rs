@@ -5,13 +5,24 @@ use super::keys::Claim;
 use super::reply::{Refusal, json};
 use super::{Entrance, Settings};
 use crate::daemon::intake::Handed;
+use crate::daemon::suppressed::suppression;
 use crate::ingest::answered::Answered;
 use crate::ingest::transmission::Transmission;
 use crate::io::http_listener::Ends;
+use crate::mail::suppression::{Suppressed, Suppression};
 use crate::mail::{AddressError, address};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Response, StatusCode};
+
+/// Why a recipient is not accepted.
+#[derive(Debug, thiserror::Error)]
+enum Unaccepted {
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error(transparent)]
+    Suppressed(#[from] Suppressed),
+}
 
 impl Entrance {
     pub(super) async fn transmission(
@@ -24,13 +35,14 @@ impl Entrance {
         let whole = body.whole(settings.max_body()).await?;
         let mut request = Transmission::parse(&whole).map_err(|e| Refusal::bad(e.to_string()))?;
         limits(&request, settings)?;
+        let suppression = suppression(&settings.configured.config, &settings.source);
         let mut rejected = 0;
         let mut first = None;
         for (sender, recipients) in &mut request.envelopes {
             check_sender(sender)?;
             let suffix = settings.domain_suffix();
             let given = recipients.len();
-            recipients.retain_mut(|recipient| match qualify(recipient, suffix) {
+            recipients.retain_mut(|recipient| match accept(recipient, suffix, suppression.as_ref()) {
                 Ok(()) => true,
                 Err(e) => {
                     first.get_or_insert_with(|| format!("{recipient}: {e}"));
@@ -46,7 +58,7 @@ impl Entrance {
             .map(|envelope| handed(envelope, &request, ends))
             .collect();
         if let (true, Some(first)) = (messages.is_empty(), first) {
-            return Err(Refusal::bad(format!("no recipient is an address: {first}")));
+            return Err(Refusal::bad(format!("no recipient is accepted: {first}")));
         }
         let accepted: usize = messages.iter().map(|message| message.recipients.len()).sum();
         let (accepted, rejected) = (accepted as u64, rejected as u64);
@@ -127,7 +139,13 @@ fn check_sender(sender: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Completes a recipient whose domain is a single label.
+/// Completes a recipient whose domain is a single label, and refuses those who get no mail.
+fn accept(recipient: &mut String, suffix: &str, suppression: Option<&Suppression>) -> Result<(), Unaccepted> {
+    qualify(recipient, suffix)?;
+    let Some(lists) = suppression else { return Ok(()) };
+    lists.refuses(address::check(recipient.as_bytes())?).map_or(Ok(()), |why| Err(why.into()))
+}
+
 fn qualify(recipient: &mut String, suffix: &str) -> Result<(), AddressError> {
     let address = address::check(recipient.as_bytes())?;
     let mut domain = String::new();

@@ -1,0 +1,71 @@
+//! `suppression-lists` of a source, as every way in asks them.
+
+use super::intake::Refused;
+use crate::mail::suppression::Suppression;
+use crate::mail::{Address, AddressRef, normalise_domain};
+use std::sync::Arc;
+use vmta_config::{AddressList, Config, SourceSettings};
+
+/// The lists of `source`; `None` where it names none.
+pub fn suppression(config: &Config, source: &SourceSettings) -> Option<Suppression> {
+    let named = source.suppression_lists.0.iter();
+    let lists: Vec<(Arc<str>, Arc<AddressList>)> =
+        named.filter_map(|name| Some((name.as_str().into(), config.address_list(name)?.clone()))).collect();
+    let list_of = move |address: AddressRef<'_>| {
+        let mut domain = String::new();
+        // An address that has got here has a domain that can be written in ASCII.
+        normalise_domain(address.domain(), &mut domain).ok()?;
+        let mut lists = lists.iter();
+        lists.find(|(_, list)| list.contains(address.local(), &domain)).map(|(name, _)| name.clone())
+    };
+    (!source.suppression_lists.0.is_empty()).then(|| Suppression::new(list_of))
+}
+
+/// Refuses a message any of whose recipients gets no mail.
+pub fn check(config: &Config, source: &SourceSettings, recipients: &[String]) -> Result<(), Refused> {
+    let Some(suppression) = suppression(config, source) else { return Ok(()) };
+    for recipient in recipients {
+        // What is no address is refused as such.
+        let Ok(address) = Address::parse(recipient) else { continue };
+        if let Some(why) = suppression.refuses(address.as_ref()) {
+            return Err(Refused::Suppressed { recipient: recipient.clone(), why });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vmta_config::{MemoryFiles, load};
+
+    fn config(sources: &str) -> Config {
+        let text = format!(
+            "log-file /l\n<spool /s>\n</spool>\n<address-list a1>\n address-file gone\n</address-list>\n\
+             <address-list a2>\n domain bücher.example\n</address-list>\n{sources}"
+        );
+        let files = MemoryFiles::new([("c", text), ("gone", "# unsubscribed\njim@example.com\n".to_owned())]);
+        let loaded = load("c", &files, false);
+        loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics))
+    }
+
+    #[test]
+    fn lists_add_up_over_sources_and_are_cleared_by_nothing() {
+        let config = config(
+            "<source 0/0>\n suppression-lists a1\n</source>\n<source 10/8>\n suppression-lists a2\n</source>\n\
+             <source 10.9.0.0/16>\n suppression-lists \"\"\n</source>\n",
+        );
+        let told = |client: [u8; 4], recipient: &str| {
+            let source = config.source_for(client.into(), None, None);
+            let told = check(&config, &source, &["fine@example.com".to_owned(), recipient.to_owned()]);
+            told.err().map(|e| e.to_string())
+        };
+        let a1 = "recipient is in suppression list \"a1\": <Jim@EXAMPLE.com>";
+        assert_eq!(told([192, 0, 2, 1], "Jim@EXAMPLE.com").as_deref(), Some(a1));
+        assert_eq!(told([10, 0, 0, 1], "Jim@EXAMPLE.com").as_deref(), Some(a1));
+        let a2 = "recipient is in suppression list \"a2\": <x@xn--bcher-kva.example>";
+        assert_eq!(told([10, 0, 0, 1], "x@xn--bcher-kva.example").as_deref(), Some(a2));
+        assert_eq!(told([192, 0, 2, 1], "x@xn--bcher-kva.example"), None);
+        assert_eq!(told([10, 9, 0, 1], "jim@example.com"), None);
+    }
+}
