@@ -3,6 +3,7 @@
 pub mod accounting;
 pub mod cargo;
 pub mod crash;
+pub mod dns;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
 pub mod fuzz;

@@ -292,6 +292,15 @@ settings! {
         log_tls: bool = "log-tls",
         allow_chunking: bool = "allow-chunking",
         allow_smtputf8: bool = "allow-smtputf8",
+        check_spf_inbound: bool = "check-spf-inbound",
+        reject_spf_check_temperror: bool = "reject-spf-check-temperror",
+        reject_spf_check_permerror: bool = "reject-spf-check-permerror",
+        reject_spf_check_fail: bool = "reject-spf-check-fail",
+        check_iprev_inbound: bool = "check-iprev-inbound",
+        reject_iprev_check_temperror: bool = "reject-iprev-check-temperror",
+        reject_iprev_check_permerror: bool = "reject-iprev-check-permerror",
+        reject_iprev_check_fail: bool = "reject-iprev-check-fail",
+        check_dkim_inbound: bool = "check-dkim-inbound",
         /// A virtual MTA or pool, or `by-smtp-source-ip`.
         default_virtual_mta: Option<String> = "default-virtual-mta",
         /// The list that chooses before the default does.

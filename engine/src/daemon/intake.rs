@@ -1,5 +1,6 @@
 //! From a finished message to durable, queued recipients: what SMTP submission and pickup files have in common.
 
+use super::authenticity;
 use super::choice;
 use super::login_failures::LoginFailures;
 use super::memory::Pressure;
@@ -48,6 +49,8 @@ pub struct Handed<'a> {
     pub local_ip: &'a str,
     /// Identity of the pickup file, empty for other doors (F26).
     pub pickup_identity: String,
+    /// Authentication-Results, as a whole field; empty where nothing was checked.
+    pub authentication: &'a str,
     /// The return path is to name each recipient.
     pub verp: bool,
     /// DSN RET, empty when absent.
@@ -389,7 +392,12 @@ impl Intake {
             date: &date.text,
             sender: handed.sender,
         };
+        if !handed.authentication.is_empty() {
+            // What a client brings along of it may not pass for ours (RFC 8601 section 5).
+            remove.push(authenticity::FIELD);
+        }
         let options = PlainOptions {
+            authentication: handed.authentication,
             lf_ends_lines: handed.lf_ends_lines,
             remove: &remove,
             received: (source.add_received_header && handed.source_type == "smtp").then_some(received),

@@ -20,6 +20,7 @@ mod import_run;
 pub mod intake;
 pub mod listeners;
 pub mod log_file;
+mod authenticity;
 mod login_failures;
 mod memory;
 mod meter;

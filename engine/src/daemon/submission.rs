@@ -1,5 +1,6 @@
 //! SMTP submission: which clients are served and how, by their `<source>`, and where their messages go.
 
+use super::authenticity::{self, Sender};
 use super::intake::{Handed, Intake, Refused};
 use super::owners::Stopping;
 use super::{reception, suppressed};
@@ -120,6 +121,7 @@ fn options(
             plain_in_clear: settings.allow_unencrypted_plain_auth,
             after_tls: settings.require_starttls_before_auth,
         },
+        check_sender: authenticity::checks_sender(settings),
         require_auth: settings.require_auth,
         xclient: settings.allow_xclient,
         told: reception::told(settings),
@@ -162,9 +164,24 @@ impl Submit for Entrance {
         Login::Served(self.door.client(peer, user).options.clone())
     }
 
-    async fn submit(&self, arrival: Arrival) -> Result<String, Refusal> {
+    async fn sender(
+        &self,
+        peer: SocketAddr,
+        user: &str,
+        sender: String,
+        helo: String,
+    ) -> Result<String, Refusal> {
+        let client = self.door.client(peer, user);
+        let (resolver, host) = (self.reactor.resolver(), self.door.configured.load().host.clone());
+        let from = Sender { ip: peer.ip(), helo, sender };
+        let look = async move { authenticity::of_sender(&resolver, &host, &client.settings, &from).await };
+        self.reactor.control().spawn(look).await.unwrap_or_else(|_| Err(not_now()))
+    }
+
+    async fn submit(&self, mut arrival: Arrival) -> Result<String, Refusal> {
+        let client = self.door.client(arrival.peer, &arrival.envelope.user);
+        let authentication = self.authenticate(&mut arrival, &client.settings).await?;
         let envelope = &arrival.envelope;
-        let client = self.door.client(arrival.peer, &envelope.user);
         let handed = Handed {
             sender: &envelope.sender,
             recipients: &envelope.recipients,
@@ -179,11 +196,41 @@ impl Submit for Entrance {
             client_name: &envelope.helo,
             client_ip: &arrival.peer_ip,
             local_ip: &arrival.local_ip,
+            authentication: &authentication,
             ..Handed::default()
         };
         let taken = self.door.intake.take(&self.reactor, &handed, &client.settings).await;
         taken.map_err(|e| refusal(&e))
     }
+}
+
+impl Entrance {
+    /// What is known of a message's origin, as a header field; nothing where nothing was to be checked.
+    async fn authenticate(
+        &self,
+        arrival: &mut Arrival,
+        settings: &SourceSettings,
+    ) -> Result<String, Refusal> {
+        let mut found = std::mem::take(&mut arrival.envelope.found);
+        if !settings.check_dkim_inbound && found.is_empty() {
+            return Ok(found);
+        }
+        let host = self.door.configured.load().host.clone();
+        if settings.check_dkim_inbound {
+            let (resolver, message, name) =
+                (self.reactor.resolver(), std::mem::take(&mut arrival.message), host.clone());
+            let check = async move { (authenticity::of_message(&resolver, &name, &message).await, message) };
+            let (signatures, message) = self.reactor.control().spawn(check).await.map_err(|_| not_now())?;
+            found.push_str(&signatures);
+            arrival.message = message;
+        }
+        Ok(authenticity::field(&host, &found))
+    }
+}
+
+/// A check did not come to its end.
+fn not_now() -> Refusal {
+    Refusal { code: 451, text: "4.3.0 the message could not be checked, try again later".to_owned() }
 }
 
 /// The reply that tells a client why its message is not taken.

@@ -145,6 +145,16 @@ impl Reactor {
         &self.services.clock
     }
 
+    /// Who is asked about names.
+    pub fn resolver(&self) -> Arc<Resolver> {
+        self.services.resolver.load_full()
+    }
+
+    /// The runtime for what is not to be done on this thread.
+    pub fn control(&self) -> &tokio::runtime::Handle {
+        &self.services.control
+    }
+
     /// The commits that clients on this thread wait for.
     pub fn commits(&self) -> &Commits {
         &self.commits

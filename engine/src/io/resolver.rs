@@ -69,6 +69,11 @@ impl Resolver {
         Ok(Resolver { dns, policy, room: Arc::new(Semaphore::new(AT_ONCE)) })
     }
 
+    /// Who is asked, for questions that are not about routes.
+    pub fn dns(&self) -> TokioResolver {
+        self.dns.clone()
+    }
+
     /// Finds the route of a destination. Always answers, within minutes at the worst.
     pub async fn resolve(&self, query: Query) -> Answer {
         let Query { destination } = query;

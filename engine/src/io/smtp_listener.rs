@@ -62,6 +62,15 @@ pub trait Submit: 'static {
     /// A client at `peer` wants to be `user`, and what it knows of the password is right or not.
     fn login(&self, peer: SocketAddr, user: &str, right: bool) -> Login;
 
+    /// Looks into a sender that a client at `peer` has named. Gives what is known of it, or the reply to MAIL.
+    fn sender(
+        &self,
+        peer: SocketAddr,
+        user: &str,
+        sender: String,
+        helo: String,
+    ) -> impl Future<Output = Result<String, Refusal>>;
+
     fn submit(&self, arrival: Arrival) -> impl Future<Output = Result<String, Refusal>>;
 }
 
@@ -219,6 +228,10 @@ mod tests {
 
         fn login(&self, _: SocketAddr, _: &str, _: bool) -> Login {
             Login::Wrong
+        }
+
+        async fn sender(&self, _: SocketAddr, _: &str, _: String, _: String) -> Result<String, Refusal> {
+            Ok(String::new())
         }
 
         async fn submit(&self, arrival: Arrival) -> Result<String, Refusal> {

@@ -126,6 +126,14 @@ impl<'h, S: Submit> Conversation<'h, S> {
                             Login::Locked => session.login_refused(now, true),
                         }
                     }
+                    ServerEvent::Sender { sender, helo, user } => {
+                        let found = self.hall.submit.sender(client.peer, &user, sender, helo).await;
+                        let (now, session) = (self.hall.clock.now(), self.wire.session());
+                        match found {
+                            Ok(found) => session.sender_accepted(now, found),
+                            Err(refusal) => session.sender_refused(now, refusal.code, &refusal.text),
+                        }
+                    }
                     ServerEvent::Assumed(assumed) => self.assume(&mut client, *assumed),
                     ServerEvent::Message(envelope, message) => {
                         let Client { peer, ref peer_ip, ref local_ip, .. } = client;

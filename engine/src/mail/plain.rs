@@ -17,6 +17,8 @@ pub struct PlainOptions<'a> {
     pub lf_ends_lines: bool,
     /// Fields that are taken out, in any case of letters.
     pub remove: &'a [&'a str],
+    /// A whole field that stands before all others; may be empty.
+    pub authentication: &'a str,
     /// The trace field, put on top.
     pub received: Option<Received<'a>>,
     /// Put on top where the message has none: the value of `Date`.
@@ -70,6 +72,7 @@ pub fn prepare_plain(raw: &[u8], options: &PlainOptions<'_>) -> Result<Vec<u8>, 
     check(text)?;
     let header = Header::scan(text);
     let mut out = Vec::with_capacity(text.len() + 512);
+    out.extend_from_slice(options.authentication.as_bytes());
     if let Some(received) = &options.received {
         received.write(&mut out)?;
     }
@@ -168,6 +171,7 @@ mod test {
             sender: "",
         };
         let options = PlainOptions {
+            authentication: "",
             lf_ends_lines: true,
             remove: &CONTROL_HEADERS,
             received: Some(received),

@@ -21,6 +21,7 @@ mod server_commands;
 mod server_data;
 mod server_options;
 mod server_path;
+mod server_sender;
 mod server_log;
 pub mod server_wire;
 mod server_xclient;

@@ -40,6 +40,8 @@ pub struct Envelope {
     /// BODY=8BITMIME.
     pub eight_bit: bool,
     pub smtputf8: bool,
+    /// What was found of the sender at MAIL.
+    pub found: String,
     /// SIZE as declared, 0 if it was not.
     pub declared_size: u64,
     /// The return path is to name each recipient.
@@ -67,6 +69,9 @@ impl Envelope {
 pub enum ServerEvent {
     /// A whole message: CR LF lines, dots undone. To be answered by [`Session::accepted`] or [`Session::rejected`].
     Message(Box<Envelope>, Vec<u8>),
+    /// MAIL names this sender, and somebody is to look into it. To be answered by [`Session::sender_accepted`] or
+    /// [`Session::sender_refused`].
+    Sender { sender: String, helo: String, user: String },
     /// Somebody wants to be this user, and what he knows of the password is right or not. To be answered by
     /// [`Session::logged_in`] or [`Session::login_refused`].
     Login { user: String, right: bool },

@@ -139,7 +139,7 @@ impl Session {
         }
         self.overshoot = 0;
         self.envelope = Some(envelope);
-        self.reply("250 2.1.0 MAIL ok");
+        self.name_sender();
     }
 
     fn mail_parameters(&self, path: &PathArgument<'_>, envelope: &mut Envelope) -> Result<(), &'static str> {

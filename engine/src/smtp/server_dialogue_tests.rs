@@ -111,3 +111,24 @@ fn a_refused_command_leaves_the_transaction_as_it_was() {
         assert_eq!(message, b"x\r\n");
     }
 }
+
+/// A sender is looked into before MAIL is answered; what was sent behind it waits.
+#[test]
+fn a_sender_may_be_looked_into() {
+    let mut session = greeted(ServerOptions { check_sender: true, ..open_relay() });
+    assert_eq!(tell(&mut session, "MAIL FROM:<a@a.test>\nRCPT TO:<b@b.test>\n"), "");
+    let named =
+        ServerEvent::Sender { sender: "a@a.test".into(), helo: "me.test".into(), user: String::new() };
+    assert_eq!(events(&mut session), [named]);
+    assert!(!session.wants_input() && session.next_timeout().is_none());
+    session.sender_refused(NOW, 550, "5.7.23 SPF validation failed");
+    assert_eq!(said(&mut session), "550 5.7.23 SPF validation failed\r\n503 5.5.1 MAIL first\r\n");
+
+    tell(&mut session, "MAIL FROM:<c@a.test>\nRCPT TO:<b@b.test>\nDATA\n");
+    session.sender_accepted(NOW, ";spf=pass".to_owned());
+    assert_eq!(codes(&said(&mut session).replace("\r\n", "\n")), ["250", "250", "354"]);
+    events(&mut session);
+    tell(&mut session, "x\n.\n");
+    let [ServerEvent::Message(envelope, _)] = &events(&mut session)[..] else { panic!("a message") };
+    assert_eq!((envelope.sender.as_str(), envelope.found.as_str()), ("c@a.test", ";spf=pass"));
+}

@@ -80,6 +80,8 @@ pub struct ServerOptions {
     /// STARTTLS is offered with this, where a session does not begin with TLS.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     pub auth: AuthOptions,
+    /// Senders are looked into before MAIL is answered.
+    pub check_sender: bool,
     /// Mail only after AUTH.
     pub require_auth: bool,
     /// The client may say for whom it speaks: `allow-xclient`.
@@ -123,6 +125,7 @@ impl ServerOptions {
             chunking: true,
             tls: None,
             auth: AuthOptions::default(),
+            check_sender: false,
             require_auth: false,
             xclient: false,
             told: Told::default(),

@@ -48,6 +48,7 @@ fn options(choice: u8) -> ServerOptions {
             after_tls: false,
         },
         require_auth: choice & 64 != 0,
+        check_sender: choice & 128 == 0,
         xclient: choice & 128 != 0,
         max_message_size: MAX_SIZE,
         max_recipients: 3,
@@ -85,6 +86,10 @@ fn talk(options: &ServerOptions, pieces: &[&[u8]]) -> Transcript {
                     }
                     transcript.logins.push((user, right));
                 }
+                ServerEvent::Sender { sender, .. } => match sender.len() % 2 {
+                    0 => session.sender_accepted(NOW, sender),
+                    _ => session.sender_refused(NOW, 550, "5.7.23 not from there"),
+                },
                 ServerEvent::Assumed(assumed) => {
                     let user = assumed.login.clone().unwrap_or_default();
                     match assumed.port {
