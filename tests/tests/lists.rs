@@ -212,3 +212,25 @@ fn copies_go_to_the_archive_and_messages_say_what_they_went_through() {
     ];
     assert_eq!(seen, expected);
 }
+
+#[test]
+fn connections_that_are_open_heed_the_lists_of_a_reload() {
+    let site = site();
+    let (mut ground, _) = ground(&site, "  suppression-lists unsubscribed");
+    fs::write(ground.path("unsubscribed"), "jim@site.example\n").expect("written");
+    ground.add("<address-list unsubscribed>\n  address-file unsubscribed\n</address-list>");
+    let engine = ground.start().expect("the engine starts");
+    let mut client = peer(&ground);
+    assert!(client.say("MAIL FROM:<x@s.example>").expect("a reply").starts_with("250 "));
+    let mut said = |who: &str| client.say(&format!("RCPT TO:<{who}@site.example>")).expect("a reply");
+    assert!(said("jim").starts_with("550 5.7.1 ") && said("eve").starts_with("250 "));
+    fs::write(ground.path("unsubscribed"), "eve@site.example\n").expect("written");
+    let reloaded = engine.ask(&json!({"request": "reload"}));
+    assert!(said("eve").starts_with("550 5.7.1 "), "{reloaded:?}");
+    assert!(said("jim").starts_with("250 "));
+    fs::write(ground.path("unsubscribed"), "eve eve\n").expect("written");
+    let reloaded = engine.ask(&json!({"request": "reload"}));
+    assert!(format!("{reloaded:?}").contains("line 1"), "{reloaded:?}");
+    assert!(said("eve").starts_with("550 5.7.1 "), "what was in effect stays");
+    assert!(engine.stop().expect("it can be waited for").success());
+}
