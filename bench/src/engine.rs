@@ -30,6 +30,8 @@ pub struct Status {
     pub other_queues: Waiting,
     pub connections_out: Connections,
     pub spool: Spool,
+    /// What an operator should look at.
+    pub alarms: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -125,8 +125,9 @@ impl Ground {
              runtime {}\n\
              smtp-listener {}\n\
              <source 127.0.0.0/8>\n  smtp-service yes\n  always-allow-relaying yes\n  process-x-virtual-mta yes\n  \
-             process-x-job yes\n  process-x-envid yes\n</source>\n\
-             <source {{pickup}}>\n  process-x-virtual-mta yes\n  process-x-job yes\n  process-x-envid yes\n</source>\n\
+             process-x-job yes\n  process-x-envid yes\n  suppress-local-dsn yes\n</source>\n\
+             <source {{pickup}}>\n  process-x-virtual-mta yes\n  process-x-job yes\n  process-x-envid yes\n  \
+             suppress-local-dsn yes\n</source>\n\
              <acct-file {volume}/acct/acct.csv>\n  records d,b,t,tq\n</acct-file>\n\
              {}",
             self.runtime, self.listen, self.extra

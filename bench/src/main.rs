@@ -7,7 +7,7 @@
 
 use std::process::ExitCode;
 
-use bench::measure::{backlog, campaign, http, import, latency, peers, scale};
+use bench::measure::{backlog, campaign, http, import, intake, latency, peers, scale};
 use clap::{Parser, Subcommand};
 
 /// Measures the `posthaste` built beside it (or the one that POSTHASTE_ENGINE names).
@@ -23,6 +23,7 @@ enum What {
     Campaign(campaign::Plan),
     Http(http::Plan),
     Import(import::Plan),
+    Intake(intake::Plan),
     Backlog(backlog::Plan),
     Latency(latency::Plan),
     Scale(scale::Plan),
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         What::Campaign(plan) => campaign::run(&plan),
         What::Http(plan) => http::run(&plan),
         What::Import(plan) => import::run(&plan),
+        What::Intake(plan) => intake::run(&plan),
         What::Backlog(plan) => backlog::run(&plan),
         What::Latency(plan) => latency::run(&plan),
         What::Scale(plan) => scale::run(&plan),

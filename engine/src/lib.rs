@@ -12,6 +12,7 @@ pub mod acct;
 pub mod limit;
 pub mod queue;
 pub mod route;
+pub mod report;
 pub mod ingest;
 pub mod shard;
 

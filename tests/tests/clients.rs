@@ -6,7 +6,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bench::ground::Ground;
+use bench::mta::{Kind, Mta, Role};
 use bench::site::SiteHandle;
+use bench::source::{self, Load, SourceConfig};
 use bench::wait::until;
 use tests::submission::{USER, ground, site};
 
@@ -22,7 +24,7 @@ struct Client {
 }
 
 /// `$1` to `$6` are those of a script in `tests/interop`.
-const CLIENTS: [Client; 7] = [
+const CLIENTS: [Client; 9] = [
     Client {
         name: "Python smtplib",
         probe: &["python3", "-c", "import smtplib"],
@@ -46,6 +48,18 @@ const CLIENTS: [Client; 7] = [
         probe: &["node", "-e", "require('nodemailer')"],
         script: "node tests/interop/nodemailer.js \"$@\"",
         messages: 20,
+    },
+    Client {
+        name: "PHPMailer",
+        probe: &["php", "-r", "require '/usr/share/php/libphp-phpmailer/autoload.php';"],
+        script: "php tests/interop/phpmailer.php \"$@\"",
+        messages: 12,
+    },
+    Client {
+        name: "Jakarta Mail",
+        probe: &["sh", "-c", "java -version && test -r /usr/share/java/jakarta-mail.jar"],
+        script: "java -cp /usr/share/java/jakarta-mail.jar:/usr/share/java/jakarta-activation.jar tests/interop/JakartaMail.java \"$@\"",
+        messages: 4,
     },
     Client {
         name: "swaks",
@@ -124,6 +138,33 @@ fn clients_of_others_send_as_they_are() {
         client.send(&ground, sealed.port());
         sent += client.messages;
         delivered(&site, sent);
+    }
+    assert!(engine.stop().expect("it can be waited for").success());
+}
+
+/// Postfix in front of us, as an application server has it, logs in every way it can.
+#[test]
+fn postfix_hands_its_mail_in() {
+    let site = site();
+    let (ground, _) = ground(&site, "  allow-unencrypted-plain-auth yes");
+    let engine = ground.start().expect("the engine starts");
+    let mut sent = 0;
+    for tls in [false, true] {
+        for mechanism in ["plain", "login", "cram-md5", "scram-sha-256"] {
+            let role = Role::Submit { to: ground.listen, mechanism, tls };
+            let Some(postfix) = Mta::start(Kind::Postfix, role).expect("it starts") else { return };
+            let load = Load {
+                messages: 10,
+                recipients_per_message: 2,
+                name: format!("{mechanism}-{tls}"),
+                ..Load::default()
+            };
+            let report = source::start(SourceConfig::new(postfix.addr, load)).expect("a source").join();
+            assert_eq!(report.acked.len(), 10);
+            sent += 20;
+            let all = || (site.stats().recipients() == sent).then_some(());
+            until(PATIENCE, all).unwrap_or_else(|_| panic!("{mechanism}, TLS {tls}: {}", postfix.log()));
+        }
     }
     assert!(engine.stop().expect("it can be waited for").success());
 }

@@ -57,8 +57,8 @@ pub use report::FileReport;
 pub use scope::{Scope, Scopes};
 pub use settings::{
     AcctSettings, AddDate, ApiListenerSettings, ApiSettings, Authentication, Certificate, DeleteAfter,
-    DeliveryType, DomainSettings, Global, GroupSettings, ListenerSettings, NoMx, RuntimeChoice,
-    SourceSettings, SpoolSettings, UserSettings,
+    DeliveryType, DomainSettings, DsnFormat, DsnReturn, Global, GroupSettings, ListenerSettings, NoMx,
+    RuntimeChoice, SourceSettings, SpoolSettings, UserSettings,
 };
 pub use slots::NameLists;
 pub use table::{Directive, Status, directives};

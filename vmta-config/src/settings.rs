@@ -75,6 +75,26 @@ keyword! {
 }
 
 keyword! {
+    /// What a delivery report gives back of the message, where RET was not given.
+    DsnReturn {
+        Headers: Value::Keyword("headers"),
+        Full: Value::Keyword("full"),
+        /// As the engine sees fit: the header.
+        System: Value::Keyword("system"),
+    } or System
+}
+
+keyword! {
+    /// How delivery reports are made.
+    DsnFormat {
+        /// As RFC 3464 says.
+        Standard: Value::Keyword("standard"),
+        /// Only their text.
+        PlainText: Value::Keyword("plain-text"),
+    } or Standard
+}
+
+keyword! {
     /// How the spool is written.
     RuntimeChoice {
         /// io_uring if the kernel allows it.
@@ -185,8 +205,12 @@ settings! {
         reports: Option<String> = "reports",
         /// Private and loopback addresses that DNS answers may lead to.
         allow_destinations: Vec<IpNet> = "allow-destination",
+        /// Bytes past which no mail is taken; `None` is automatic.
+        memory_soft_limit: Option<u64> = "memory-soft-limit",
         /// Bytes of a spool segment.
         segment_size: u64 = "segment-size",
+        /// The From field of delivery reports.
+        custom_dsn_from_header: Option<String> = "custom-dsn-from-header",
         /// Shown to SMTP clients on listeners that have none of their own.
         smtp_server_tls_certificate: Option<Certificate> = "smtp-server-tls-certificate",
         smtp_server_tls_v1_2: bool = "smtp-server-tls-allow-tlsv1.2",
@@ -233,6 +257,10 @@ settings! {
         require_starttls: bool = "require-starttls",
         ignore_8bitmime: bool = "ignore-8bitmime",
         ignore_chunking: bool = "ignore-chunking",
+        ignore_dsn: bool = "ignore-dsn",
+        dsn_format: DsnFormat = "dsn-format",
+        /// Age of mail, and its multiples, at which its delay is reported to those who asked; `None` is never.
+        notify_of_delay_every: Option<Duration> = "notify-of-delay-every",
         ignore_pipelining: bool = "ignore-pipelining",
         pipeline_across_data: bool = "pipeline-across-data",
         prefer_chunking: bool = "prefer-chunking",
@@ -303,6 +331,10 @@ settings! {
         max_message_hops: u32 = "max-message-hops",
         /// Too many recipients fail the message at its end, instead of being refused one by one.
         too_many_rcpts_fails_message: bool = "too-many-rcpts-fails-message",
+        dsn_return_default: DsnReturn = "dsn-return-default",
+        verp_default: bool = "verp-default",
+        /// No delivery reports are made.
+        suppress_local_dsn: bool = "suppress-local-dsn",
         disconnect_on_transient_error: bool = "disconnect-on-transient-error",
         auto_qualify_domain: bool = "auto-qualify-domain",
         smtp_command_timeout: Duration = "smtp-command-timeout",

@@ -5,6 +5,7 @@ pub mod backlog;
 pub mod campaign;
 pub mod http;
 pub mod import;
+pub mod intake;
 pub mod latency;
 pub mod lines;
 pub mod peers;

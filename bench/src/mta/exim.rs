@@ -55,7 +55,7 @@ fn routes(setup: &Setup<'_>) -> String {
         ),
         // Each message is delivered by a process of its own as soon as it is there. The options: no look-up of the
         // client's name, a split spool, all messages of a connection delivered at once.
-        Role::Relay(to) => format!(
+        Role::Relay(to) | Role::Submit { to, .. } => format!(
             "host_lookup =\nsmtp_accept_max_per_connection = 0\nsmtp_accept_queue = 0\nsplit_spool_directory = yes\n\
              rfc1413_query_timeout = 0s\nremote_max_parallel = 50\nmessage_size_limit = 50M\n\
              acl_smtp_rcpt = all\nacl_smtp_data = all\nbegin acl\nall:\n  accept\nbegin routers\nall:\n  \

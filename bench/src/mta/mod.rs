@@ -43,6 +43,9 @@ pub enum Role {
     Store { tls: bool },
     /// It passes everything on to this server, set up for as much mail as it can take.
     Relay(SocketAddr),
+    /// It passes everything on to this server as `ann`, whose password is `secret`, proved by this mechanism of SASL. Only
+    /// Postfix does.
+    Submit { to: SocketAddr, mechanism: &'static str, tls: bool },
 }
 
 /// A running server; ended when dropped.
@@ -96,6 +99,9 @@ impl Mta {
         if !rustix::process::geteuid().is_root() {
             eprintln!("skipped: only root can run {kind:?} with users of its own");
             return Ok(None);
+        }
+        if kind != Kind::Postfix && matches!(role, Role::Submit { .. }) {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, format!("{kind:?} does not log in")));
         }
         // Below /tmp and not below the build directory: the server's users must be able to enter every directory
         // on the way.

@@ -56,7 +56,7 @@ fn configuration(setup: &Setup<'_>) -> String {
                  match from any for domain \"opensmtpd.example\" action store\n"
             )
         }
-        Role::Relay(to) => format!(
+        Role::Relay(to) | Role::Submit { to, .. } => format!(
             "smtp max-message-size 50M\nlisten on {ip} port {port} hostname opensmtpd.example\n\
              action next relay host smtp://{to}\nmatch from any for any action next\n"
         ),

@@ -42,6 +42,9 @@ fn main(setup: &Setup<'_>) -> String {
         + &match setup.role {
             Role::Store { tls } => store(setup, tls),
             Role::Relay(to) => relay(&to.ip().to_string(), to.port()),
+            Role::Submit { to, mechanism, tls } => {
+                submit(&format!("[{}]:{}", to.ip(), to.port()), mechanism, tls)
+            }
         }
 }
 
@@ -76,6 +79,17 @@ fn relay(to: &str, port: u16) -> String {
          smtpd_client_connection_count_limit = 0\nsmtpd_client_event_limit_exceptions = static:all\n\
          smtpd_recipient_restrictions = permit_mynetworks, reject\nsmtpd_delay_reject = no\n\
          message_size_limit = 50000000\n"
+    )
+}
+
+/// As an application server's Postfix hands its mail to a provider (SASL_README, TLS_README).
+fn submit(to: &str, mechanism: &str, tls: bool) -> String {
+    let level = if tls { "encrypt" } else { "none" };
+    format!(
+        "relayhost = {to}\nsmtp_dns_support_level = disabled\nsmtp_tls_security_level = {level}\n\
+         smtpd_tls_security_level = none\nsmtp_sasl_auth_enable = yes\nsmtp_sasl_security_options = noanonymous\n\
+         smtp_sasl_mechanism_filter = {mechanism}\nsmtp_sasl_password_maps = inline:{{ {{ {to} = ann:secret }} }}\n\
+         smtpd_recipient_restrictions = permit_mynetworks, reject\nminimal_backoff_time = 5s\nqueue_run_delay = 5s\n"
     )
 }
 

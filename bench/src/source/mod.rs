@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+
 use crate::clock::now_us;
 
 pub use load::Load;
@@ -22,8 +25,10 @@ pub use report::{Ack, SourceReport};
 #[derive(Clone, Debug)]
 pub struct SourceConfig {
     pub target: SocketAddr,
-    /// The address to send from; any, if not given.
-    pub from: Option<IpAddr>,
+    /// Addresses to send from, by the sessions in turn; any, if there is none.
+    pub from: Vec<IpAddr>,
+    /// STARTTLS before anything is sent.
+    pub tls: Option<Tls>,
     pub load: Load,
     /// Connections at a time.
     pub sessions: u32,
@@ -44,7 +49,8 @@ impl SourceConfig {
     pub fn new(target: SocketAddr, load: Load) -> SourceConfig {
         SourceConfig {
             target,
-            from: None,
+            from: Vec::new(),
+            tls: None,
             load,
             sessions: 20,
             per_connection: u64::MAX,
@@ -54,6 +60,14 @@ impl SourceConfig {
             patience: Duration::from_secs(10),
         }
     }
+}
+
+/// How TLS is spoken to the target.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    pub config: Arc<ClientConfig>,
+    /// The name that is asked for.
+    pub name: ServerName<'static>,
 }
 
 /// What the sessions share with each other and with the handle.
@@ -82,7 +96,7 @@ pub fn start(config: SourceConfig) -> io::Result<SourceHandle> {
         let config = std::rc::Rc::new(config);
         local.block_on(&runtime, async {
             let sessions: Vec<_> = (0..config.sessions.max(1))
-                .map(|_| tokio::task::spawn_local(session::run(config.clone(), theirs.clone())))
+                .map(|number| tokio::task::spawn_local(session::run(config.clone(), theirs.clone(), number)))
                 .collect();
             for session in sessions {
                 let _ = session.await;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpSocket;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
 
 use super::report::Ack;
 use super::{Shared, SourceConfig};
@@ -32,13 +33,13 @@ struct Broken {
     in_doubt: bool,
 }
 
-pub(super) async fn run(config: Rc<SourceConfig>, shared: Arc<Shared>) {
+pub(super) async fn run(config: Rc<SourceConfig>, shared: Arc<Shared>, number: u32) {
     let started = Instant::now();
     let mut reached = Instant::now();
     // A message that a broken connection left unsent is sent on the next.
     let mut owed = None;
     while !shared.stop.load(Ordering::Relaxed) && (owed.is_some() || messages_left(&config, &shared)) {
-        match Connection::open(&config).await {
+        match Connection::open(&config, number).await {
             Ok(mut connection) => {
                 reached = Instant::now();
                 shared.lock().connections += 1;
@@ -115,8 +116,12 @@ async fn converse(
     owed
 }
 
+/// A socket, or TLS over one.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+
 struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     reply_timeout: Duration,
     pipelining: bool,
     out: Vec<u8>,
@@ -126,16 +131,16 @@ struct Connection {
 }
 
 impl Connection {
-    /// Connects, is greeted and says EHLO.
-    async fn open(config: &SourceConfig) -> io::Result<Connection> {
+    /// Connects, is greeted and says EHLO; twice, where there is to be TLS.
+    async fn open(config: &SourceConfig, number: u32) -> io::Result<Connection> {
         let socket = if config.target.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        if let Some(from) = config.from {
-            socket.bind((from, 0).into())?;
+        if let Some(from) = config.from.get(number as usize % config.from.len().max(1)) {
+            socket.bind((*from, 0).into())?;
         }
         let stream = timeout(config.reply_timeout, socket.connect(config.target)).await??;
         stream.set_nodelay(true)?;
         let mut connection = Connection {
-            stream,
+            stream: Box::new(stream),
             reply_timeout: config.reply_timeout,
             pipelining: false,
             out: Vec::with_capacity(config.load.size + 1024),
@@ -143,10 +148,22 @@ impl Connection {
             used: 0,
         };
         connection.expect(220).await?;
-        connection.stream.write_all(b"EHLO source.example\r\n").await?;
-        let keywords = connection.expect(250).await?;
+        let mut keywords = connection.ask("EHLO source.example", 250).await?;
+        if let Some(tls) = &config.tls {
+            connection.ask("STARTTLS", 220).await?;
+            let connector = TlsConnector::from(tls.config.clone());
+            let clear = std::mem::replace(&mut connection.stream, Box::new(tokio::io::empty()));
+            let sealed = timeout(config.reply_timeout, connector.connect(tls.name.clone(), clear)).await??;
+            connection.stream = Box::new(sealed);
+            keywords = connection.ask("EHLO source.example", 250).await?;
+        }
         connection.pipelining = config.pipelining && keywords.to_ascii_uppercase().contains("PIPELINING");
         Ok(connection)
+    }
+
+    async fn ask(&mut self, command: &str, code: u16) -> io::Result<String> {
+        self.stream.write_all(format!("{command}\r\n").as_bytes()).await?;
+        self.expect(code).await
     }
 
     async fn expect(&mut self, code: u16) -> io::Result<String> {
@@ -240,7 +257,11 @@ impl Connection {
     }
 
     async fn write(&mut self) -> io::Result<()> {
-        timeout(self.reply_timeout, self.stream.write_all(&self.out)).await?
+        timeout(self.reply_timeout, async {
+            self.stream.write_all(&self.out).await?;
+            self.stream.flush().await
+        })
+        .await?
     }
 
     /// Reads one reply: its code and the text of all its lines.

@@ -155,7 +155,8 @@ impl Layout {
             Field::DlvSize if record.kind == RecordType::Delivery => {
                 return push_number(out, i64::from(record.size));
             }
-            Field::DlvSize | Field::TimeFirstAttempt | Field::Orcpt => "",
+            Field::DlvSize | Field::TimeFirstAttempt => "",
+            Field::Orcpt => record.orcpt,
             Field::Rcpt => record.rcpt,
             Field::DsnAction => record.action(),
             Field::DsnStatus => record.status,

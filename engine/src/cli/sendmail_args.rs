@@ -129,7 +129,7 @@ impl Invocation {
             'V' => self.reports.envid(&value),
             'X' => {
                 return Err(usage(
-                    "-X is not supported; a campaign with `verp = true` has signed return paths",
+                    "-X is not supported; `verp-default yes` in <source {pickup}> names recipients in return paths",
                 ));
             }
             'o' if value.starts_with('i') => {
@@ -250,7 +250,7 @@ mod tests {
         assert!(refused("-N always x").contains("-N always: write never, or some of success"));
         assert!(refused("-R some x").contains("full or hdrs"));
         assert!(refused("-V \u{e9} x").contains("printable ASCII"));
-        assert!(refused("-XV x").contains("verp"));
+        assert!(refused("-XV x").contains("verp-default"));
     }
 
     #[test]

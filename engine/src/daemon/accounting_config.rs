@@ -35,10 +35,15 @@ pub fn stream_options(
             )),
         }
     }
+    let categories = categories(config)?;
+    Ok(StreamOptions { cursor_directory: spool.to_owned(), files, categories, stamp: Stamp::new(zone) })
+}
+
+/// The configured bounce categories.
+pub fn categories(config: &Config) -> Result<Categories, PatternError> {
     let patterns: Vec<(&str, &str)> =
         config.bounce_category_patterns().iter().map(|p| (p.pattern.source(), p.category.as_str())).collect();
-    let categories = Categories::new(&patterns)?;
-    Ok(StreamOptions { cursor_directory: spool.to_owned(), files, categories, stamp: Stamp::new(zone) })
+    Categories::new(&patterns)
 }
 
 fn file_options(

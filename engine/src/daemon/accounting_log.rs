@@ -13,6 +13,22 @@ pub enum Entry {
     Rows { at: Location, submission: Location, rows: u32 },
 }
 
+/// What lines say of a row.
+#[derive(Debug, Default)]
+pub struct RowText {
+    pub address: String,
+    pub vmta: String,
+    pub orcpt: String,
+}
+
+impl RowText {
+    pub fn clear(&mut self) {
+        self.address.clear();
+        self.vmta.clear();
+        self.orcpt.clear();
+    }
+}
+
 /// The log as a stream, read up to its durable end (reliability R6).
 pub trait Log {
     /// Goes to the record at `at`, or to the first one kept after it.
@@ -24,8 +40,9 @@ pub trait Log {
     fn next(&mut self, rows: bool) -> Result<Option<Entry>, SpoolError>;
     /// The submission at `at`; `None` when its record is damaged.
     fn submission(&mut self, at: Location) -> Option<Arc<Submission>>;
-    /// Puts address and VMTA of a row into the buffers; leaves them empty when the record is damaged.
-    fn row(&mut self, record: Location, index: u16, address: &mut String, vmta: &mut String);
+    /// Puts what a row says into the buffers; leaves them empty when the record is damaged. `orcpt`: the number of the
+    /// value that is the ORCPT, if the submission's rows have one.
+    fn row(&mut self, record: Location, index: u16, orcpt: Option<usize>, into: &mut RowText);
     /// Says that no record before `at` is needed any longer.
     fn consumed(&mut self, at: Location);
 }

@@ -1,7 +1,8 @@
 //! The spool's log as accounting reads it.
 
-use super::accounting_log::{Entry, Log};
+use super::accounting_log::{Entry, Log, RowText};
 use crate::io::storage::Storage;
+use crate::mail::row::row_view;
 use crate::spool::SpoolError;
 use crate::spool::codec::{decode_outcomes, decode_submission};
 use crate::spool::frame::Kind;
@@ -78,9 +79,8 @@ impl Log for SpoolLog {
         }
     }
 
-    fn row(&mut self, record: Location, index: u16, address: &mut String, vmta: &mut String) {
-        address.clear();
-        vmta.clear();
+    fn row(&mut self, record: Location, index: u16, orcpt: Option<usize>, into: &mut RowText) {
+        into.clear();
         if self.rows.as_ref().is_none_or(|rows| rows.at != record) {
             match self.storage.segments().record(record) {
                 Ok(found) => self.rows = Some(found),
@@ -92,40 +92,15 @@ impl Log for SpoolLog {
         }
         let Some(view) = self.rows.as_deref().and_then(RowsView::new) else { return };
         let index = usize::from(index);
-        address.push_str(view.row(index).and_then(first_value).unwrap_or_default());
-        vmta.push_str(view.vmta(index).unwrap_or_default());
+        into.vmta.push_str(view.vmta(index).unwrap_or_default());
+        let Some(row) = view.row(index).and_then(|bytes| row_view(bytes).ok()) else { return };
+        into.address.push_str(row.address);
+        if let Some(Ok(orcpt)) = orcpt.and_then(|at| row.values().nth(at)) {
+            into.orcpt.push_str(orcpt);
+        }
     }
 
     fn consumed(&mut self, at: Location) {
         self.storage.set_accounting_cursor(at);
-    }
-}
-
-/// The address of a row: its first value, after a LEB128 length.
-fn first_value(row: &[u8]) -> Option<&str> {
-    let mut length = 0usize;
-    for (i, &byte) in row.iter().take(4).enumerate() {
-        length |= usize::from(byte & 0x7f) << (7 * i);
-        if byte & 0x80 == 0 {
-            return std::str::from_utf8(row.get(i + 1..)?.get(..length)?).ok();
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::first_value;
-
-    #[test]
-    fn the_first_value_of_a_row_is_its_address() {
-        assert_eq!(first_value(b"\x07a@b.net\x03Joe"), Some("a@b.net"));
-        let long = "x".repeat(300);
-        let mut row = vec![0xac, 0x02];
-        row.extend_from_slice(long.as_bytes());
-        assert_eq!(first_value(&row), Some(&long[..]));
-        for damaged in [&b""[..], b"\x08a@b.net", b"\xff\xff\xff\xff\xff", b"\x01\xff"] {
-            assert_eq!(first_value(damaged), None);
-        }
     }
 }

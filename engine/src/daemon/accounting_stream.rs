@@ -5,10 +5,11 @@
 
 use super::accounting_cursor::{Cursor, CursorFile, Mark};
 use super::accounting_file::{AcctFile, FileError, FileOptions, failed};
-use super::accounting_log::{Entry, Log};
+use super::accounting_log::{Entry, Log, RowText};
 use crate::acct::{Categories, Category, Record, RecordType, Stamp};
 use crate::base::Wall;
 use crate::io::failpoint::{Point, pass};
+use crate::smtp::dsn::ROW_FIELDS;
 use crate::spool::record::{Attempt, Location, Outcome, OutcomeBatch, Submission};
 use hashbrown::HashMap;
 use std::io;
@@ -65,8 +66,7 @@ struct Lines {
     submissions: HashMap<Location, Option<Arc<Submission>>>,
     /// Category of each `said` of the batch at hand.
     said: Vec<Option<Category>>,
-    address: String,
-    vmta: String,
+    row: RowText,
 }
 
 impl<L: Log> Stream<L> {
@@ -81,8 +81,7 @@ impl<L: Log> Stream<L> {
                 stamp: options.stamp,
                 submissions: HashMap::new(),
                 said: Vec::new(),
-                address: String::new(),
-                vmta: String::new(),
+                row: RowText::default(),
             },
             cursor_directory: options.cursor_directory,
             cursor_file: None,
@@ -363,7 +362,8 @@ impl Lines {
             return;
         }
         let submission = self.submission(outcome.submission, log);
-        log.row(outcome.row.record, outcome.row.index, &mut self.address, &mut self.vmta);
+        let orcpt = submission.as_deref().and_then(orcpt_of);
+        log.row(outcome.row.record, outcome.row.index, orcpt, &mut self.row);
         let category = plain.wants_category().then(|| {
             if !plain.speaks_for(said) {
                 // Our own conclusion: the last reply's words do not explain it.
@@ -374,7 +374,8 @@ impl Lines {
         });
         let record = Record {
             submission: submission.as_deref(),
-            rcpt: &self.address,
+            rcpt: &self.row.address,
+            orcpt: &self.row.orcpt,
             category: category.map_or("", |c| self.categories.name(c)),
             ..plain
         };
@@ -390,11 +391,19 @@ impl Lines {
         files: &mut [AcctFile],
     ) {
         let known = self.submission(submission, log).unwrap_or_default();
+        let orcpt = orcpt_of(&known);
         for index in 0..u16::try_from(rows).unwrap_or(u16::MAX) {
-            log.row(at, index, &mut self.address, &mut self.vmta);
-            push_record(&Record::of_receipt(&known, &self.address, &self.vmta), &mut self.stamp, files);
+            log.row(at, index, orcpt, &mut self.row);
+            let RowText { address, vmta, orcpt } = &self.row;
+            let record = Record { orcpt, ..Record::of_receipt(&known, address, vmta) };
+            push_record(&record, &mut self.stamp, files);
         }
     }
+}
+
+/// The number of the value that is the ORCPT in a submission's rows.
+fn orcpt_of(submission: &Submission) -> Option<usize> {
+    submission.fields.iter().position(|name| name == ROW_FIELDS[1])
 }
 
 /// Puts the line into every file that takes it. Receipts are not filtered by queue (reference 2.7).

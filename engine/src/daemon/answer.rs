@@ -7,6 +7,7 @@ use super::control::{
     WhyRecipient, WhyReport,
 };
 use super::intake::Intake;
+use super::memory;
 use super::meter::Meter;
 use super::owners::Stopping;
 use super::reload::{Parts, Reloader};
@@ -106,6 +107,29 @@ impl Answerer {
         Ok((all.len() as u64, sum))
     }
 
+    /// Looks whether there is room for new mail; to be called once a second.
+    pub fn look_for_room(&self) {
+        let configured = self.intake.configured.load();
+        let global = configured.config.global();
+        let (used, limit) =
+            (memory::used(), global.memory_soft_limit.unwrap_or_else(memory::automatic_limit));
+        if self.intake.memory.look(used, limit) {
+            let high = self.intake.memory.is_high();
+            self.clients.set_shut(high);
+            match high {
+                true => tracing::warn!(used, limit, "memory is low: no new mail is taken"),
+                false => tracing::info!(used, limit, "there is memory again: mail is taken"),
+            }
+        }
+        let (waiting, limit) = (self.intake.storage.status().live_rows, global.spool_max_recipients);
+        if self.intake.crowd.look(waiting, limit.unwrap_or(u64::MAX)) {
+            match self.intake.crowd.is_high() {
+                true => tracing::warn!(waiting, "spool-max-recipients is reached: no new mail is taken"),
+                false => tracing::info!(waiting, "fewer recipients wait: mail is taken"),
+            }
+        }
+    }
+
     /// Samples the traffic; to be called once a second.
     pub async fn sample(&self) -> Result<(), Stopping> {
         let (inbound, outbound) = (self.inbound(), outbound(&self.counts().await?));
@@ -140,6 +164,7 @@ impl Answerer {
         let mut alarms = Vec::new();
         alarms.extend(self.accounting.status().trouble.map(|t| format!("accounting: {t}")));
         alarms.extend(storage.full.then(|| "spool: disk space is low, new mail is refused".to_owned()));
+        alarms.extend(self.intake.has_room().err().map(|why| format!("no new mail is taken: {why}")));
         let reloads = self.reloader.reloads();
         alarms.extend(
             reloads.failure.map(|why| {

@@ -183,7 +183,8 @@ impl Directory {
 /// Whether a file belongs to somebody whom the owner of its directory lets put files there: himself, root, or, where
 /// the group may write, whoever gave the file that group. (To do so one has to be a member of it.)
 pub fn is_from(file: &Stat, directory: &Stat) -> bool {
-    let group_writes = Mode::from_raw_mode(directory.st_mode).contains(Mode::WGRP);
+    // Where everybody may write, the group of a file says nothing of who gave it.
+    let group_writes = Mode::from_raw_mode(directory.st_mode) & (Mode::WGRP | Mode::WOTH) == Mode::WGRP;
     [0, directory.st_uid].contains(&file.st_uid) || group_writes && file.st_gid == directory.st_gid
 }
 
@@ -239,7 +240,7 @@ mod tests {
         };
         assert!(of(100, 1, 0o750) && of(0, 0, 0o750));
         assert!(!of(33, 33, 0o770) && !of(33, 200, 0o750) && !of(33, 33, 0o777));
-        assert!(of(33, 200, 0o2770));
+        assert!(of(33, 200, 0o2770) && !of(33, 200, 0o2777));
     }
 
     #[test]

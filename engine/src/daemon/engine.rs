@@ -15,7 +15,7 @@ use super::profiles::{ConfigProfiles, Configured, ProfileError, host_name};
 use super::reload::Parts;
 use super::routing::Routing;
 use super::verp_keys::{self, VerpKeysError};
-use super::{reception, recovery};
+use super::{reception, recovery, reports};
 use crate::io::clock::Clock;
 use crate::io::failpoint::{Point, pass};
 use crate::io::reactor::{Message, Reactor, Services};
@@ -24,7 +24,7 @@ use crate::io::storage::{BackEnd, Recovered, Storage, StorageOptions};
 use crate::limit::SharedConnections;
 use crate::mail::verp::VerpKeys;
 use crate::queue::QueueName;
-use crate::shard::{QueuePattern, Settings, Shard, ShardRequest, owner};
+use crate::shard::{QueuePattern, Report, Settings, Shard, ShardRequest, owner};
 use crate::spool::SpoolError;
 use crate::spool::record::{Control, Draft, Group};
 use arc_swap::ArcSwap;
@@ -126,12 +126,11 @@ impl Engine {
         let accounting = Arc::new(Accounting::start(accounting, SpoolLog::new(storage.clone()))?);
         let control = control_runtime()?;
         let total = Arc::new(SharedConnections::new(config.global().total_max_smtp_out));
-        let routing = {
-            let _inside = control.enter();
-            Arc::new(Routing::new(&configured)?)
-        };
+        let routing = routing(&control, &configured)?;
+        let (report, reports_wanted) = mpsc::unbounded_channel();
         let start = Start {
             clock,
+            reports: report,
             configured: configured.clone(),
             storage: storage.clone(),
             total: total.clone(),
@@ -144,6 +143,7 @@ impl Engine {
         rebuild_queues(&control, &owners, &recovered)?;
         let configured = Arc::new(ArcSwap::new(configured));
         let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured));
+        control.spawn(reports::serve(intake.clone(), reports_wanted));
         let pickup = Pickup::start(config, &intake, &recovered)?;
         let (stop, stopping) = watch::channel(false);
         let http = Arc::new(HttpListeners::new(intake.clone(), &recovered, stopping.clone()));
@@ -292,6 +292,11 @@ fn control_runtime() -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
+fn routing(control: &tokio::runtime::Runtime, configured: &Configured) -> Result<Arc<Routing>, BootError> {
+    let _inside = control.enter();
+    Ok(Arc::new(Routing::new(configured)?))
+}
+
 async fn listen(
     config: &Config,
     listeners: &Listeners,
@@ -341,6 +346,7 @@ fn shard_count(config: &Config) -> usize {
 /// What every reactor is started with.
 struct Start {
     clock: Clock,
+    reports: mpsc::UnboundedSender<(usize, Box<Report>)>,
     configured: Arc<Configured>,
     storage: Storage,
     total: Arc<SharedConnections>,
@@ -366,6 +372,7 @@ impl Start {
                 storage: self.storage.clone(),
                 resolver: self.routing.resolver().clone(),
                 control: control.clone(),
+                reports: self.reports.clone(),
                 number,
                 peers: peers.clone(),
             };
@@ -407,6 +414,7 @@ async fn sample(answerer: Arc<Answerer>, mut stop: watch::Receiver<bool>) {
             _ = seconds.tick() => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
+        answerer.look_for_room();
         if answerer.sample().await.is_err() {
             return;
         }

@@ -2,6 +2,7 @@
 
 use super::choice;
 use super::login_failures::LoginFailures;
+use super::memory::Pressure;
 use super::owners::{Accepted, Owners, Split};
 use super::profiles::Configured;
 use super::spoken::{self, Spoken};
@@ -13,15 +14,16 @@ use crate::io::storage::{Pending, Storage};
 use crate::mail::plain::{self, PlainOptions, Received};
 use crate::mail::suppression::Suppressed;
 use crate::mail::{Content, PlainError};
+use crate::smtp::dsn::{Notify, RecipientDsn};
 use crate::spool::SpoolError;
-use crate::spool::record::{Draft, Group, Place, Submission};
+use crate::spool::record::{Draft, Group, Place, Reports, Submission, Verp};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use vmta_config::{AddDate, SourceSettings};
+use vmta_config::{AddDate, DsnReturn, SourceSettings};
 
 /// A message as a front door hands it over.
 #[derive(Debug, Default)]
@@ -46,8 +48,12 @@ pub struct Handed<'a> {
     pub local_ip: &'a str,
     /// Identity of the pickup file, empty for other doors (F26).
     pub pickup_identity: String,
+    /// The return path is to name each recipient.
+    pub verp: bool,
     /// DSN RET, empty when absent.
     pub dsn_ret: &'a str,
+    /// NOTIFY and ORCPT of each recipient; nothing where no recipient has any.
+    pub dsn: &'a [RecipientDsn],
 }
 
 /// Why a message is not taken.
@@ -67,6 +73,10 @@ pub enum Refused {
     Pool(#[from] MembersError),
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    #[error("memory is low, try again later")]
+    Memory,
+    #[error("too many recipients wait, try again later")]
+    Crowded,
     #[error("the engine is stopping")]
     Stopping,
 }
@@ -99,6 +109,9 @@ pub struct Intake {
     key: [u8; 16],
     dated: ArcSwap<Dated>,
     pub login_failures: LoginFailures,
+    pub memory: Pressure,
+    /// `spool-max-recipients`.
+    pub crowd: Pressure,
     /// Set when the engine stops: nothing new is begun.
     pub stopping: AtomicBool,
     /// Received since the start, for status.
@@ -137,8 +150,22 @@ impl Intake {
             key,
             dated: ArcSwap::from_pointee(Dated { second: i64::MIN, text: String::new() }),
             login_failures: LoginFailures::default(),
+            memory: Pressure::default(),
+            crowd: Pressure::default(),
             stopping: AtomicBool::new(false),
             received: Counts::default(),
+        }
+    }
+
+    /// Whether new mail is taken at all.
+    ///
+    /// # Errors
+    /// What there is too much of.
+    pub fn has_room(&self) -> Result<(), Refused> {
+        match (self.memory.is_high(), self.crowd.is_high()) {
+            (true, _) => Err(Refused::Memory),
+            (_, true) => Err(Refused::Crowded),
+            _ => Ok(()),
         }
     }
 
@@ -221,6 +248,26 @@ impl Intake {
         Ok(id)
     }
 
+    /// Takes a message of the engine's own for one recipient, in one commit with what it is about. Its recipient is then
+    /// to be handed to his queue.
+    pub async fn take_own(
+        &self,
+        submission: Submission,
+        content: &Content,
+        recipient: &str,
+        about: Option<Draft>,
+    ) -> Result<Split, Refused> {
+        let vmta = submission.virtual_mta.clone();
+        let members = self.configured.load().members(&vmta).unwrap_or_else(|| vec!["{default}".to_owned()]);
+        let submitted = self.in_turn(vmta, &members, |rotation| {
+            submission::plain(submission, content, [recipient], &[], rotation)
+        })??;
+        let (mut group, ready) = ready(submitted);
+        group.drafts.extend(about);
+        let committed = self.storage.submit_async(group).await.await?;
+        Ok(self.split(&committed.places, ready).0)
+    }
+
     fn split(&self, places: &[Place], ready: Ready) -> (Split, String) {
         let Ready { mut submission, content, routes } = ready;
         submission.content = places[0].at;
@@ -241,6 +288,7 @@ impl Intake {
         source: &SourceSettings,
         now: Wall,
     ) -> Result<(Group, Ready), Refused> {
+        self.has_room()?;
         let configured = self.configured.load();
         let spoken = Spoken::read(handed.message, source)?;
         let asked = handed.virtual_mta.map(str::to_owned).or(spoken.virtual_mta);
@@ -269,12 +317,14 @@ impl Intake {
             smtputf8: handed.smtputf8,
             pickup_identity: handed.pickup_identity.clone(),
             dsn_ret: handed.dsn_ret.to_owned(),
+            reports: wanted(handed, source),
+            verp: if handed.verp || source.verp_default { Verp::Named } else { Verp::No },
             ..Submission::default()
         };
         let recipients = handed.recipients.iter().map(String::as_str);
         let recipients = recipients.chain(choice::copied(handed.recipients, source));
         let submitted = self.in_turn(asked, &members, |rotation| {
-            submission::plain(submission, &content, recipients, rotation)
+            submission::plain(submission, &content, recipients, handed.dsn, rotation)
         })??;
         Ok(ready(submitted))
     }
@@ -350,6 +400,23 @@ impl Intake {
     }
 }
 
+/// The reports that are to be made. Nobody is told of what becomes of mail without a sender (RFC 3461 section 6.2).
+fn wanted(handed: &Handed<'_>, source: &SourceSettings) -> Reports {
+    if handed.sender.is_empty() || source.suppress_local_dsn {
+        return Reports::default();
+    }
+    let of_any = |wants: fn(Notify) -> bool| handed.dsn.iter().any(|dsn| wants(dsn.notify));
+    Reports {
+        failure: handed.dsn.is_empty() || of_any(Notify::failure),
+        delay: of_any(Notify::delay),
+        success: of_any(Notify::success),
+        full: match handed.dsn_ret {
+            "" => source.dsn_return_default == DsnReturn::Full,
+            given => given == "FULL",
+        },
+    }
+}
+
 /// Takes from a finished group what the queues need.
 fn ready(submitted: Submitted) -> (Group, Ready) {
     let Submitted { group, routes } = submitted;
@@ -365,7 +432,7 @@ fn ready(submitted: Submitted) -> (Group, Ready) {
                 }
                 made.routes.push(Vec::with_capacity(rows.ends.len()));
             }
-            Draft::Control(_) => {}
+            Draft::Outcomes(_) | Draft::Control(_) => {}
         }
     }
     for route in routes {

@@ -4,7 +4,7 @@ use super::intake::Intake;
 use super::owners::Stopping;
 use super::profiles::local_addresses;
 use super::submission::{self, Door, Opened};
-use crate::io::smtp_listener::serve;
+use crate::io::smtp_listener::{listen, serve};
 use crate::io::smtp_places::Clients;
 use std::convert::Infallible;
 use std::io;
@@ -80,7 +80,7 @@ impl Listeners {
             if state.open.iter().any(|open| open.wanted.address == new.address) {
                 continue;
             }
-            let mut listener = TcpListener::bind(new.address).await;
+            let mut listener = listen(new.address);
             if listener.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::AddrInUse) {
                 let in_the_way = |open: &mut Listening| {
                     open.wanted.address.port() == new.address.port()
@@ -91,7 +91,7 @@ impl Listeners {
                     closed.push(open.wanted.clone());
                     close(&mut state, open).await;
                 }
-                listener = TcpListener::bind(new.address).await;
+                listener = listen(new.address);
             }
             match (listener, &new.origin) {
                 (Ok(listener), _) => bound.push((new.clone(), listener)),
@@ -117,7 +117,7 @@ impl Listeners {
     async fn reopen(&self, state: &mut State, closed: Vec<Wanted>) {
         for wanted in closed {
             let address = wanted.address;
-            match TcpListener::bind(address).await {
+            match listen(address) {
                 // Stopping: then nobody misses it.
                 Ok(listener) => drop(self.serve(state, wanted, listener).await),
                 Err(e) => tracing::error!("{address}: cannot be listened on again: {e}"),

@@ -5,7 +5,7 @@ use crate::base::Wall;
 use crate::io::reactor::{Message, Reactor};
 use crate::queue::QueueName;
 use crate::shard::{Admit, AdmitRow, ShardReply, ShardRequest, owner};
-use crate::spool::record::{Location, Place, Submission};
+use crate::spool::record::{Location, Place, Reports, Submission};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::rc::Rc;
@@ -41,6 +41,21 @@ impl Owners {
             }
         }
         Ok(())
+    }
+
+    /// The same for whoever must not block its thread.
+    pub async fn admit(&self, split: Split) -> Result<(), Stopping> {
+        for (shard, batch) in split.by_shard.into_iter().enumerate() {
+            if !batch.is_empty() {
+                self.inboxes[shard].send(Message::Admit(batch)).await.map_err(|_| Stopping)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells a shard that one of its reports is done with.
+    pub async fn reported(&self, shard: usize) -> Result<(), Stopping> {
+        self.inboxes[shard].send(Message::Reported).await.map_err(|_| Stopping)
     }
 
     /// Begins something on the thread of each shard.
@@ -92,6 +107,7 @@ pub struct Accepted {
     pub size: u32,
     pub accepted_at: Wall,
     pub start_at: Wall,
+    pub reports: Reports,
     pub job: Arc<str>,
     /// The stored content, where it is still at hand.
     pub content: Option<(Location, Arc<[u8]>)>,
@@ -104,6 +120,7 @@ impl Accepted {
             size: submission.size,
             accepted_at: Wall(submission.accepted_at),
             start_at: Wall(submission.start_at),
+            reports: submission.reports,
             job: submission.job.as_str().into(),
             content: content.map(|bytes| (submission.content, bytes)),
         }
@@ -177,6 +194,7 @@ impl Split {
                 size: accepted.size,
                 accepted_at: accepted.accepted_at,
                 start_at: accepted.start_at,
+                reports: accepted.reports,
                 job: accepted.job.clone(),
                 record: place.at,
                 first_ordinal: place.first_ordinal,

@@ -221,7 +221,8 @@ impl Watch {
         };
         let mut underway = VecDeque::new();
         for name in names {
-            if self.intake.is_stopping() {
+            // What lies here can wait.
+            if self.intake.is_stopping() || self.intake.has_room().is_err() {
                 break;
             }
             if is_campaign(&name) {
@@ -295,7 +296,9 @@ impl Watch {
             smtputf8: message.smtputf8,
             source_type: "api",
             pickup_identity: identity.clone(),
+            verp: message.verp,
             dsn_ret: &message.dsn_ret,
+            dsn: &message.dsn,
             ..Handed::default()
         };
         let taken = suppressed::check(&configured.config, &source, &message.recipients)
@@ -389,7 +392,7 @@ impl Watch {
 
 fn refused(place: &Place, name: &OsStr, why: &Refused) {
     match why {
-        Refused::Spool(_) | Refused::Stopping => {
+        Refused::Spool(_) | Refused::Memory | Refused::Crowded | Refused::Stopping => {
             tracing::warn!(file = %name.display(), error = %why, "pickup: left for a later try");
         }
         why => {

@@ -276,6 +276,8 @@ fn queue_profile(settings: &DomainSettings) -> QueueProfile {
         ignore_8bitmime: settings.ignore_8bitmime,
         ignore_chunking: settings.ignore_chunking,
         ignore_pipelining: settings.ignore_pipelining,
+        ignore_dsn: settings.ignore_dsn,
+        notify_of_delay_every: settings.notify_of_delay_every,
         pipeline_across_data: settings.pipeline_across_data,
         prefer_chunking: settings.prefer_chunking,
         idle_timeout: settings.connection_idle_timeout,

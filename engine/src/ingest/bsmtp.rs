@@ -7,6 +7,7 @@ use super::pickup::{
 };
 use super::pickup_text::{MessageText, address_of, name};
 use crate::mail::AddressError;
+use crate::smtp::dsn::{self, BadParameter, RecipientDsn};
 
 /// Whether a file is batch SMTP, which its first word tells.
 pub(super) fn starts(file: &[u8]) -> bool {
@@ -136,15 +137,20 @@ impl Session<'_> {
             "SIZE" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {}
             "BODY" if matches!(upper.as_str(), "7BIT" | "8BITMIME") => {}
             "SMTPUTF8" if value.is_empty() => self.message.smtputf8 = true,
-            "RET" if matches!(upper.as_str(), "FULL" | "HDRS") => self.message.dsn_ret = upper,
+            "VERP" if value.is_empty() => self.message.verp = true,
+            "RET" if dsn::ret(value).is_some() => self.message.dsn_ret = upper,
             "ENVID" => {
-                let Some(envid) = from_xtext(value) else {
-                    return syntax(number, "MAIL", "ENVID is written as xtext (RFC 3461 section 4)");
+                let Some(envid) = dsn::envid(value) else {
+                    return syntax(
+                        number,
+                        "MAIL",
+                        "ENVID is written as xtext (RFC 3461 section 4), of 1 to 100 characters",
+                    );
                 };
-                self.message.envid = name(number, "ENVID", &envid)?;
+                self.message.envid = name(number, "ENVID", envid.as_bytes())?;
             }
             _ => {
-                let right = "SIZE=, BODY=7BIT, BODY=8BITMIME, SMTPUTF8, RET=FULL, RET=HDRS and ENVID=";
+                let right = "SIZE=, BODY=7BIT, BODY=8BITMIME, SMTPUTF8, VERP, RET=FULL, RET=HDRS and ENVID=";
                 let parameter = parameter.chars().take(80).collect();
                 return error(number, PickupProblem::Parameter { command: "MAIL", parameter, right });
             }
@@ -161,15 +167,15 @@ impl Session<'_> {
         }
         let right = "write RCPT TO:<user@domain>";
         let Some((path, parameters)) = path(rest, "TO:") else { return syntax(number, "RCPT", right) };
-        for parameter in parameters.split_ascii_whitespace() {
-            let key = parameter.split_once('=').map_or("", |(key, _)| key);
-            if !["NOTIFY", "ORCPT"].iter().any(|known| known.eq_ignore_ascii_case(key)) {
-                let (parameter, right) = (parameter.chars().take(80).collect(), "NOTIFY= and ORCPT=");
-                return error(number, PickupProblem::Parameter { command: "RCPT", parameter, right });
-            }
-        }
+        let reports = rcpt_parameters(number, parameters)?;
         match address_of(path.as_bytes(), self.suffix) {
-            Ok(recipient) => self.message.recipients.push(recipient),
+            Ok(recipient) => {
+                if reports.is_given() || !self.message.dsn.is_empty() {
+                    self.message.dsn.resize(self.message.recipients.len(), RecipientDsn::default());
+                    self.message.dsn.push(reports);
+                }
+                self.message.recipients.push(recipient);
+            }
             Err(cause) if self.quiet => {
                 let address = path.chars().take(300).collect();
                 self.message.refused.push(RefusedRecipient { line: number, address, error: cause });
@@ -191,6 +197,31 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+fn rcpt_parameters(number: usize, parameters: &str) -> Result<RecipientDsn, PickupError> {
+    let mut reports = RecipientDsn::default();
+    for parameter in parameters.split_ascii_whitespace() {
+        let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        match reports.take(key, value) {
+            Ok(()) => {}
+            Err(BadParameter::Notify) => {
+                return syntax(number, "RCPT", "NOTIFY is NEVER, or some of SUCCESS,FAILURE,DELAY");
+            }
+            Err(BadParameter::Orcpt) => {
+                return syntax(
+                    number,
+                    "RCPT",
+                    "ORCPT is a type, `;` and an address in xtext (RFC 3461 section 4.2)",
+                );
+            }
+            Err(BadParameter::Unknown) => {
+                let (parameter, right) = (parameter.chars().take(80).collect(), "NOTIFY= and ORCPT=");
+                return error(number, PickupProblem::Parameter { command: "RCPT", parameter, right });
+            }
+        }
+    }
+    Ok(reports)
 }
 
 fn refuse<T>(number: usize, field: &'static str, path: &str, cause: AddressError) -> Result<T, PickupError> {
@@ -222,26 +253,4 @@ fn path<'l>(rest: &'l str, keyword: &str) -> Option<(&'l str, &'l str)> {
     })?;
     let after = &rest[end + 1..];
     (after.is_empty() || after.starts_with(' ')).then(|| (&rest[..end], after))
-}
-
-/// Decodes xtext (RFC 3461 section 4).
-fn from_xtext(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        match byte {
-            b'+' => {
-                let (digits, after) = rest.split_at_checked(2)?;
-                if !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F')) {
-                    return None;
-                }
-                bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-                rest = after;
-            }
-            b'!'..=b'~' if byte != b'=' => bytes.push(byte),
-            _ => return None,
-        }
-    }
-    Some(bytes)
 }

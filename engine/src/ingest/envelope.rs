@@ -2,11 +2,9 @@
 
 use super::letter::{Letter, LetterError};
 use crate::mail::{AddressError, Printable, address, addresses};
+use crate::smtp::dsn::{self, MAX_ENVID, Notify, xtext};
 use std::collections::HashSet;
 use std::io::Write;
-
-/// Characters in an envelope id (RFC 3461 section 4.4).
-const MAX_ENVID: usize = 100;
 
 /// Who a letter is from, whom it is for, and which reports are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +19,7 @@ pub struct Envelope {
 /// What delivery reports are asked for (RFC 3461).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reports {
-    notify: Option<String>,
+    notify: Notify,
     ret: Option<&'static str>,
     envid: Option<String>,
 }
@@ -42,18 +40,14 @@ pub enum EnvelopeError {
 impl Reports {
     /// `never`, or some of `success`, `failure` and `delay` with commas between them; false for anything else.
     pub fn notify(&mut self, when: &str) -> bool {
-        let when = when.to_ascii_uppercase();
-        let known = |word: &str| matches!(word, "SUCCESS" | "FAILURE" | "DELAY");
-        let right = when == "NEVER" || when.split(',').all(known);
-        if right {
-            self.notify = Some(when);
-        }
-        right
+        let when = Notify::parse(when);
+        self.notify = when.unwrap_or(self.notify);
+        when.is_some()
     }
 
     /// How much of the message comes back: `full` or `hdrs`.
     pub fn ret(&mut self, what: &str) -> bool {
-        let known = ["FULL", "HDRS"].into_iter().find(|known| known.eq_ignore_ascii_case(what));
+        let known = dsn::ret(what);
         self.ret = known.or(self.ret);
         known.is_some()
     }
@@ -133,7 +127,7 @@ impl Envelope {
         let parameter = |name: &str, value: Option<&str>| {
             value.map(|value| format!(" {name}={value}")).unwrap_or_default()
         };
-        let notify = parameter("NOTIFY", notify.as_deref());
+        let notify = parameter("NOTIFY", notify.is_given().then(|| notify.to_string()).as_deref());
         let parameters = [
             if self.needs_smtputf8() { " SMTPUTF8" } else { "" },
             &parameter("RET", *ret),
@@ -176,18 +170,6 @@ fn whole(place: &'static str, text: &str, host: &str) -> Result<String, Envelope
         Ok(()) => Ok(address),
         Err(error) => Err(EnvelopeError::Address { place, address: text.chars().take(300).collect(), error }),
     }
-}
-
-/// RFC 3461 section 4.
-fn xtext(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'!'..=b'~' if byte != b'+' && byte != b'=' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("+{byte:02X}")),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use super::{bsmtp, pickup_plain};
 use crate::mail::{AddressError, Printable};
+use crate::smtp::dsn::RecipientDsn;
 
 /// Recipients of one file at most. (PowerMTA means the format for about 5,000.)
 pub const MAX_RECIPIENTS: usize = 50_000;
@@ -54,8 +55,12 @@ pub struct PickupMessage {
     pub envid: String,
     pub job: String,
     pub virtual_mta: String,
+    /// The return path is to name each recipient.
+    pub verp: bool,
     /// `HDRS`, `FULL` or empty.
     pub dsn_ret: String,
+    /// NOTIFY and ORCPT of each recipient; nothing where no recipient has any.
+    pub dsn: Vec<RecipientDsn>,
     pub smtputf8: bool,
     /// CR LF lines, not dot-stuffed, envelope headers removed.
     pub message: Vec<u8>,

@@ -31,7 +31,9 @@ pub(super) fn parse(
         envid: controls.envid.unwrap_or_default(),
         job: controls.job.unwrap_or_default(),
         virtual_mta: controls.virtual_mta.unwrap_or_default(),
+        verp: false,
         dsn_ret: String::new(),
+        dsn: Vec::new(),
         smtputf8: false,
         message,
     })

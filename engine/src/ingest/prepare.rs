@@ -4,7 +4,7 @@
 use super::campaign::{Campaign, TemplateFiles};
 use super::plan::{Plan, PlanError, UsedField};
 use crate::mail::{Content, Fixed, Template, TemplateError, TemplateSource};
-use crate::spool::record::Submission;
+use crate::spool::record::{Submission, Verp};
 
 /// What the template files hold, as [`Campaign::template`] names them.
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +133,7 @@ pub fn submission(campaign: &Campaign, id: u64, accepted_at: i64, identity: &str
         sender: campaign.envelope_sender.as_str().to_owned(),
         job: campaign.job.clone(),
         virtual_mta: campaign.virtual_mta.clone(),
-        verp: campaign.verp,
+        verp: if campaign.verp { Verp::Signed } else { Verp::No },
         source_type: "api".to_owned(),
         accepted_at,
         start_at: campaign.start_at,

@@ -4,6 +4,7 @@ use super::chunk::{CHUNK_ROWS, MAX_VMTAS, MembersError};
 use super::progress::Progress;
 use crate::mail::row::put_value;
 use crate::mail::{AddressError, Content, address};
+use crate::smtp::dsn::{ROW_FIELDS, RecipientDsn};
 use crate::spool::record::{Control, Draft, Group, Location, Ref, RowsDraft, Submission};
 use siphasher::sip::SipHasher13;
 use std::sync::Arc;
@@ -84,15 +85,21 @@ pub struct Submitted {
 ///
 /// Allocates the stored content, the records, and a domain for each run of recipients at one domain.
 ///
+/// `dsn` says for each recipient which reports are wanted, or nothing of any.
+///
 /// # Errors
 /// When there are no recipients, or one of them is no address.
 pub fn plain<'a>(
     mut submission: Submission,
     content: &Content,
     recipients: impl IntoIterator<Item = &'a str>,
+    dsn: &[RecipientDsn],
     rotation: &mut Rotation,
 ) -> Result<Submitted, SubmissionError> {
     describe(&mut submission, content);
+    if !dsn.is_empty() {
+        submission.fields = ROW_FIELDS.map(str::to_owned).to_vec();
+    }
     let identity = submission.pickup_identity.clone();
     let mut drafts = vec![stored(content), Draft::Accepted { submission, content: Ref::Here(0) }];
     let mut routes: Vec<Route> = Vec::new();
@@ -116,6 +123,10 @@ pub fn plain<'a>(
         };
         rows.vmta.push(rotation.next(&domain));
         put_value(&mut rows.bytes, recipient);
+        if let Some(dsn) = dsn.get(index) {
+            put_value(&mut rows.bytes, &dsn.notify.to_string());
+            put_value(&mut rows.bytes, &dsn.orcpt);
+        }
         routes.push(Route { draft: drafts.len(), index: rows.ends.len() as u16, domain });
         rows.ends.push(rows.bytes.len() as u32);
         count = index + 1;

@@ -28,6 +28,7 @@ fn a_message_with_recipients_is_content_header_and_rows() {
         submission,
         &message(),
         ["Jim@Site.Example", "eva@site.example", "b@bücher.example"],
+        &[],
         &mut rotation,
     )
     .unwrap();
@@ -56,7 +57,7 @@ fn many_recipients_fill_several_records_of_one_group() {
     let submission = Submission { pickup_identity: "1:2:3:4:a.eml".into(), ..Submission::default() };
     let mut rotation = Rotation::new(&pool(3), &[1; 16]).unwrap();
     let submitted =
-        plain(submission, &message(), recipients.iter().map(String::as_str), &mut rotation).unwrap();
+        plain(submission, &message(), recipients.iter().map(String::as_str), &[], &mut rotation).unwrap();
     let drafts = &submitted.group.drafts;
     assert_eq!(drafts.len(), 6);
     assert!(
@@ -81,9 +82,9 @@ fn many_recipients_fill_several_records_of_one_group() {
 #[test]
 fn a_message_for_nobody_is_refused() {
     let mut rotation = Rotation::new(&pool(1), &[1; 16]).unwrap();
-    let none = plain(Submission::default(), &message(), [], &mut rotation);
+    let none = plain(Submission::default(), &message(), [], &[], &mut rotation);
     assert_eq!(none.unwrap_err(), SubmissionError::NoRecipients);
-    let bad = plain(Submission::default(), &message(), ["a@x.example", "nobody"], &mut rotation);
+    let bad = plain(Submission::default(), &message(), ["a@x.example", "nobody"], &[], &mut rotation);
     assert!(bad.unwrap_err().to_string().starts_with("recipient 2 is not an address"));
     assert_eq!(Rotation::new(&[], &[1; 16]).err(), Some(MembersError::None));
     assert_eq!(Rotation::new(&pool(256), &[1; 16]).err(), Some(MembersError::TooMany(256)));

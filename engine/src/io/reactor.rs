@@ -10,7 +10,7 @@ use super::resolver::Resolver;
 use super::socket::{self, SocketCell};
 use super::storage::Storage;
 use crate::base::Time;
-use crate::shard::{Admit, ConnectionId, Input, Output, Shard, ShardReply, ShardRequest};
+use crate::shard::{Admit, ConnectionId, Input, Output, Report, Shard, ShardReply, ShardRequest};
 use crate::spool::record::{Control, Disposition, Location, OutcomeBatch};
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
@@ -31,6 +31,8 @@ pub enum Message {
     Admit(Vec<Admit>),
     Answer(crate::route::Answer),
     Content(Location, Option<Arc<[u8]>>),
+    /// A report of this reactor's is done with.
+    Reported,
     Request(ShardRequest, oneshot::Sender<ShardReply>),
     /// Begin something that lives on this thread: clients to be served.
     Begin(Beginning),
@@ -57,6 +59,8 @@ pub struct Services {
     pub resolver: Arc<ArcSwap<Resolver>>,
     /// The control runtime: resolving and cold reads run there and come back as messages.
     pub control: tokio::runtime::Handle,
+    /// Takes the reports that this reactor's shard wants made, by the number of the shard.
+    pub reports: mpsc::UnboundedSender<(usize, Box<Report>)>,
     /// The number of this reactor's shard, and the inboxes of all, its own included.
     pub number: usize,
     pub peers: Peers,
@@ -163,6 +167,7 @@ impl Reactor {
             Message::Admit(batch) => batch.into_iter().for_each(|admit| self.input(Input::Admit(admit))),
             Message::Begin(begin) => begin(self),
             Message::Answer(answered) => self.input(Input::Answered(answered)),
+            Message::Reported => self.input(Input::Reported),
             Message::Content(at, bytes) => self.input(Input::Content { at, bytes }),
             Message::Request(request, reply) => {
                 let answer = self.shard.borrow_mut().request(self.services.clock.now(), request);
@@ -241,6 +246,13 @@ impl Reactor {
                 });
             }
             Output::Settle(batch) => self.settle(batch),
+            Output::Report(report) => {
+                if let Some(outcome) = &report.outcome {
+                    pass(point(outcome.disposition));
+                }
+                // Gone only with the engine; the outcome is then not known, and tried for again.
+                let _ = self.services.reports.send((self.services.number, report));
+            }
             Output::RouteRegained(queue) => {
                 self.services.storage.note(Control::RouteLost { queue: queue.to_string(), lost: false });
             }
@@ -248,15 +260,7 @@ impl Reactor {
     }
 
     fn settle(&self, batch: OutcomeBatch) {
-        for outcome in &batch.outcomes {
-            pass(match outcome.disposition {
-                Disposition::Delivered => Point::OutboundReplied,
-                Disposition::InDoubt => Point::OutboundInDoubt,
-                Disposition::Deferred => Point::OutboundRetry,
-                Disposition::Bounced | Disposition::Deleted { .. } => Point::OutboundBounced,
-                Disposition::Expired => Point::OutboundExpired,
-            });
-        }
+        batch.outcomes.iter().for_each(|outcome| pass(point(outcome.disposition)));
         self.unsettled.borrow_mut().push_back(batch);
         self.offer_unsettled();
     }
@@ -309,5 +313,15 @@ impl Reactor {
         }
         self.input(Input::Received { connection: id, bytes });
         Poll::Ready(Ok(()))
+    }
+}
+
+fn point(disposition: Disposition) -> Point {
+    match disposition {
+        Disposition::Delivered => Point::OutboundReplied,
+        Disposition::InDoubt => Point::OutboundInDoubt,
+        Disposition::Deferred => Point::OutboundRetry,
+        Disposition::Bounced | Disposition::Deleted { .. } => Point::OutboundBounced,
+        Disposition::Expired => Point::OutboundExpired,
     }
 }

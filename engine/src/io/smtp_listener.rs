@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -20,6 +20,18 @@ use tokio::task::JoinSet;
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// After `accept` failed for want of descriptors or memory (F35).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Clients that may wait to be accepted; the kernel has a limit of its own (`net.core.somaxconn`). One too many is not
+/// told, and waits for its greeting in vain.
+const BACKLOG: u32 = 65_535;
+
+/// Listens on an address, for as many clients at once as the kernel allows.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// A received message on its way to the spool.
 #[derive(Debug)]

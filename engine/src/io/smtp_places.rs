@@ -35,6 +35,8 @@ pub struct Clients {
 #[derive(Debug, Default)]
 struct State {
     limits: Limits,
+    /// Nobody is let in.
+    shut: bool,
     total: usize,
     by_address: HashMap<IpAddr, usize>,
     by_group: HashMap<Arc<str>, usize>,
@@ -55,6 +57,12 @@ impl Clients {
     /// New limits; those who are above them stay.
     pub fn set_limits(&self, limits: Limits) {
         self.state().limits = limits;
+        self.freed.notify_waiters();
+    }
+
+    /// Lets nobody in (`true`), or whoever there is room for; those who are in stay.
+    pub fn set_shut(&self, shut: bool) {
+        self.state().shut = shut;
         self.freed.notify_waiters();
     }
 
@@ -98,7 +106,7 @@ impl Clients {
 impl State {
     fn admit(&mut self, address: IpAddr, group: Option<&Arc<str>>, max_per_client: usize) -> bool {
         let here = self.by_address.get(&address).copied().unwrap_or(0);
-        if here >= max_per_client || !self.has_room_for(group) {
+        if self.shut || here >= max_per_client || !self.has_room_for(group) {
             return false;
         }
         self.total += 1;

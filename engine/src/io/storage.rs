@@ -2,7 +2,7 @@
 
 use super::disk::RealDisk;
 use super::failpoint::{Point, pass};
-use super::storage_commit::{Committer, has_control};
+use super::storage_commit::Committer;
 use super::storage_counters::{Counters, LATENCY_CLASSES};
 use super::storage_files::Directory;
 pub use super::storage_inbox::{Answer, Desk, Pending, Submit, Ticket};
@@ -263,8 +263,8 @@ impl Storage {
 
     fn envelope(&self, group: Group) -> (Submit, Pending) {
         let receipt = Arc::new(Receipt::new(None));
-        // Import progress cannot be taken back, and nobody at the other end of an import runs out of patience.
-        let deadline = (!has_control(&group)).then_some(self.shared.deadline);
+        // What cannot be taken back must not be given up, and nobody at the other end runs out of patience.
+        let deadline = (!group.is_final()).then_some(self.shared.deadline);
         let submit = Submit { bound: Log::group_bound(&group), group, receipt: Arc::clone(&receipt) };
         (submit, Pending::new(receipt, deadline))
     }

@@ -13,7 +13,7 @@ use crate::spool::SpoolError;
 use crate::spool::block::Blocks;
 use crate::spool::header::BLOCK;
 use crate::spool::log::{Log, Room};
-use crate::spool::record::{Committed, Control, Disposition, Draft, Group, Location, OutcomeBatch};
+use crate::spool::record::{Committed, Disposition, Draft, Group, Location, OutcomeBatch};
 use crate::spool::rows::RowsView;
 use crate::spool::segments::Segments;
 use std::io;
@@ -202,7 +202,7 @@ impl<D: Disk> Committer<D> {
             Room::AfterRoll => self.roll()?,
             Room::Never => {
                 // Halves fit or are halved again; a single outcome always fits.
-                let (first, second) = halves(batch);
+                let (first, second) = batch.halves();
                 self.place_outcomes(&first)?;
                 return self.place_outcomes(&second);
             }
@@ -216,7 +216,7 @@ impl<D: Disk> Committer<D> {
         Ok(())
     }
 
-    fn place_submission(&mut self, submit: Submit) -> Result<(), SpoolError> {
+    fn place_submission(&mut self, mut submit: Submit) -> Result<(), SpoolError> {
         if submit.receipt.is_abandoned() {
             return Ok(());
         }
@@ -241,11 +241,26 @@ impl<D: Disk> Committer<D> {
             submit.receipt.refuse(refusal);
             return Ok(());
         }
+        let outcomes = self.translate(&mut submit.group);
         match self.log.append(submit.group) {
-            Ok(committed) => self.waiting.push((submit.receipt, committed)),
+            Ok(committed) => {
+                self.counters.add(|c| &c.outcomes, outcomes);
+                self.waiting.push((submit.receipt, committed));
+            }
             Err(error) => submit.receipt.refuse(error),
         }
         Ok(())
+    }
+
+    /// Makes the outcomes of a group speak of rows where they are now; gives their number.
+    fn translate(&self, group: &mut Group) -> u64 {
+        group
+            .outcomes_mut()
+            .map(|batch| {
+                self.segments.translate(batch);
+                batch.outcomes.len() as u64
+            })
+            .sum()
     }
 
     /// Whether what space is left is reserved for outcomes (R7).
@@ -473,20 +488,6 @@ impl<D: Disk> Committer<D> {
         pass(Point::StorageDrained);
         Ok(true)
     }
-}
-
-fn halves(batch: &OutcomeBatch) -> (OutcomeBatch, OutcomeBatch) {
-    let (mut first, mut second) = (batch.clone(), batch.clone());
-    second.outcomes = first.outcomes.split_off(batch.outcomes.len() / 2);
-    second.queue_failures = first.queue_failures.split_off(batch.queue_failures.len() / 2);
-    (first, second)
-}
-
-/// The group an outcome-free control record travels in.
-pub(super) fn has_control(group: &Group) -> bool {
-    group.drafts.iter().any(
-        |draft| matches!(draft, Draft::Control(control) if !matches!(control, Control::QueuePaused { .. })),
-    )
 }
 
 #[cfg(test)]

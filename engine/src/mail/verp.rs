@@ -9,6 +9,8 @@
 //!  2  u64  number of the submission  17  12 bytes  HMAC-SHA-256 of bytes 0..17 and the domain, cut off
 //! ```
 //!
+//! [`named`] is another kind, which PowerMTA has: the recipient in clear, signed by nobody.
+//!
 //! Numbers have their highest byte first. The domain is that of the envelope sender, in lower-case A-labels.
 
 use super::address::normalise_domain;
@@ -20,9 +22,11 @@ const VERSION: u8 = 1;
 const SIGNED: usize = 17;
 const MAC: usize = 12;
 const LEN: usize = SIGNED + MAC;
-/// Characters of a local part; SMTP allows 64.
+/// Characters of a local part.
 const LOCAL_PART: usize = (LEN * 8).div_ceil(5);
-const _: () = assert!(LOCAL_PART <= 64);
+/// RFC 5321 section 4.5.3.1.1.
+const MOST_LOCAL: usize = 64;
+const _: () = assert!(LOCAL_PART <= MOST_LOCAL);
 
 /// Days after the start of its delivery for which a return path is good: the longest a queue waits, here and there, and
 /// what auto-responders add.
@@ -30,6 +34,23 @@ const LIFE: i64 = 60;
 const DAY: i64 = 86_400_000;
 /// Keys in use at once: the one that signs, and the one before it.
 const MOST_KEYS: usize = 2;
+
+/// The envelope sender that names the recipient in PowerMTA's form: `ann@news.example` becomes
+/// `ann-jim=site.example@news.example` (reference 8.6). The sender itself where there is none, or the local part would be
+/// longer than SMTP allows.
+pub fn named(sender: &str, recipient: &str) -> String {
+    let (Some((local, domain)), Some((to, at))) = (sender.rsplit_once('@'), recipient.rsplit_once('@'))
+    else {
+        return sender.to_owned();
+    };
+    let quote = if local.starts_with('"') || to.starts_with('"') { "\"" } else { "" };
+    let path = format!("{quote}{}-{}={at}{quote}", unquoted(local), unquoted(to));
+    if path.len() > MOST_LOCAL { sender.to_owned() } else { format!("{path}@{domain}") }
+}
+
+fn unquoted(local: &str) -> &str {
+    local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(local)
+}
 
 /// A recipient, as a return path names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +209,21 @@ mod tests {
     fn read(keys: &VerpKeys, path: &str, now: i64) -> Result<Returned, VerpError> {
         let (local_part, domain) = path.split_once('@').expect("an address");
         keys.returned(local_part, domain, now)
+    }
+
+    #[test]
+    fn a_recipient_may_be_named_in_clear() {
+        for (sender, recipient, path) in [
+            ("jsmith@example.com", "jdoe@yahoo.com", "jsmith-jdoe=yahoo.com@example.com"),
+            ("a@b.example", "\"x y\"@c.example", "\"a-x y=c.example\"@b.example"),
+            ("\"a\\\"b\"@b.example", "c@d.example", "\"a\\\"b-c=d.example\"@b.example"),
+            ("", "c@d.example", ""),
+        ] {
+            assert_eq!(named(sender, recipient), path);
+            assert!(path.is_empty() || crate::mail::check(path.as_bytes()).is_ok(), "{path}");
+        }
+        let long = format!("{}@d.example", "x".repeat(60));
+        assert_eq!(named("a@b.example", &long), "a@b.example");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::base::Wall;
 use crate::queue::QueueName;
-use crate::spool::record::Location;
+use crate::spool::record::{Location, Reports};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -42,6 +42,7 @@ pub struct Admit {
     pub size: u32,
     pub accepted_at: Wall,
     pub start_at: Wall,
+    pub reports: Reports,
     pub job: Arc<str>,
     pub record: Location,
     pub first_ordinal: u32,

@@ -75,6 +75,8 @@ pub struct Connection {
     pub loading: bool,
     /// The host has answered for a message or recipient, whatever it said.
     pub proven: bool,
+    /// The host takes over the reporting of what becomes of mail (RFC 3461).
+    pub sends_reports: bool,
     /// The host takes 8-bit bodies.
     pub eight_bit: bool,
 }

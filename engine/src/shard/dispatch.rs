@@ -6,13 +6,14 @@ use super::submissions::SubmissionKey;
 use super::{Output, Shard};
 use crate::base::Now;
 use crate::mail::content::{Content, Row};
-use crate::mail::row::row_view;
+use crate::mail::row::{RowError, RowView, row_view};
 use crate::mail::seven_bit::to_seven_bit;
-use crate::mail::verp::Returned;
+use crate::mail::verp::{self, Returned};
 use crate::queue::TooOld;
-use crate::smtp::client;
+use crate::smtp::client::{self, Dsn};
+use crate::smtp::dsn::{ROW_FIELDS, xtext};
 use crate::spool::codec;
-use crate::spool::record::{Disposition, Said, Submission};
+use crate::spool::record::{Disposition, Said, Submission, Verp};
 use crate::spool::rows::RowsView;
 use crate::spool::segments::RecordRef;
 use smallvec::SmallVec;
@@ -142,7 +143,7 @@ impl Shard {
     fn put_off_unreadable(&mut self, now: Now, queue: u32, why: &str) {
         let taken = self.take(now, queue, 1);
         let said = Said { status: "4.3.0 (message store unreadable)".to_owned(), diagnostic: why.to_owned() };
-        let fate = Fate { disposition: Disposition::Deferred, said, size: 0 };
+        let fate = Fate::failed(Disposition::Deferred, said);
         self.settle_unattempted(now, queue, &taken, &fate);
     }
 
@@ -173,7 +174,7 @@ impl Shard {
         content: &Rc<Content>,
     ) -> bool {
         let Some(queue) = self.connections.at(key).map(|c| c.queue) else { return false };
-        let together = content.is_plain() && !header.verp;
+        let together = content.is_plain() && header.verp == Verp::No;
         let most = if together { self.queues[queue].queue.batch() } else { 1 };
         let batch = self.take(now, queue, most);
         let Some(&first) = batch.first() else { return false };
@@ -187,13 +188,22 @@ impl Shard {
         let mut body = self.bodies.pop().unwrap_or_default();
         body.clear();
         let mut sender = header.sender.clone();
+        let mut dsn = Vec::new();
         for &slot in &batch {
-            match self.read_row(content, slot, &mut body) {
-                Ok((address, row)) => {
-                    if header.verp {
-                        let returned = Returned { submission: header.id, row };
-                        let start = header.accepted_at.max(header.start_at);
-                        sender = self.verp.return_path(&header.sender, returned, start);
+            match self.read_row(header, content, slot, &mut body) {
+                Ok(ReadRow { address, number, dsn: (notify, orcpt) }) => {
+                    match header.verp {
+                        Verp::No => {}
+                        Verp::Signed => {
+                            let returned = Returned { submission: header.id, row: number };
+                            let start = header.accepted_at.max(header.start_at);
+                            sender = self.verp.return_path(&header.sender, returned, start);
+                        }
+                        Verp::Named => sender = verp::named(&header.sender, &address),
+                    }
+                    if !notify.is_empty() || !orcpt.is_empty() {
+                        dsn.resize(addresses.len(), Default::default());
+                        dsn.push((notify, orcpt));
                     }
                     addresses.push(address);
                     recipients.push(InHand { slot, answered: false });
@@ -212,7 +222,7 @@ impl Shard {
             now,
             key,
             header,
-            Started { submission, content: content.clone(), recipients, sender, addresses, body },
+            Started { submission, content: content.clone(), recipients, sender, addresses, dsn, body },
         );
         true
     }
@@ -227,39 +237,41 @@ impl Shard {
 
     /// The address and number of a recipient, and its message rendered to `body` where every recipient has his own. Rendering comes
     /// before the transaction, so that a value that does not fit its place costs its recipient and not a connection.
-    fn read_row(&self, content: &Content, slot: u32, body: &mut Vec<u8>) -> Result<(String, u64), Fate> {
-        let unreadable = || Fate {
-            disposition: Disposition::Deferred,
-            said: Said {
-                status: "4.3.0 (message store unreadable)".to_owned(),
-                diagnostic: "recipient record is damaged".to_owned(),
-            },
-            size: 0,
+    fn read_row(
+        &self,
+        header: &Submission,
+        content: &Content,
+        slot: u32,
+        body: &mut Vec<u8>,
+    ) -> Result<ReadRow, Fate> {
+        let unreadable = || {
+            let status = "4.3.0 (message store unreadable)".to_owned();
+            Fate::failed(
+                Disposition::Deferred,
+                Said { status, diagnostic: "recipient record is damaged".to_owned() },
+            )
         };
         let row = self.stored_row(slot).ok_or_else(unreadable)?;
         let view = row_view(row.bytes().ok_or_else(unreadable)?).map_err(|_| unreadable())?;
         if !content.is_plain() {
             let mut values: SmallVec<[&str; 16]> = SmallVec::new();
-            for value in view.values() {
+            for value in view.values().take(content.fields().len()) {
                 values.push(value.map_err(|_| unreadable())?);
             }
             let merged = Row { to: view.address, number: row.number, values: &values };
-            content.render(&merged, body).map_err(|e| Fate {
-                disposition: Disposition::Bounced,
-                said: Said {
-                    status: "5.6.0 (message cannot be rendered)".to_owned(),
-                    diagnostic: e.to_string(),
-                },
-                size: 0,
+            content.render(&merged, body).map_err(|e| {
+                let status = "5.6.0 (message cannot be rendered)".to_owned();
+                Fate::failed(Disposition::Bounced, Said { status, diagnostic: e.to_string() })
             })?;
         }
-        Ok((view.address.to_owned(), row.number))
+        let dsn = notify_and_orcpt(header, &view).map_err(|_| unreadable())?;
+        Ok(ReadRow { address: view.address.to_owned(), number: row.number, dsn })
     }
 
     fn begin(&mut self, now: Now, key: u32, header: &Submission, started: Started) {
         let Some(connection) = self.connections.at(key) else { return };
         self.queues[connection.queue].work_mut().left_until = None;
-        let Started { submission, content, recipients, sender, addresses, mut body } = started;
+        let Started { submission, content, recipients, sender, addresses, dsn, mut body } = started;
         let mut eight_bit = content.needs_8bit();
         if eight_bit && !connection.eight_bit {
             let message = content.as_plain().unwrap_or(&body);
@@ -280,7 +292,7 @@ impl Shard {
             size: if body.is_empty() { header.size } else { body.len() as u32 },
             eight_bit,
             smtputf8,
-            dsn: None,
+            dsn: passed_on(header, dsn),
         };
         connection.messages += 1;
         let granted = now.mono;
@@ -335,5 +347,33 @@ struct Started {
     recipients: SmallVec<[InHand; 1]>,
     sender: String,
     addresses: SmallVec<[String; 1]>,
+    /// NOTIFY and ORCPT; may end before the addresses do.
+    dsn: Vec<(String, String)>,
     body: Vec<u8>,
+}
+
+/// What a recipient's row says.
+struct ReadRow {
+    address: String,
+    number: u64,
+    /// NOTIFY and ORCPT, empty where they were not given.
+    dsn: (String, String),
+}
+
+/// NOTIFY and ORCPT of a row: they stand behind its merge fields, if the submission has any.
+fn notify_and_orcpt(header: &Submission, row: &RowView<'_>) -> Result<(String, String), RowError> {
+    let mut found = [String::new(), String::new()];
+    if let Some(at) = header.fields.iter().position(|name| name == ROW_FIELDS[0]) {
+        for (value, found) in row.values().skip(at).zip(&mut found) {
+            value?.clone_into(found);
+        }
+    }
+    let [notify, orcpt] = found;
+    Ok((notify, orcpt))
+}
+
+/// What the next host is told of reports, if there is anything to tell.
+fn passed_on(header: &Submission, recipients: Vec<(String, String)>) -> Option<Box<Dsn>> {
+    let given = !(header.dsn_ret.is_empty() && header.envid.is_empty() && recipients.is_empty());
+    given.then(|| Box::new(Dsn { ret: header.dsn_ret.clone(), envid: xtext(&header.envid), recipients }))
 }

@@ -83,6 +83,7 @@ impl Shard {
             idle_until: None,
             loading: false,
             proven: false,
+            sends_reports: false,
             eight_bit: false,
         });
         self.connection_timers.set(key(id), deadline);
@@ -152,6 +153,7 @@ impl Shard {
                     let Some(connection) = self.connections.at(key) else { return };
                     connection.phase = Phase::Open;
                     connection.eight_bit = extensions.eight_bit_mime;
+                    connection.sends_reports = extensions.dsn;
                     connection.attempt.update(|attempt| {
                         attempt.esmtp = extensions.list;
                         if let Some(tls) = tls {

@@ -14,6 +14,7 @@ mod entries;
 mod operate;
 mod outcomes;
 mod profile;
+mod reports;
 mod request;
 mod said;
 mod settle;
@@ -26,6 +27,7 @@ mod turn;
 
 pub use admit::{Admit, AdmitRow, owner};
 pub use profile::{Delivery, Profiles, QueueProfile, VmtaProfile};
+pub use reports::Report;
 pub use request::{
     Found, JobState, NewProfiles, QueuePattern, QueueState, Selection, ShardReply, ShardRequest, ShardStatus,
     Unreached,
@@ -44,6 +46,7 @@ use connection::Connections;
 use contents::Contents;
 use entries::{Entries, Entry};
 use outcomes::{HIGH_WATER, OutcomeBuffer};
+use reports::Delays;
 use sites::Sites;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -80,6 +83,8 @@ pub enum Input<'a> {
         at: Location,
         bytes: Option<Arc<[u8]>>,
     },
+    /// A report of [`Output::Report`] is done with, and its outcome stored.
+    Reported,
     /// The configuration has changed.
     Profiles(Box<dyn Profiles>),
     /// Finish the transactions in flight and start no new ones.
@@ -109,6 +114,8 @@ pub enum Output {
     Load(Location),
     /// Store these outcomes.
     Settle(OutcomeBatch),
+    /// Store this outcome with a report of it, if one is wanted.
+    Report(Box<Report>),
     /// The mail of this queue is no longer held for want of its route: that need not be remembered any longer (F39).
     RouteRegained(QueueName),
 }
@@ -154,6 +161,9 @@ pub struct Shard {
     outcomes: OutcomeBuffer,
     /// Storage has no room for outcomes: nothing new is started.
     outcomes_held: bool,
+    /// Reports being made.
+    reports_open: usize,
+    delays: Delays,
     /// Queues that had to wait for it. In order, as all sets here whose order decides: one story has one course.
     backed_up: BTreeSet<u32>,
     outputs: VecDeque<Output>,
@@ -212,6 +222,8 @@ impl Shard {
             connection_timers: Wheel::new(),
             outcomes: OutcomeBuffer::default(),
             outcomes_held: false,
+            reports_open: 0,
+            delays: Delays::default(),
             backed_up: BTreeSet::new(),
             outputs: VecDeque::new(),
             status: ShardStatus::default(),
@@ -235,6 +247,7 @@ impl Shard {
             Input::Closed { connection, cause } => self.socket_closed(now, connection, &cause),
             Input::Answered(answered) => self.answered(now, answered),
             Input::Content { at, bytes } => self.content(now, at, bytes.as_deref()),
+            Input::Reported => self.reports_open -= 1,
             Input::Profiles(profiles) => {
                 self.configure(now, profiles);
             }
@@ -246,6 +259,9 @@ impl Shard {
         }
         if self.next_timer().is_some_and(|at| at <= now.mono) {
             self.expire_timers(now);
+        }
+        if self.delays.next().is_some_and(|at| at <= now.mono) {
+            self.report_delays(now);
         }
         if !self.outcomes_held && self.outcomes.due().is_some_and(|at| at <= now.mono) {
             // One at a time: storage may have no room for a second one.
@@ -269,7 +285,7 @@ impl Shard {
 
     /// The log comes first: while it does not take outcomes, no transaction starts that would bring more (R6).
     fn outcomes_back_up(&self) -> bool {
-        self.outcomes_held || self.outcomes.len() >= HIGH_WATER
+        self.outcomes_held || self.outcomes.len() >= HIGH_WATER || self.reports_open >= reports::MOST
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -279,7 +295,8 @@ impl Shard {
     /// When to give [`Input::Wake`].
     pub fn next_wake(&self) -> Option<Time> {
         let outcomes = self.outcomes.due().filter(|_| !self.outcomes_held);
-        self.next_timer().into_iter().chain(outcomes).chain(self.short_again).min()
+        let delays = self.delays.next().filter(|_| self.reports_open < reports::MOST);
+        self.next_timer().into_iter().chain(outcomes).chain(self.short_again).chain(delays).min()
     }
 
     fn next_timer(&self) -> Option<Time> {
@@ -307,13 +324,20 @@ impl Shard {
 
     /// After [`Input::Drain`]: no connection is left and every outcome is handed over.
     pub fn is_drained(&self) -> bool {
-        self.draining && self.connections.len() == 0 && self.outcomes.is_empty() && self.outputs.is_empty()
+        let told = self.outcomes.is_empty() && self.outputs.is_empty() && self.reports_open == 0;
+        self.draining && self.connections.len() == 0 && told
     }
 
     fn admit(&mut self, now: Now, admit: Admit) {
         let rows = admit.rows.len() as u32;
-        let submission =
-            self.submissions.admit(admit.submission, admit.accepted_at, &admit.job, admit.size, rows);
+        let submission = self.submissions.admit(
+            admit.submission,
+            admit.accepted_at,
+            &admit.job,
+            admit.size,
+            rows,
+            admit.reports,
+        );
         if let Some((at, bytes)) = admit.content {
             self.keep_content(now, at, &bytes);
         }
@@ -338,6 +362,7 @@ impl Shard {
             let entry = &mut self.queues[queues[row.queue as usize]];
             entry.bytes += u64::from(admit.size);
             entry.queue.push(&mut self.slots, slot, now.mono);
+            self.watch_delay(now, queues[row.queue as usize], slot);
         }
         for queue in queues {
             self.turn(now, queue);

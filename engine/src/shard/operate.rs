@@ -184,7 +184,7 @@ impl Shard {
             deleted += taken.len() as u64;
             let said =
                 Said { status: "5.0.0 (deleted by administrator)".to_owned(), diagnostic: String::new() };
-            let fate = Fate { disposition: Disposition::Deleted { quiet }, said, size: 0 };
+            let fate = Fate::failed(Disposition::Deleted { quiet }, said);
             self.settle_unattempted(now, key, &taken, &fate);
             self.turn(now, key);
         }

@@ -48,6 +48,18 @@ pub struct Settled {
     pub attempts: u16,
 }
 
+impl Settled {
+    /// As it is recorded, with circumstances and words of its own.
+    pub fn outcome(self, now: Now) -> Outcome {
+        self.outcome_in(now, 0, 0)
+    }
+
+    fn outcome_in(self, now: Now, attempt: u32, said: u32) -> Outcome {
+        let Settled { row, submission, disposition, size, attempts } = self;
+        Outcome { row, submission, disposition, at: now.wall.0, attempt, said, size, attempts }
+    }
+}
+
 #[derive(Debug)]
 pub struct OutcomeBuffer {
     batch: OutcomeBatch,
@@ -69,16 +81,7 @@ impl OutcomeBuffer {
     pub fn push(&mut self, now: Now, key: &mut AttemptKey, said: Said, settled: Settled) {
         let attempt = self.attempt(key);
         let said = self.said(said);
-        self.batch.outcomes.push(Outcome {
-            row: settled.row,
-            submission: settled.submission,
-            disposition: settled.disposition,
-            at: now.wall.0,
-            attempt,
-            said,
-            size: settled.size,
-            attempts: settled.attempts,
-        });
+        self.batch.outcomes.push(settled.outcome_in(now, attempt, said));
         self.since.get_or_insert(now.mono);
     }
 

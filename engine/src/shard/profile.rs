@@ -47,6 +47,9 @@ pub struct QueueProfile {
     pub ignore_8bitmime: bool,
     pub ignore_chunking: bool,
     pub ignore_pipelining: bool,
+    pub ignore_dsn: bool,
+    /// None: delays are not reported.
+    pub notify_of_delay_every: Option<Duration>,
     pub pipeline_across_data: bool,
     pub prefer_chunking: bool,
     /// How long an idle connection is kept for new mail.

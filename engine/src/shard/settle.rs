@@ -17,6 +17,15 @@ pub(super) struct Fate {
     pub disposition: Disposition,
     pub said: Said,
     pub size: u32,
+    /// The host that has it reports what becomes of it.
+    pub passed_on: bool,
+}
+
+impl Fate {
+    /// That of a recipient who was not delivered.
+    pub fn failed(disposition: Disposition, said: Said) -> Fate {
+        Fate { disposition, said, size: 0, passed_on: false }
+    }
 }
 
 impl Shard {
@@ -49,7 +58,7 @@ impl Shard {
         connection.errors += 1;
         connection.proven |= verdict.scope <= Scope::Message;
         let said = said::of_fate(fate, verdict, &options);
-        self.conclude(now, key, submission, slot, Fate { disposition: disposition(verdict), said, size: 0 });
+        self.conclude(now, key, submission, slot, Fate::failed(disposition(verdict), said));
     }
 
     /// A transaction ended: what that means for the recipients that had no answer of their own.
@@ -84,7 +93,8 @@ impl Shard {
         } else {
             connection.errors += 1;
         }
-        let fate = Fate { disposition, said, size };
+        let passed_on = delivered && connection.sends_reports;
+        let fate = Fate { disposition, said, size, passed_on };
         self.conclude_all(now, key, &transaction, &fate);
     }
 
@@ -140,11 +150,14 @@ impl Shard {
         let at = self.submissions.at(submission);
         let settled =
             Settled { row, submission: at, disposition: fate.disposition, size: fate.size, attempts };
-        let entry = &mut self.queues[queue];
         if fate.disposition != Disposition::Delivered {
-            entry.queue.note_error(now, last_error(&fate.said));
+            self.queues[queue].queue.note_error(now, last_error(&fate.said));
         }
-        self.outcomes.push(now, attempt, fate.said, settled);
+        match self.due_report(submission, &fate) {
+            Some(action) => self.report(now, action, attempt.attempt(), fate.said, settled.outcome(now)),
+            None => self.outcomes.push(now, attempt, fate.said, settled),
+        }
+        let entry = &mut self.queues[queue];
         let job = self.submissions.job_counts(submission);
         match fate.disposition {
             Disposition::Delivered => {
@@ -168,6 +181,7 @@ impl Shard {
         entry.queue.settled(fate.disposition);
         entry.bytes = entry.bytes.saturating_sub(u64::from(self.submissions.size(submission)));
         self.slots.remove(slot);
+        self.delays.forget(slot);
         if let Some(content) = self.submissions.settled(submission) {
             self.contents.remove(content);
         }

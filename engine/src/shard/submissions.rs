@@ -2,7 +2,7 @@
 //! until one of its recipients is due; only then is the header read from the spool.
 
 use crate::base::Wall;
-use crate::spool::record::{Location, Submission};
+use crate::spool::record::{Location, Reports, Submission};
 use hashbrown::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ struct Entry {
     size: u32,
     rows: u32,
     job: u32,
+    reports: Reports,
     loaded: Option<Rc<Submission>>,
 }
 
@@ -67,6 +68,7 @@ impl Submissions {
         job: &Arc<str>,
         size: u32,
         rows: u32,
+        reports: Reports,
     ) -> SubmissionKey {
         let job = self.jobs.key(job);
         self.jobs.counts[job as usize].waiting += u64::from(rows);
@@ -75,7 +77,7 @@ impl Submissions {
             self.entries[key as usize].rows += rows;
             return key;
         }
-        let entry = Entry { at, accepted_at, size, rows, job, loaded: None };
+        let entry = Entry { at, accepted_at, size, rows, job, reports, loaded: None };
         let key = match self.free.pop() {
             Some(key) => {
                 self.entries[key as usize] = entry;
@@ -101,6 +103,10 @@ impl Submissions {
     /// Bytes of the message, or the best estimate.
     pub fn size(&self, key: SubmissionKey) -> u32 {
         self.entries[key as usize].size
+    }
+
+    pub fn reports(&self, key: SubmissionKey) -> Reports {
+        self.entries[key as usize].reports
     }
 
     pub fn job(&self, key: SubmissionKey) -> &Arc<str> {
@@ -160,15 +166,22 @@ mod tests {
         let mut submissions = Submissions::default();
         let at = Location { segment: 1, offset8: 512 };
         let job: Arc<str> = "spring".into();
-        let key = submissions.admit(at, Wall(5), &job, 100, 2);
-        assert_eq!(submissions.admit(at, Wall(5), &job, 100, 1), key);
+        let key = submissions.admit(at, Wall(5), &job, 100, 2, Reports::default());
+        assert_eq!(submissions.admit(at, Wall(5), &job, 100, 1, Reports::default()), key);
         let content = Location { segment: 1, offset8: 600 };
         submissions.load(key, Submission { content, ..Submission::default() });
         assert_eq!(submissions.settled(key), None);
         assert_eq!(submissions.settled(key), None);
         assert_eq!(submissions.jobs().next().unwrap().1.waiting, 1);
         assert_eq!(submissions.settled(key), Some(content));
-        let other = submissions.admit(Location { segment: 2, offset8: 512 }, Wall(6), &job, 100, 1);
+        let other = submissions.admit(
+            Location { segment: 2, offset8: 512 },
+            Wall(6),
+            &job,
+            100,
+            1,
+            Reports::default(),
+        );
         assert_eq!(other, key, "the slot is used again");
         assert!(submissions.loaded(other).is_none(), "and remembers nothing");
     }

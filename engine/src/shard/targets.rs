@@ -49,7 +49,7 @@ impl Shard {
             ignore_pipelining: profile.ignore_pipelining,
             ignore_chunking: profile.ignore_chunking,
             ignore_8bitmime: profile.ignore_8bitmime,
-            ignore_dsn: false,
+            ignore_dsn: profile.ignore_dsn,
             pipeline_across_data: profile.pipeline_across_data,
             prefer_chunking: profile.prefer_chunking,
             timeouts: profile.timeouts.clone(),

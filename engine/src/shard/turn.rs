@@ -160,11 +160,11 @@ impl Shard {
         let entry = &self.queues[queue];
         if entry.life_without_mx().is_some() {
             let (said, disposition) = (said::of_no_mx(&entry.destination), Disposition::Bounced);
-            return self.settle_unattempted(now, queue, slots, &Fate { disposition, said, size: 0 });
+            return self.settle_unattempted(now, queue, slots, &Fate::failed(disposition, said));
         }
         let last = entry.queue.last_error().map(|e| e.text.to_string()).unwrap_or_default();
         let said = Said { status: "4.4.7 (delivery time expired)".to_owned(), diagnostic: last };
-        let fate = Fate { disposition: Disposition::Expired, said, size: 0 };
+        let fate = Fate::failed(Disposition::Expired, said);
         self.settle_unattempted(now, queue, slots, &fate);
     }
 
@@ -172,7 +172,7 @@ impl Shard {
     pub(super) fn bounce_queue(&mut self, now: Now, queue: u32, said: &Said) {
         let all = self.queues[queue].queue.drain(&mut self.slots);
         let all = self.keys_of(all);
-        let fate = Fate { disposition: Disposition::Bounced, said: said.clone(), size: 0 };
+        let fate = Fate::failed(Disposition::Bounced, said.clone());
         self.settle_unattempted(now, queue, &all, &fate);
     }
 
@@ -203,7 +203,7 @@ impl Shard {
                 continue;
             }
             let said = Said { status: "2.0.0 (success)".to_owned(), diagnostic: "discarded".to_owned() };
-            let fate = Fate { disposition: Disposition::Delivered, said, size: 0 };
+            let fate = Fate { disposition: Disposition::Delivered, said, size: 0, passed_on: false };
             self.settle_unattempted(now, queue, &batch, &fate);
         }
     }

@@ -11,6 +11,7 @@ mod client_options;
 mod client_replies;
 mod client_time;
 pub mod dot;
+pub mod dsn;
 pub mod extensions;
 pub mod reply;
 pub mod server;
@@ -46,6 +47,8 @@ mod server_attack_tests;
 mod server_auth_tests;
 #[cfg(test)]
 mod server_chunk_tests;
+#[cfg(test)]
+mod server_dialogue_tests;
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]

@@ -11,6 +11,7 @@
 //! Commands are in `server_commands`, AUTH in `server_auth`, the message in `server_data`, TLS around all of it in
 //! [`super::server_wire`].
 
+use super::dsn::RecipientDsn;
 use super::server_auth::Exchange;
 use super::server_data::Chunk;
 pub use super::server_options::{AuthOptions, Relay, RelayDomains, ServerOptions, Told};
@@ -41,6 +42,25 @@ pub struct Envelope {
     pub smtputf8: bool,
     /// SIZE as declared, 0 if it was not.
     pub declared_size: u64,
+    /// The return path is to name each recipient.
+    pub verp: bool,
+    /// RET, `FULL` or `HDRS`; empty where it was not given.
+    pub ret: &'static str,
+    /// ENVID, decoded.
+    pub envid: String,
+    /// NOTIFY and ORCPT of each recipient; nothing while no recipient has any.
+    pub dsn: Vec<RecipientDsn>,
+}
+
+impl Envelope {
+    /// Adds a recipient. Most mail has nothing to say of reports, and carries no list of it.
+    pub(super) fn add(&mut self, recipient: String, dsn: RecipientDsn) {
+        if dsn.is_given() || !self.dsn.is_empty() {
+            self.dsn.resize(self.recipients.len(), RecipientDsn::default());
+            self.dsn.push(dsn);
+        }
+        self.recipients.push(recipient);
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

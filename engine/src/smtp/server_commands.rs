@@ -1,5 +1,6 @@
 //! The commands of an inbound session.
 
+use super::dsn::{self, BadParameter, RecipientDsn};
 use super::server::{Envelope, Phase, Session};
 use super::server_path::{self, PathArgument, PathError};
 use super::server_xclient::{ATTRIBUTES, is_host};
@@ -84,6 +85,8 @@ impl Session {
         self.reply("250-ENHANCEDSTATUSCODES");
         self.reply("250-PIPELINING");
         self.reply("250-8BITMIME");
+        self.reply("250-DSN");
+        self.reply("250-VERP");
         if options.chunking {
             self.reply("250-CHUNKING");
         }
@@ -155,6 +158,14 @@ impl Session {
                 ("BODY", Some(body)) if body.eq_ignore_ascii_case("8BITMIME") => envelope.eight_bit = true,
                 ("BODY", Some(body)) if body.eq_ignore_ascii_case("7BIT") => {}
                 ("BODY", _) => return Err("501 5.5.4 syntax: BODY=7BIT or BODY=8BITMIME"),
+                ("VERP", None) => envelope.verp = true,
+                ("RET", Some(value)) => {
+                    envelope.ret = dsn::ret(value).ok_or("501 5.5.4 syntax: RET=FULL or RET=HDRS")?;
+                }
+                ("ENVID", Some(value)) => {
+                    let id = dsn::envid(value);
+                    envelope.envid = id.ok_or("501 5.5.4 syntax: ENVID= and 1 to 100 characters in xtext")?;
+                }
                 ("SMTPUTF8", None) if self.options.smtputf8 => envelope.smtputf8 = true,
                 _ => return Err("555 5.5.4 unsupported parameter of MAIL"),
             }
@@ -188,9 +199,10 @@ impl Session {
                 return self.refuse(format_args!("501 5.1.3 recipient address: {e}"));
             }
         };
-        if !path.parameters.is_empty() {
-            return self.refuse("555 5.5.4 unsupported parameter of RCPT");
-        }
+        let reports = match self.rcpt_parameters(&path) {
+            Ok(reports) => reports,
+            Err(refusal) => return self.refuse(refusal),
+        };
         let Some(address) = path.address else { return self.refuse("501 5.1.3 recipient address is empty") };
         if !address.as_str().is_ascii() && !smtputf8 {
             return self.refuse("553 5.6.7 recipient address needs SMTPUTF8");
@@ -201,8 +213,25 @@ impl Session {
         let recipient = address.as_str().to_owned();
         self.reply(format_args!("250 2.1.5 <{recipient}> ok"));
         if let Some(envelope) = &mut self.envelope {
-            envelope.recipients.push(recipient);
+            envelope.add(recipient, reports);
         }
+    }
+
+    fn rcpt_parameters(&self, path: &PathArgument<'_>) -> Result<RecipientDsn, &'static str> {
+        let mut reports = RecipientDsn::default();
+        for &(keyword, value) in &path.parameters {
+            if !self.esmtp {
+                return Err("555 5.5.4 parameters need EHLO");
+            }
+            reports.take(keyword, value.unwrap_or_default()).map_err(|bad| match bad {
+                BadParameter::Notify => {
+                    "501 5.5.4 syntax: NOTIFY=NEVER, or some of SUCCESS,FAILURE,DELAY with commas between them"
+                }
+                BadParameter::Orcpt => "501 5.5.4 syntax: ORCPT=type;address in xtext",
+                BadParameter::Unknown => "555 5.5.4 unsupported parameter of RCPT",
+            })?;
+        }
+        Ok(reports)
     }
 
     fn data(&mut self, now: Now, argument: &str) {
@@ -233,6 +262,9 @@ impl Session {
         }
         if self.secure {
             return self.refuse("503 5.5.1 TLS is spoken already");
+        }
+        if self.envelope.is_some() {
+            return self.refuse("503 5.5.1 STARTTLS within a transaction");
         }
         if !argument.trim_matches(' ').is_empty() {
             return self.refuse("501 5.5.4 STARTTLS takes no argument");

@@ -68,6 +68,8 @@ fn one_message() {
          S: 250-ENHANCEDSTATUSCODES
          S: 250-PIPELINING
          S: 250-8BITMIME
+         S: 250-DSN
+         S: 250-VERP
          S: 250-CHUNKING
          S: 250-SMTPUTF8
          S: 250-LIMITS RCPTMAX=1000
@@ -94,6 +96,7 @@ fn one_message() {
         eight_bit: true,
         smtputf8: false,
         declared_size: 20,
+        ..Envelope::default()
     };
     let message = b"Subject: x\r\n\r\n.dot\r\n".to_vec();
     assert_eq!(events(&mut session), [ServerEvent::Message(Box::new(envelope), message)]);
@@ -150,7 +153,7 @@ fn order_of_commands() {
         ("MAIL FROM:<a@a.test>", "503"),
         ("DATA", "554"),
         ("RCPT TO:<>", "501"),
-        ("RCPT TO:<b@b.test> NOTIFY=NEVER", "555"),
+        ("RCPT TO:<b@b.test> NOTIFY=OFTEN", "501"),
         ("DATA now", "501"),
         ("VRFY b", "252"),
         ("HELP", "214"),
@@ -322,5 +325,43 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn reports_are_asked_for_by_recipient() {
+    let mut session = greeted(open_relay());
+    play(
+        &mut session,
+        "C: MAIL FROM:<a@a.test> RET=hdrs ENVID=a+2Bb
+         S: 250 2.1.0 MAIL ok
+         C: RCPT TO:<b@b.test>
+         S: 250 2.1.5 <b@b.test> ok
+         C: RCPT TO:<c@b.test> NOTIFY=NEVER,DELAY
+         S: 501 5.5.4 syntax: NOTIFY=NEVER, or some of SUCCESS,FAILURE,DELAY with commas between them
+         C: RCPT TO:<c@b.test> ORCPT=nobody
+         S: 501 5.5.4 syntax: ORCPT=type;address in xtext
+         C: RCPT TO:<c@b.test> WHEN=now
+         S: 555 5.5.4 unsupported parameter of RCPT
+         C: RCPT TO:<c@b.test> NOTIFY=success,delay ORCPT=rfc822;d@b.test
+         S: 250 2.1.5 <c@b.test> ok
+         C: DATA
+         S: 354 send message, end with a line of a single dot
+         C: .",
+    );
+    let [ServerEvent::Message(envelope, _)] = &events(&mut session)[..] else { panic!("a message") };
+    assert_eq!((envelope.ret, envelope.envid.as_str()), ("HDRS", "a+b"));
+    let asked: Vec<_> = envelope.dsn.iter().map(|dsn| (dsn.notify.to_string(), &*dsn.orcpt)).collect();
+    assert_eq!(asked, [(String::new(), ""), ("SUCCESS,DELAY".to_owned(), "rfc822;d@b.test")]);
+}
+
+#[test]
+fn reports_are_asked_for_rightly_or_not_at_all() {
+    for (command, refusal) in [
+        ("MAIL FROM:<a@a.test> RET=ALL", "501 5.5.4 syntax: RET=FULL or RET=HDRS"),
+        ("MAIL FROM:<a@a.test> RET", "555 5.5.4 unsupported parameter of MAIL"),
+        ("MAIL FROM:<a@a.test> ENVID=+0D+0A", "501 5.5.4 syntax: ENVID= and 1 to 100 characters in xtext"),
+    ] {
+        play(&mut greeted(open_relay()), &format!("C: {command}\nS: {refusal}"));
     }
 }

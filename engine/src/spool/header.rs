@@ -10,7 +10,7 @@ pub const BLOCK: usize = 4096;
 /// Where the first record stands.
 pub const DATA_START: usize = 2 * BLOCK;
 /// Version of the format described in `FORMAT.md`.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Smallest and largest segment, in bytes.
 pub const SEGMENT_MIN: u32 = 4 << 20;
 pub const SEGMENT_MAX: u32 = 1 << 30;
@@ -121,10 +121,10 @@ mod tests {
     #[test]
     fn a_later_format_is_refused_by_its_number() {
         let mut bytes = header().encode();
-        bytes[8] = 2;
+        bytes[8] = 9;
         let sum = checksum(&bytes[..40]);
         bytes[40..LENGTH].copy_from_slice(&sum);
-        assert_eq!(SegmentHeader::decode(&bytes), Err(HeaderError::Version(2)));
+        assert_eq!(SegmentHeader::decode(&bytes), Err(HeaderError::Version(9)));
     }
 
     #[test]

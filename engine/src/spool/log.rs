@@ -11,7 +11,9 @@ use super::error::SpoolError;
 use super::frame::{COMMIT_LEN, Commit, FRAME, Key, Kind};
 use super::header::{BLOCK, DATA_START, SegmentHeader};
 use super::ledger::Ledger;
-use super::record::{Committed, Control, Draft, Group, Location, OutcomeBatch, Place, Ref, RowsDraft};
+use super::record::{
+    Committed, Control, Draft, Group, Location, Outcome, OutcomeBatch, Place, Ref, RowsDraft,
+};
 use super::rows;
 
 /// What a commit adds to its frames at most, in bytes.
@@ -113,6 +115,7 @@ impl Log {
             Draft::Content(bytes) => bytes.len(),
             Draft::Accepted { submission, .. } => codec::submission_bound(submission),
             Draft::Rows { rows, .. } => rows::stored_len(rows),
+            Draft::Outcomes(batch) => codec::outcomes_bound(batch),
             Draft::Control(control) => codec::control_bound(control),
         };
         group.drafts.iter().map(|draft| FRAME + 8 + payload(draft)).sum()
@@ -344,6 +347,12 @@ impl Log {
                     effects.push(Effect::Rows { at, submission, first_ordinal, count, gaps });
                     at
                 }
+                Draft::Outcomes(batch) => {
+                    let bytes = codec::encode_outcomes(&batch).map_err(|why| encoding(&why))?;
+                    let at = self.put(Kind::Outcomes, ends, 0, |out| out.push(&bytes));
+                    effects.push(Effect::Outcomes { at, outcomes: batch.outcomes });
+                    at
+                }
                 Draft::Control(mut control) => {
                     match &mut control {
                         Control::ImportProgress { submission, .. } if submission.segment == 0 => {
@@ -389,6 +398,7 @@ impl Log {
 enum Effect {
     Accepted { at: Location, content: Location },
     Rows { at: Location, submission: Location, first_ordinal: u32, count: u32, gaps: Vec<u32> },
+    Outcomes { at: Location, outcomes: Vec<Outcome> },
     Control { at: Location, control: Control },
 }
 
@@ -400,6 +410,7 @@ impl Effect {
                 ledger.rows(at, submission, first_ordinal, count);
                 ledger.gaps(at.segment, gaps);
             }
+            Effect::Outcomes { at, outcomes } => ledger.outcomes(at, &outcomes),
             Effect::Control { at, control } => ledger.control(at, &control),
         }
     }

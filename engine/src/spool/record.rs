@@ -87,10 +87,35 @@ pub struct Submission {
     pub smtputf8: bool,
     /// DSN RET=HDRS|FULL, empty when absent.
     pub dsn_ret: String,
-    /// The envelope sender of each recipient is signed, and made from `sender`.
-    pub verp: bool,
+    /// Reports that are to be made of what becomes of its recipients.
+    pub reports: Reports,
+    /// What is made of `sender` for each recipient.
+    pub verp: Verp,
     /// Identity of the pickup file or campaign this came from (F26), empty for other doors.
     pub pickup_identity: String,
+}
+
+/// Which delivery reports the sender may want of some recipient (RFC 3461); what each recipient's NOTIFY says stands in
+/// its row.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reports {
+    pub failure: bool,
+    pub delay: bool,
+    pub success: bool,
+    /// They give back the whole message, and not only its header.
+    pub full: bool,
+}
+
+/// How the envelope sender of a recipient is made.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verp {
+    /// It is that of the submission.
+    #[default]
+    No,
+    /// It says whose it is, and is signed.
+    Signed,
+    /// It names the recipient, as PowerMTA's does.
+    Named,
 }
 
 /// Rows not yet written. Values are appended row by row; the layout is the stored one.
@@ -132,6 +157,8 @@ pub enum Draft {
         submission: Ref,
         rows: RowsDraft,
     },
+    /// What became of recipients, durable together with the reports of it.
+    Outcomes(OutcomeBatch),
     Control(Control),
 }
 
@@ -155,6 +182,22 @@ impl Group {
             }
             draft
         }));
+    }
+
+    /// Whether it holds what cannot be taken back: import progress, or what became of recipients.
+    pub fn is_final(&self) -> bool {
+        self.drafts.iter().any(|draft| match draft {
+            Draft::Control(control) => !matches!(control, Control::QueuePaused { .. }),
+            Draft::Outcomes(_) => true,
+            _ => false,
+        })
+    }
+
+    pub fn outcomes_mut(&mut self) -> impl Iterator<Item = &mut OutcomeBatch> {
+        self.drafts.iter_mut().filter_map(|draft| match draft {
+            Draft::Outcomes(batch) => Some(batch),
+            _ => None,
+        })
     }
 }
 
@@ -310,4 +353,14 @@ pub struct OutcomeBatch {
     pub said: Vec<Said>,
     pub outcomes: Vec<Outcome>,
     pub queue_failures: Vec<QueueFailure>,
+}
+
+impl OutcomeBatch {
+    /// Two batches that say the same together.
+    pub fn halves(&self) -> (OutcomeBatch, OutcomeBatch) {
+        let (mut first, mut second) = (self.clone(), self.clone());
+        second.outcomes = first.outcomes.split_off(self.outcomes.len() / 2);
+        second.queue_failures = first.queue_failures.split_off(self.queue_failures.len() / 2);
+        (first, second)
+    }
 }

@@ -34,11 +34,13 @@ pub fn line(data: &[u8]) {
     };
     let attempt =
         Attempt { mta: input.string(), esmtp: input.string(), queue: input.string(), ..Attempt::default() };
-    let (rcpt, status, diagnostic, user) = (input.string(), input.string(), input.string(), input.string());
+    let (rcpt, orcpt) = (input.string(), input.string());
+    let (status, diagnostic, user) = (input.string(), input.string(), input.string());
     let record = Record {
         kind,
         logged,
         rcpt: &rcpt,
+        orcpt: &orcpt,
         submission: (kind != RecordType::TransientQueue).then_some(&submission),
         attempt: (kind != RecordType::Receipt).then_some(&attempt),
         status: &status,

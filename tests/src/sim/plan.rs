@@ -208,7 +208,8 @@ impl Plan {
         let mut text = format!(
             "host-name mail.sender.example\nlog-file /nowhere/log\n<spool /nowhere/spool>\n</spool>\n\
              total-max-smtp-out {}\n\
-             <source 127.0.0.0/8>\n always-allow-relaying yes\n process-x-virtual-mta yes\n process-x-job yes\n</source>\n\
+             <source 127.0.0.0/8>\n always-allow-relaying yes\n process-x-virtual-mta yes\n process-x-job yes\n \
+             suppress-local-dsn yes\n</source>\n\
              <acct-file /nowhere/acct.csv>\n records d,b,t\n delete-after never\n</acct-file>\n",
             self.total
         );

@@ -268,6 +268,7 @@ impl World {
                 let _ = reply.send(life.shards[shard].request(now, request));
                 self.drain_outputs(life, shard);
             }
+            Message::Reported => self.input(life, shard, Input::Reported),
             Message::Drain(_) => self.input(life, shard, Input::Drain),
             // Sessions of clients: there are none here.
             Message::Begin(_) => {}
@@ -310,6 +311,7 @@ impl World {
                     post.send(News::Message(shard, Message::Content(at, bytes)));
                 });
             }
+            Output::Report(report) => panic!("nobody here asks for reports: {report:?}"),
             Output::Settle(batch) => {
                 self.note(
                     || format!("shard {shard} settles {}", batch.outcomes.len()),

@@ -34,7 +34,7 @@ pub(super) const DOMAIN_EXTRAS: &[Directive] = {
         d("dkim-identity-fallback", DkimIdentity, "", LATER, "Who signs where no key fits `dkim-identity`").eg("@example.com"),
         d("dkim-query-method", Text, "", LATER, "How the key is found (q=)").eg("dns/txt"),
         d("dkim-sign", BoolOr(&["if-x-dkim-options-present"]), "no", LATER, "Sign mail to this domain; needs a `domain-key`"),
-        d("dsn-format", Keyword(&["standard", "plain-text"]), "standard", LATER, "Failure reports as RFC 3464 says, or only their text").eg("plain-text"),
+        d("dsn-format", Keyword(&["standard", "plain-text"]), "standard", ON, "Failure reports as RFC 3464 says, or only their text").eg("plain-text"),
         d("file-destination", Text, "", LATER, "Where `type file` writes, with `$to`, `$domain` and the like").eg("/var/mail/out"),
         d("file-format", Keyword(&["newfile-plain", "newfile-pickup", "append-mbox"]), "newfile-plain", LATER, "What `type file` writes").eg("append-mbox"),
         d("http-delivery-extra-headers", File, "", LATER, "Headers of the request of `type http-delivery`, one a line in a file").eg("/etc/posthaste/headers"),

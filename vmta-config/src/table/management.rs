@@ -15,7 +15,7 @@ pub(super) const MANAGEMENT: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::Global]), "2.1", name, syntax, default, status, doc)
     }
     &[
-        d("custom-dsn-from-header", Text, "", LATER, "The From header of failure reports").eg("\"Mail Delivery <postmaster@example.com>\""),
+        d("custom-dsn-from-header", Text, "", ON, "The From header of failure reports").eg("\"Mail Delivery <postmaster@example.com>\""),
         d("dsn-failed-body-template-from", File, "", LATER, "Text part of failure reports, from a file").eg("/etc/posthaste/dsn.txt"),
         d("dsn-failed-from-template", Text, "", LATER, "From header of failure reports, with `${hostname}`, `${originator}` and the like").eg("\"postmaster@${hostname}\""),
         d("dsn-failed-subject-template", Text, "", LATER, "Subject of failure DSNs, with the same variables").eg("\"Not delivered: ${subject}\""),

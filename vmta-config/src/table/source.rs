@@ -41,7 +41,7 @@ pub(super) const SOURCE: &[Directive] = {
         d("date-header-time", Keyword(&["reception", "delivery"]), "reception", LATER, "Which time the added Date has").eg("delivery"),
         d("default-virtual-mta", DefaultVirtualMta, "", ON, "Virtual MTA or pool of mail that asks for none; `by-smtp-source-ip` takes the one with the address connected to").eg("news"),
         d("disconnect-on-transient-error", Bool, "false", ON, "Close the connection instead of answering 4xx"),
-        d("dsn-return-default", Keyword(&["headers", "full", "system"]), "system", LATER, "What a failure report returns where RET is not given").eg("headers"),
+        d("dsn-return-default", Keyword(&["headers", "full", "system"]), "system", ON, "What a failure report returns where RET is not given").eg("headers"),
         d("hide-message-source", Bool, "false", ON, "Leave client name and address out of our Received header"),
         d("include", Include, "", ON, "Read another file here").repeats().eg("/etc/posthaste/source.conf"),
         d("jobid-header", Text, "", ON, "Another header that names the job; `x-job` goes before it").eg("X-Campaign"),
@@ -83,13 +83,13 @@ pub(super) const SOURCE: &[Directive] = {
         d("smtp-max-auth-failure-rate", Rate, "unlimited", ON, "Failed AUTH in a time, after which AUTH is locked for the address").eg("5/h"),
         d("smtp-service", Bool, "true", ON, "Whether mail is taken at all; if not, clients are greeted with 521"),
         d("source-group", Name(Named::SourceGroup), "", ON, "Group that shares limits for incoming connections").eg("feeders"),
-        d("suppress-local-dsn", Bool, "false", LATER, "Make no failure reports for mail from here"),
+        d("suppress-local-dsn", Bool, "false", ON, "Make no failure reports for mail from here"),
         d("suppression-lists", Names(Named::AddressList), "", ON, "`<address-list>`s of recipients that get no mail").repeats().eg("unsubscribed"),
         d("too-many-rcpts-fails-message", Bool, "false", ON, "Refuse a message with too many recipients, not just those above the limit"),
         d("trace-dkim-check", Bool, "false", LATER, "Put DNS traces of the DKIM check into Authentication-Results"),
         d("trace-iprev-check", Bool, "false", LATER, "Put DNS traces of the reverse DNS check into Authentication-Results"),
         d("trace-spf-check", Bool, "false", LATER, "Put DNS traces of the SPF check into Authentication-Results"),
-        d("verp-default", Bool, "no", LATER, "Every message as if VERP was asked for"),
+        d("verp-default", Bool, "no", ON, "As if VERP was asked for: `ann@news.example` becomes `ann-jim=site.example@news.example`"),
     ]
 };
 

@@ -15,7 +15,7 @@ use crate::disk;
 use crate::ground::programs;
 use crate::mta::Kind;
 use crate::wait::until;
-use server::Server;
+pub(super) use server::Server;
 pub use tools::Tools;
 
 use super::{BackEnd, load};

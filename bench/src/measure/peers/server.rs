@@ -11,13 +11,17 @@ use crate::measure::BackEnd;
 use crate::mta::{Kind, Mta, Role};
 
 #[derive(Debug)]
-pub(super) enum Server {
+pub(in crate::measure) enum Server {
     Engine(Ground, Engine),
     Peer(Mta),
 }
 
 impl Server {
-    pub(super) fn engine(back_end: BackEnd, to: SocketAddr, launcher: &[String]) -> io::Result<Server> {
+    pub(in crate::measure) fn engine(
+        back_end: BackEnd,
+        to: SocketAddr,
+        launcher: &[String],
+    ) -> io::Result<Server> {
         let mut ground = Ground::new()?;
         ground.runtime = back_end.name();
         ground.route("*", to, "  max-smtp-out 50");
@@ -28,11 +32,15 @@ impl Server {
         Ok(Server::Engine(ground, engine))
     }
 
-    pub(super) fn peer(kind: Kind, to: SocketAddr, launcher: &[String]) -> io::Result<Option<Server>> {
+    pub(in crate::measure) fn peer(
+        kind: Kind,
+        to: SocketAddr,
+        launcher: &[String],
+    ) -> io::Result<Option<Server>> {
         Ok(Mta::start_through(kind, Role::Relay(to), launcher)?.map(Server::Peer))
     }
 
-    pub(super) fn addr(&self) -> SocketAddr {
+    pub(in crate::measure) fn addr(&self) -> SocketAddr {
         match self {
             Server::Engine(ground, _) => ground.listen,
             Server::Peer(mta) => mta.addr,

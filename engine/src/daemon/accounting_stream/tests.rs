@@ -74,9 +74,9 @@ impl Log for MemoryLog {
     fn submission(&mut self, _: Location) -> Option<Arc<Submission>> {
         Some(Arc::new(Submission { job: "JOB1".into(), accepted_at: NOON.0, ..Submission::default() }))
     }
-    fn row(&mut self, _: Location, index: u16, address: &mut String, vmta: &mut String) {
-        *address = format!("r{index}@a.example");
-        *vmta = "vmta1".into();
+    fn row(&mut self, _: Location, index: u16, _: Option<usize>, into: &mut RowText) {
+        into.address = format!("r{index}@a.example");
+        into.vmta = "vmta1".into();
     }
     fn consumed(&mut self, at: Location) {
         self.consumed.set(at.offset8);

@@ -7,6 +7,7 @@ use crate::daemon::owners::Stopping;
 use crate::io::clock::wall;
 use crate::io::http_listener::{Secure, Security, hall, serve};
 use crate::io::reactor::Reactor;
+use crate::io::smtp_listener::listen;
 use crate::io::smtp_places::{Clients, Limits};
 use crate::io::storage::Recovered;
 use std::cell::RefCell;
@@ -75,7 +76,7 @@ impl HttpListeners {
             if state.open.iter().any(|open| open.address == address) {
                 continue;
             }
-            let listening = TcpListener::bind(address).await.map_err(|e| {
+            let listening = listen(address).map_err(|e| {
                 io::Error::new(e.kind(), format!("{}: cannot listen on {address}: {e}", listener.origin))
             });
             bound.push((address, listening?));

@@ -120,6 +120,7 @@ impl Entrance {
         if self.intake.is_stopping() {
             return Err(Refusal::stopping());
         }
+        self.intake.has_room().map_err(|e| Refusal::from(&e))?;
         self.keys.tidy(self.seconds());
         let key = keys::of_request(&head.headers, api_key, path)?;
         let client = settings.configured.config.api().log_data.then(|| ends.client.clone());

@@ -69,7 +69,9 @@ impl From<&Refused> for Refusal {
             | Refused::Recipients(_)
             | Refused::Suppressed { .. } => StatusCode::BAD_REQUEST,
             Refused::Spool(e) if e.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
-            Refused::Stopping | Refused::Spool(SpoolError::Stopped) => StatusCode::SERVICE_UNAVAILABLE,
+            Refused::Memory | Refused::Crowded | Refused::Stopping | Refused::Spool(SpoolError::Stopped) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Refused::Pool(_) | Refused::Spool(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Refusal::new(status, refused.to_string())

@@ -8,6 +8,7 @@ use super::world::{START, World};
 use crate::mail::content::Content;
 use crate::mail::verp::Returned;
 use crate::spool::record::Disposition::{Bounced, Deferred, Delivered};
+use crate::spool::record::Verp;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -35,7 +36,7 @@ fn every_recipient_has_a_signed_return_path_of_its_own_at_every_attempt() {
         "RCPT" if seen.insert(ask.line.to_owned()) => reply("451 4.7.1 later"),
         _ => ask.well(),
     });
-    world.submit(&Mail { verp: true, ..Mail::many(3, "a.example") });
+    world.submit(&Mail { verp: Verp::Signed, ..Mail::many(3, "a.example") });
     world.run(HOUR * 10);
     assert_eq!((world.count(Deferred), world.count(Delivered)), (3, 3));
     let mails = mails.borrow();

@@ -9,6 +9,7 @@ mod limits;
 mod operator;
 mod random;
 mod refusals;
+mod reports;
 mod site;
 mod spool;
 mod storage;

@@ -13,7 +13,9 @@ use crate::smtp::verdict::VerdictOptions;
 use crate::spool::header::SegmentHeader;
 use crate::spool::ledger::Ledger;
 use crate::spool::log::Log;
-use crate::spool::record::{Draft, Group, Location, Place, Ref, RowRef, RowsDraft, Submission};
+use crate::spool::record::{
+    Draft, Group, Location, Place, Ref, Reports, RowRef, RowsDraft, Submission, Verp,
+};
 use crate::spool::rows::RowsView;
 use crate::spool::segments::Segments;
 use std::collections::HashMap;
@@ -32,9 +34,14 @@ pub struct Mail {
     pub sender: String,
     pub accepted_at: Option<Wall>,
     pub start_at: Wall,
+    pub reports: Reports,
+    /// Names of the rows' values.
+    pub fields: Vec<String>,
+    pub envid: String,
+    pub dsn_ret: String,
     /// The content is not handed over with the recipients.
     pub cold: bool,
-    pub verp: bool,
+    pub verp: Verp,
 }
 
 pub fn verp_keys() -> VerpKeys {
@@ -56,8 +63,12 @@ impl Mail {
             sender: "news@sender.example".to_owned(),
             accepted_at: None,
             start_at: Wall(0),
+            reports: Reports::default(),
+            fields: Vec::new(),
+            envid: String::new(),
+            dsn_ret: String::new(),
             cold: false,
-            verp: false,
+            verp: Verp::No,
         }
     }
 
@@ -106,6 +117,9 @@ impl Spool {
             accepted_at: accepted_at.0,
             start_at: mail.start_at.0,
             verp: mail.verp,
+            fields: mail.fields.clone(),
+            envid: mail.envid.clone(),
+            dsn_ret: mail.dsn_ret.clone(),
             size: mail.content.len() as u32,
             ..Submission::default()
         };
@@ -144,6 +158,7 @@ impl Spool {
             submission: places[1].at,
             accepted_at,
             start_at: mail.start_at,
+            reports: mail.reports,
             job: mail.job.as_str().into(),
             record: places[2].at,
             first_ordinal: places[2].first_ordinal,
@@ -183,6 +198,8 @@ pub fn profile(hosts: &str) -> QueueProfile {
         starttls: StartTls::Off,
         ignore_8bitmime: false,
         ignore_chunking: false,
+        ignore_dsn: false,
+        notify_of_delay_every: Some(Duration::from_secs(4 * 3600)),
         ignore_pipelining: false,
         pipeline_across_data: true,
         prefer_chunking: false,

@@ -6,7 +6,9 @@ use crate::base::{Now, Time, Wall};
 use crate::limit::SharedConnections;
 use crate::queue::QueueName;
 use crate::route::{Answer, Query, Route, RouteError, RoutePolicy};
-use crate::shard::{ConnectionId, Input, Output, Settings, Shard, ShardReply, ShardRequest, ShardStatus};
+use crate::shard::{
+    ConnectionId, Input, Output, Report, Settings, Shard, ShardReply, ShardRequest, ShardStatus,
+};
 use crate::spool::record::{Disposition, Location, OutcomeBatch};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
@@ -63,6 +65,8 @@ pub struct World {
     /// Storage answers reads of contents.
     pub reads: bool,
     pub unread: Vec<Location>,
+    /// Reports that may be due.
+    pub reported: Vec<Report>,
     /// Queues that are no longer held for want of their route.
     pub regained: Vec<String>,
     /// Storage takes outcomes.
@@ -122,6 +126,7 @@ impl World {
             most_outgoing: 0,
             reads: true,
             unread: Vec::new(),
+            reported: Vec::new(),
             regained: Vec::new(),
             room: true,
             unsettled: None,
@@ -264,6 +269,13 @@ impl World {
                 Output::Load(at) if self.reads => {
                     let bytes = self.spool.contents.get(&at).cloned();
                     self.later(Happening::Content(at, bytes));
+                }
+                Output::Report(report) => {
+                    if let Some(batch) = report.batch() {
+                        self.settle(&batch);
+                    }
+                    self.reported.push(*report);
+                    self.shard.handle(self.now, Input::Reported);
                 }
                 Output::RouteRegained(name) => self.regained.push(name.to_string()),
                 Output::Load(at) => self.unread.push(at),
