@@ -1,6 +1,7 @@
 //! XCLIENT: a proxy in front of us says who its client is (Postfix's XCLIENT_README). Only clients whose `<source>` has
 //! `allow-xclient` may; whoever may does so for as long as the connection lasts.
 
+use super::dsn::from_xtext;
 use super::server::Phase;
 use super::server::{ServerEvent, Session};
 use super::server_options::ServerOptions;
@@ -113,17 +114,8 @@ pub(super) fn is_host(name: &str) -> bool {
     !name.is_empty() && name.len() <= LONGEST && name.bytes().all(fits)
 }
 
-/// RFC 3461 4: `+` and two digits stand for a byte.
-fn decoded(xtext: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(xtext.len());
-    let mut rest = xtext.bytes();
-    while let Some(byte) = rest.next() {
-        let hex = |b: Option<u8>| (b? as char).to_digit(16).map(|digit| digit as u8);
-        bytes.push(match byte {
-            b'+' => (hex(rest.next())? << 4) | hex(rest.next())?,
-            byte => byte,
-        });
-    }
-    let text = String::from_utf8(bytes).ok()?;
+/// A value in xtext.
+fn decoded(value: &str) -> Option<String> {
+    let text = String::from_utf8(from_xtext(value)?).ok()?;
     (text.len() <= LONGEST && !text.chars().any(|c| c.is_control() || c.is_whitespace())).then_some(text)
 }
