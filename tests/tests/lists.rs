@@ -9,7 +9,7 @@ use std::time::Duration;
 use bench::engine::Engine;
 use bench::ground::Ground;
 use bench::http::Http;
-use bench::site::{DoorConfig, LedgerMode, Persona, Site, SiteConfig, SiteHandle};
+use bench::site::{Behaviour, DoorConfig, Fate, LedgerMode, Persona, Site, SiteConfig, SiteHandle};
 use bench::wait::until;
 use serde_json::json;
 use tests::peer::Peer;
@@ -211,4 +211,50 @@ fn copies_go_to_the_archive_and_messages_say_what_they_went_through() {
         ("bob@site.example", of("b")),
     ];
     assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_copy_that_fails_is_not_reported_to_the_sender() {
+    let doors = vec![DoorConfig::with("site", Behaviour::default().with_fate("no", Fate::Unknown))];
+    let site = Site::start(SiteConfig { doors, ledger: LedgerMode::Messages, ..SiteConfig::default() })
+        .expect("loopback");
+    let (ground, _) = ground(&site, "  bcc no.archive@site.example\n  suppress-local-dsn no");
+    let engine = ground.start().expect("the engine starts");
+    let to = ["ann@site.example", "no.bob@site.example"];
+    let said = peer(&ground).send("<x@site.example>", &to, "Subject: x\n\nText\n").expect("a reply");
+    assert!(said.starts_with("250 "), "{said}");
+    until(PATIENCE, || (site.stats().recipients() >= 2).then_some(())).expect("the message and a report");
+    engine.wait_until_empty(PATIENCE);
+    assert!(engine.stop().expect("it can be waited for").success());
+    let ledger = site.ledger();
+    let reports: Vec<String> = ledger
+        .deliveries
+        .iter()
+        .filter(|d| d.recipient == "x@site.example")
+        .map(|d| String::from_utf8_lossy(d.message.as_deref().unwrap_or_default()).into_owned())
+        .collect();
+    assert_eq!((ledger.deliveries.len(), reports.len()), (2, 1));
+    assert!(reports[0].contains("no.bob@") && !reports[0].contains("no.archive@"), "{}", reports[0]);
+}
+
+#[test]
+fn connections_that_are_open_heed_the_lists_of_a_reload() {
+    let site = site();
+    let (mut ground, _) = ground(&site, "  suppression-lists unsubscribed");
+    fs::write(ground.path("unsubscribed"), "jim@site.example\n").expect("written");
+    ground.add("<address-list unsubscribed>\n  address-file unsubscribed\n</address-list>");
+    let engine = ground.start().expect("the engine starts");
+    let mut client = peer(&ground);
+    assert!(client.say("MAIL FROM:<x@s.example>").expect("a reply").starts_with("250 "));
+    let mut said = |who: &str| client.say(&format!("RCPT TO:<{who}@site.example>")).expect("a reply");
+    assert!(said("jim").starts_with("550 5.7.1 ") && said("eve").starts_with("250 "));
+    fs::write(ground.path("unsubscribed"), "eve@site.example\n").expect("written");
+    let reloaded = engine.ask(&json!({"request": "reload"}));
+    assert!(said("eve").starts_with("550 5.7.1 "), "{reloaded:?}");
+    assert!(said("jim").starts_with("250 "));
+    fs::write(ground.path("unsubscribed"), "eve eve\n").expect("written");
+    let reloaded = engine.ask(&json!({"request": "reload"}));
+    assert!(format!("{reloaded:?}").contains("line 1"), "{reloaded:?}");
+    assert!(said("eve").starts_with("550 5.7.1 "), "what was in effect stays");
+    assert!(engine.stop().expect("it can be waited for").success());
 }

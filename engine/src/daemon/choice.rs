@@ -5,6 +5,8 @@ use super::intake::{Handed, Refused};
 use super::profiles::Configured;
 use crate::mail::PlainError;
 use crate::mail::header::{self, Header};
+use crate::smtp::dsn::{Notify, RecipientDsn};
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::net::IpAddr;
 use vmta_config::{Letter, SourceSettings};
@@ -91,6 +93,21 @@ pub fn copied<'a>(recipients: &[String], source: &'a SourceSettings) -> Option<&
     (!recipients.iter().any(has_it)).then_some(copy)
 }
 
+/// Which reports are wanted of each recipient. Of a copy there are none: senders need not know that there is one.
+pub fn reports<'a>(
+    dsn: &'a [RecipientDsn],
+    recipients: usize,
+    copy: Option<&str>,
+) -> Cow<'a, [RecipientDsn]> {
+    if copy.is_none() {
+        return Cow::Borrowed(dsn);
+    }
+    let mut with_copy = dsn.to_vec();
+    with_copy.resize(recipients, RecipientDsn::default());
+    with_copy.push(RecipientDsn { notify: Notify::NEVER, ..RecipientDsn::default() });
+    Cow::Owned(with_copy)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +160,9 @@ mod tests {
         };
         assert_eq!(copied(&["a@x.example".to_owned()], &source), Some("log@x.example"));
         assert_eq!(copied(&["Log@x.example".to_owned()], &source), None);
+        assert!(reports(&[], 1, None).is_empty());
+        let told = |dsn: &[RecipientDsn]| dsn.iter().map(|dsn| dsn.notify.to_string()).collect::<Vec<_>>();
+        assert_eq!(told(&reports(&[], 1, Some("log@x.example"))), ["", "NEVER"]);
         let of = |message: &str, name| {
             let made = named(message.as_bytes().to_vec(), name, &source).expect("named");
             String::from_utf8(made).expect("text")

@@ -325,9 +325,11 @@ impl Intake {
             ..Submission::default()
         };
         let recipients = handed.recipients.iter().map(String::as_str);
-        let recipients = recipients.chain(choice::copied(handed.recipients, source));
+        let copy = choice::copied(handed.recipients, source);
+        let recipients = recipients.chain(copy);
+        let dsn = choice::reports(handed.dsn, handed.recipients.len(), copy);
         let submitted = self.in_turn(asked, &members, |rotation| {
-            submission::plain(submission, &content, recipients, handed.dsn, rotation)
+            submission::plain(submission, &content, recipients, &dsn, rotation)
         })??;
         Ok(ready(submitted))
     }

@@ -87,7 +87,8 @@ impl Door {
         let listener = self.listener.load();
         let user = Some(user).filter(|user| !user.is_empty());
         let settings = configured.config.source_for(peer, listener.source.as_deref(), user);
-        let options = Arc::new(options(configured, &settings, &listener));
+        let suppression = suppressed::current(&self.configured, &settings);
+        let options = Arc::new(ServerOptions { suppression, ..options(configured, &settings, &listener) });
         Client { settings, options }
     }
 }
@@ -106,7 +107,6 @@ fn options(
     let defaults = ServerOptions::new(&configured.host);
     ServerOptions {
         relay,
-        suppression: suppressed::suppression(&configured.config, settings),
         domain_suffix: match settings.auto_qualify_domain {
             true => configured.domain_suffix().to_owned(),
             false => String::new(),

@@ -1,24 +1,47 @@
 //! `suppression-lists` of a source, as every way in asks them.
 
 use super::intake::Refused;
+use super::profiles::Configured;
 use crate::mail::suppression::Suppression;
 use crate::mail::{Address, AddressRef, normalise_domain};
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use vmta_config::{AddressList, Config, SourceSettings};
 
-/// The lists of `source`; `None` where it names none.
+/// The lists of `source` as `config` has them; `None` where it names none.
 pub fn suppression(config: &Config, source: &SourceSettings) -> Option<Suppression> {
     let named = source.suppression_lists.0.iter();
-    let lists: Vec<(Arc<str>, Arc<AddressList>)> =
-        named.filter_map(|name| Some((name.as_str().into(), config.address_list(name)?.clone()))).collect();
-    let list_of = move |address: AddressRef<'_>| {
+    let lists: HashMap<String, Arc<AddressList>> =
+        named.filter_map(|name| Some((name.clone(), config.address_list(name)?.clone()))).collect();
+    by_name(source, move |name, local, domain| {
+        lists.get(name).is_some_and(|list| list.contains(local, domain))
+    })
+}
+
+/// The same as the configuration in effect has them, whenever they are asked: connections of feeders last for days, and who
+/// has unsubscribed since is not to wait for their end.
+pub fn current(configured: &Arc<ArcSwap<Configured>>, source: &SourceSettings) -> Option<Suppression> {
+    let configured = configured.clone();
+    by_name(source, move |name, local, domain| {
+        configured.load().config.address_list(name).is_some_and(|list| list.contains(local, domain))
+    })
+}
+
+fn by_name(
+    source: &SourceSettings,
+    contains: impl Fn(&str, &str, &str) -> bool + Send + Sync + 'static,
+) -> Option<Suppression> {
+    let names: Vec<Arc<str>> = source.suppression_lists.0.iter().map(|name| name.as_str().into()).collect();
+    if names.is_empty() {
+        return None;
+    }
+    Some(Suppression::new(move |address: AddressRef<'_>| {
         let mut domain = String::new();
         // An address that has got here has a domain that can be written in ASCII.
         normalise_domain(address.domain(), &mut domain).ok()?;
-        let mut lists = lists.iter();
-        lists.find(|(_, list)| list.contains(address.local(), &domain)).map(|(name, _)| name.clone())
-    };
-    (!source.suppression_lists.0.is_empty()).then(|| Suppression::new(list_of))
+        names.iter().find(|name| contains(name, address.local(), &domain)).cloned()
+    }))
 }
 
 /// Refuses a message any of whose recipients gets no mail.

@@ -4,6 +4,7 @@ use super::super::plan::UsedField;
 use super::super::table::{Format, Table};
 use super::*;
 use crate::mail::row::row_view;
+use crate::mail::suppression::Suppression;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 
@@ -347,4 +348,26 @@ fn a_domain_of_one_label_gets_the_suffix_before_it_is_compared() {
     assert_eq!(domains, ["host.example.com", "site.example", "[192.0.2.1]"]);
     let rows = &taken.chunks[0].rows;
     assert_eq!(row_view(&rows.bytes[..rows.ends[0] as usize]).unwrap().address, "jim@host.example.com");
+}
+
+#[test]
+fn rows_of_people_who_get_no_mail_are_refused_with_the_name_of_the_list() {
+    let csv = b"email\njim@a.example\ngone@a.example\nann@b.example\n";
+    let mut table = Table::open(Format::Csv, &csv[..]).unwrap();
+    let plan = Plan::new(table.columns(), "email", &[]).unwrap();
+    let (vmtas, duplicates) = (vmtas(1), Duplicates::Drop);
+    let settings = Settings { vmtas: &vmtas, duplicates, domain_suffix: "", key: [3; 16], resume: None };
+    let lists = Suppression::new(|address| (address.local() == "gone").then(|| "a1".into()));
+    let mut import = Import::new(plan, &settings).unwrap().suppressing(Some(lists));
+    let (mut batch, mut taken) = (Batch::new(), Taken::default());
+    while table.read(&mut batch).unwrap() {
+        import.take(&batch, &mut taken).unwrap();
+    }
+    let counts = import.finish(&mut taken).unwrap();
+    assert_eq!((counts.accepted, counts.rejected), (2, 1));
+    let refused = &taken.rejected[0];
+    assert_eq!(
+        (refused.line, refused.fault.to_string()),
+        (3, "recipient is in suppression list \"a1\"".to_owned())
+    );
 }

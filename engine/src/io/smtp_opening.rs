@@ -33,6 +33,7 @@ pub(super) async fn open(caller: Caller, submit: &impl Submit) -> io::Result<Ope
     let mut opened = Opened { socket, peer, local, reception, place, early: Vec::new() };
     if opened.reception.proxied {
         socket = opened.socket;
+        let Some(expected) = clients.expect() else { return Err(io::Error::other("too many are expected")) };
         let read = tokio::time::timeout(HEADER, header(&mut socket)).await;
         let said = read.unwrap_or_else(|_| Err(io::Error::other("no PROXY header in time")));
         let (ends, early) = said.inspect_err(|e| {
@@ -40,6 +41,7 @@ pub(super) async fn open(caller: Caller, submit: &impl Submit) -> io::Result<Ope
         })?;
         let Ends { client, local } = ends.unwrap_or(Ends { client: peer, local });
         let reception = submit.receive(client, "");
+        drop(expected);
         let place = clients.admit(client.ip(), reception.group.as_ref());
         opened = Opened { socket, peer: client, local, reception, place, early };
         if opened.reception.told {

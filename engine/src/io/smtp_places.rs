@@ -79,7 +79,7 @@ impl Clients {
 
     /// A place as soon as there is one; `None` at once when as many wait already as may be served.
     pub async fn wait(self: &Arc<Clients>, address: IpAddr, group: Option<&Arc<str>>) -> Option<Place> {
-        let _waiting = Waiting::begin(self)?;
+        let _waiting = self.expect()?;
         loop {
             // Listened to before looking, so that a place that is freed in between is heard of.
             let mut freed = std::pin::pin!(self.freed.notified());
@@ -89,6 +89,17 @@ impl Clients {
             }
             freed.await;
         }
+    }
+}
+
+impl Clients {
+    /// Counts a client that has no place yet; `None` when there are as many of them already as may be served.
+    pub fn expect(&self) -> Option<Waiting<'_>> {
+        let mut state = self.state();
+        let fits = state.waiting < state.limits.total;
+        state.waiting += usize::from(fits);
+        // Made only where it counts, since it is counted out again when it is dropped.
+        fits.then(|| Waiting(self))
     }
 }
 
@@ -165,18 +176,8 @@ impl Drop for Place {
     }
 }
 
-/// One client that waits.
-struct Waiting<'c>(&'c Clients);
-
-impl Waiting<'_> {
-    fn begin(clients: &Clients) -> Option<Waiting<'_>> {
-        let mut state = clients.state();
-        let fits = state.waiting < state.limits.total;
-        state.waiting += usize::from(fits);
-        // Made only where it counts, since it is counted out again when it is dropped.
-        fits.then(|| Waiting(clients))
-    }
-}
+/// One client without a place.
+pub struct Waiting<'c>(&'c Clients);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {

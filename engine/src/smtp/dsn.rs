@@ -22,6 +22,7 @@ const NAMES: [(&str, u8); 3] = [("SUCCESS", SUCCESS), ("FAILURE", FAILURE), ("DE
 
 impl Notify {
     pub const NOT_GIVEN: Notify = Notify(0);
+    pub const NEVER: Notify = Notify(NEVER);
 
     /// `NEVER`, or some of `SUCCESS`, `FAILURE` and `DELAY` with commas between them.
     pub fn parse(text: &str) -> Option<Notify> {

@@ -105,7 +105,7 @@ fn config(args: &Args) -> SourceConfig {
         headers: args.headers.clone(),
     };
     SourceConfig {
-        from: args.from,
+        from: args.from.into_iter().collect(),
         sessions: args.sessions,
         per_connection: args.per_connection.unwrap_or(u64::MAX),
         pipelining: !args.no_pipelining,
