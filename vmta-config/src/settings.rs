@@ -169,6 +169,8 @@ settings! {
         source_hosts: Vec<SourceHost> = "smtp-source-host",
         /// Appended to envelope addresses whose domain has no dot.
         domain_suffix: Option<String> = "domain-suffix",
+        /// Variables of a merged message that are not defined become empty; else they stay as they are.
+        mailmerge_expands_undefined_variables: bool = "mailmerge-expands-undefined-variables",
         /// Domains whose mail is accepted from anybody; see `Config::relays`.
         relay_domains: Vec<DomainPattern> = "relay-domain",
         /// 0 is off.
@@ -252,6 +254,9 @@ settings! {
         allow_starttls: bool = "allow-starttls",
         allow_chunking: bool = "allow-chunking",
         allow_smtputf8: bool = "allow-smtputf8",
+        /// Mail merge, by either of its names.
+        allow_mailmerge: bool = "allow-mailmerge",
+        always_allow_api_submission: bool = "always-allow-api-submission",
         /// A virtual MTA or pool, or `by-smtp-source-ip`.
         default_virtual_mta: Option<String> = "default-virtual-mta",
         reject_invalid_virtual_mta: bool = "reject-invalid-virtual-mta",

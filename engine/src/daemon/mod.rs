@@ -20,6 +20,7 @@ pub mod intake;
 pub mod listeners;
 pub mod log_file;
 mod login_failures;
+mod merged;
 mod meter;
 pub mod owners;
 pub mod pickup;

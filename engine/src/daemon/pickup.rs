@@ -295,6 +295,7 @@ impl Watch {
             source_type: "api",
             pickup_identity: identity.clone(),
             dsn_ret: &message.dsn_ret,
+            merge: message.merge.as_deref(),
             ..Handed::default()
         };
         match self.intake.take_blocking(&handed, &source, clock::wall()) {

@@ -5,6 +5,7 @@ use super::owners::Stopping;
 use crate::io::reactor::Reactor;
 use crate::io::smtp_listener::{Arrival, Caller, Clients, Login, Reception, Refusal, Submit, hall};
 use crate::smtp::server::{AuthOptions, Relay, RelayDomains, ServerOptions};
+use crate::spool::SpoolError;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -128,6 +129,8 @@ fn options(
             .max_message_size
             .map_or(MAX_MESSAGE, |n| usize::try_from(n).unwrap_or(MAX_MESSAGE)),
         max_recipients: settings.max_rcpt_per_message.map_or(defaults.max_recipients, |n| n as usize),
+        merge: settings.allow_mailmerge || settings.always_allow_api_submission,
+        max_merged: settings.max_rcpt_per_message.map_or(defaults.max_merged, |n| n as usize),
         too_many_fail: settings.too_many_rcpts_fails_message,
         close_on_transient: settings.disconnect_on_transient_error,
         max_hops: settings.max_message_hops as usize,
@@ -167,6 +170,7 @@ impl Submit for Entrance {
             recipients: &envelope.recipients,
             message: &arrival.message,
             smtputf8: envelope.smtputf8,
+            merge: envelope.merge.as_deref(),
             source_type: "smtp",
             smtp_user: &envelope.user,
             client_name: &envelope.helo,
@@ -184,7 +188,8 @@ fn refusal(refused: &Refused) -> Refusal {
     let (code, status) = match refused {
         Refused::NoSuchVmta(_) => (550, "5.5.0"),
         Refused::Message(_) => (550, "5.6.0"),
-        Refused::Header { .. } => (550, "5.6.0"),
+        Refused::Header { .. } | Refused::Merged(_) => (550, "5.6.0"),
+        Refused::Spool(SpoolError::TooBig { .. }) => (552, "5.3.4"),
         Refused::Recipients(_) => (550, "5.1.3"),
         Refused::Pool(_) => (451, "4.3.5"),
         Refused::Spool(e) if e.is_transient() => (452, "4.3.1"),

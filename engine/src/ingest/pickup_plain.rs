@@ -34,6 +34,7 @@ pub(super) fn parse(
         dsn_ret: String::new(),
         smtputf8: false,
         message,
+        merge: None,
     })
 }
 

@@ -188,14 +188,15 @@ fn push_rows(
     }
 }
 
-fn stored(content: &Content) -> Draft {
+/// The record of a content.
+pub fn stored(content: &Content) -> Draft {
     let mut bytes = Vec::with_capacity(content.size_estimate() + 256);
     content.encode(&mut bytes);
     Draft::Content(Arc::from(bytes))
 }
 
 /// Notes what the content needs of its way.
-fn describe(submission: &mut Submission, content: &Content) {
+pub fn describe(submission: &mut Submission, content: &Content) {
     submission.size = u32::try_from(content.size_estimate()).unwrap_or(u32::MAX);
     submission.eight_bit |= content.needs_8bit();
     submission.smtputf8 |= content.needs_smtputf8();

@@ -169,7 +169,7 @@ impl Shard {
         entry.bytes = entry.bytes.saturating_sub(u64::from(self.submissions.size(submission)));
         self.slots.remove(slot);
         if let Some(content) = self.submissions.settled(submission) {
-            self.contents.remove(content);
+            self.contents.finished(content);
         }
     }
 

@@ -12,11 +12,13 @@ mod client_replies;
 mod client_time;
 pub mod dot;
 pub mod extensions;
+pub mod merge;
 pub mod reply;
 pub mod server;
 mod server_auth;
 mod server_commands;
 mod server_data;
+mod server_merge;
 mod server_options;
 mod server_path;
 pub mod server_wire;
@@ -40,6 +42,8 @@ mod server_attack_tests;
 mod server_auth_tests;
 #[cfg(test)]
 mod server_chunk_tests;
+#[cfg(test)]
+mod server_merge_tests;
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]

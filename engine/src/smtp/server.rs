@@ -11,8 +11,10 @@
 //! Commands are in `server_commands`, AUTH in `server_auth`, the message in `server_data`, TLS around all of it in
 //! [`super::server_wire`].
 
+use super::merge::Merge;
 use super::server_auth::Exchange;
 use super::server_data::Chunk;
+use super::server_merge::{Reading, Unheard};
 pub use super::server_options::{AuthOptions, Relay, RelayDomains, ServerOptions};
 use super::server_options::{MAX_COMMAND, MAX_OVERLONG, MAX_WAITING};
 use super::undot::DotReader;
@@ -40,6 +42,8 @@ pub struct Envelope {
     pub smtputf8: bool,
     /// SIZE as declared, 0 if it was not.
     pub declared_size: u64,
+    /// Of a merged message (XMRG): its recipients are here, and its message is made from parts.
+    pub merge: Option<Box<Merge>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +94,9 @@ pub struct Session {
     pub(super) too_large: bool,
     /// The chunk being read, or the last one of this transaction.
     pub(super) chunk: Option<Chunk>,
+    /// The part of a merged message being read.
+    pub(super) part: Option<Reading>,
+    pub(super) unheard: Unheard,
     pub(super) exchange: Option<Box<Exchange>>,
     /// Makes challenges that nobody else has seen.
     pub(super) nonce: u128,
@@ -150,6 +157,8 @@ impl Session {
             received: 0,
             too_large: false,
             chunk: None,
+            part: None,
+            unheard: Unheard::default(),
             exchange: None,
             nonce: 0,
             secure: false,
@@ -245,6 +254,7 @@ impl Session {
         self.secure = true;
         self.helo = Box::default();
         self.esmtp = false;
+        self.unheard.quiet = false;
         self.drop_transaction();
     }
 

@@ -93,6 +93,7 @@ fn one_message() {
         eight_bit: true,
         smtputf8: false,
         declared_size: 20,
+        merge: None,
     };
     let message = b"Subject: x\r\n\r\n.dot\r\n".to_vec();
     assert_eq!(events(&mut session), [ServerEvent::Message(Box::new(envelope), message)]);

@@ -1,0 +1,208 @@
+//! Merged messages on their way in: each text once, recipients as rows, and a submission for each envelope that differs.
+//! All of it is one group: durable together or not at all.
+
+use super::intake::{Handed, Intake, Ready, Refused, asked_for};
+use super::profiles::Configured;
+use super::spoken::{self, Spoken};
+use crate::base::Wall;
+use crate::ingest::domains::Domains;
+use crate::ingest::merged::{Common, Rows, Text, Texts, Variant, join, variants};
+use crate::ingest::submission::{self, SubmissionError};
+use crate::mail::header::Header;
+use crate::mail::merge::Before;
+use crate::mail::plain::{PlainOptions, prepare_plain};
+use crate::smtp::merge::Merge;
+use crate::spool::record::{Control, Draft, Group, Ref, Submission};
+use std::sync::Arc;
+use vmta_config::SourceSettings;
+
+/// A text in the group.
+struct Stored {
+    text: Text,
+    spoken: Spoken,
+    at: usize,
+    bytes: Arc<[u8]>,
+}
+
+/// A group being filled.
+struct Filling<'a> {
+    intake: &'a Intake,
+    handed: &'a Handed<'a>,
+    source: &'a SourceSettings,
+    configured: &'a Configured,
+    common: Common<'a>,
+    now: Wall,
+    drafts: Vec<Draft>,
+    ready: Vec<Ready>,
+    texts: Texts<'a>,
+    stored: Vec<Stored>,
+    domains: Domains,
+    next_row: u64,
+}
+
+impl Intake {
+    /// A merged message, ready for the spool.
+    pub(super) fn prepare_merged(
+        &self,
+        handed: &Handed<'_>,
+        merge: &Merge,
+        source: &SourceSettings,
+        now: Wall,
+    ) -> Result<(Group, Vec<Ready>), Refused> {
+        if merge.is_empty() {
+            return Err(SubmissionError::NoRecipients.into());
+        }
+        let configured = self.configured.load();
+        let id = self.storage.new_id();
+        let (name, date) = (format!("{id:x}"), self.date(now));
+        let received = handed.received(source, &configured.host, &name, &date.text);
+        let trace = match received.is_some() {
+            true => prepare_plain(b"", &PlainOptions { received, ..PlainOptions::default() })?,
+            false => Vec::new(),
+        };
+        let message_id = source.add_message_id_header.then_some((name.as_str(), &*configured.host));
+        let common = Common {
+            merge,
+            before: Before { lines: &trace, message_id },
+            sender: handed.sender,
+            date: &date.text,
+            expand_undefined: configured.config.global().mailmerge_expands_undefined_variables,
+            max_hops: source.max_message_hops as usize,
+        };
+        for variable in merge.without_effect() {
+            tracing::warn!(message = name, variable, "merge: a variable is defined that has no effect");
+        }
+        let mut filling = Filling {
+            intake: self,
+            handed,
+            source,
+            configured: &configured,
+            common,
+            now,
+            drafts: Vec::new(),
+            ready: Vec::new(),
+            texts: Texts::default(),
+            stored: Vec::new(),
+            domains: Domains::new(&fastrand::u128(..).to_le_bytes()),
+            next_row: 0,
+        };
+        for (index, variant) in variants(merge).iter().enumerate() {
+            // The first has the name that the client is told.
+            let id = if index == 0 { id } else { self.storage.new_id() };
+            filling.variant(id, variant)?;
+        }
+        let Filling { mut drafts, ready, .. } = filling;
+        if !handed.pickup_identity.is_empty() {
+            drafts.push(Draft::Control(Control::PickupDone { identity: handed.pickup_identity.clone() }));
+        }
+        Ok((Group { drafts }, ready))
+    }
+}
+
+impl<'a> Filling<'a> {
+    fn variant(&mut self, id: u64, variant: &Variant<'a>) -> Result<(), Refused> {
+        let number = self.text(variant)?;
+        let Stored { text, spoken, at, bytes } = &self.stored[number];
+        let asked = match variant.virtual_mta {
+            Some(name) => self.named(name)?,
+            None => self.handed.virtual_mta.map(str::to_owned).or_else(|| spoken.virtual_mta.clone()),
+        };
+        let (asked, members) = asked_for(asked, self.source, self.configured)?;
+        let mut records = text.rows(self.common.merge, variant, self.next_row, &mut self.domains)?;
+        self.next_row += variant.rows.len() as u64;
+        // A row of a pool takes its turn with all other messages.
+        self.intake.in_turn(asked.clone(), &members, |rotation| {
+            for Rows { draft, domains } in &mut records {
+                draft.vmtas.clone_from(&members);
+                draft.vmta.iter_mut().zip(domains).for_each(|(vmta, domain)| *vmta = rotation.next(domain));
+            }
+        })?;
+        let sender = variant.sender.unwrap_or(self.handed.sender).to_owned();
+        let mut submission = Submission {
+            id,
+            verp: self.common.merge.verp && !sender.is_empty(),
+            sender,
+            job: spoken::job(
+                variant.job.or(self.handed.job),
+                spoken.job.clone(),
+                self.source,
+                self.handed.smtp_user,
+            ),
+            envid: variant
+                .envid
+                .or(self.handed.envid)
+                .map(str::to_owned)
+                .or_else(|| spoken.envid.clone())
+                .unwrap_or_default(),
+            virtual_mta: asked,
+            fields: text.content.fields().to_vec(),
+            ..self.handed.header(self.now)
+        };
+        submission::describe(&mut submission, &text.content);
+        let header_at = self.drafts.len();
+        let vmtas: Vec<Arc<str>> = members.iter().map(|name| name.as_str().into()).collect();
+        let route = |Rows { draft, domains }: &Rows| {
+            let vmtas = draft.vmta.iter().map(|vmta| vmtas[usize::from(*vmta)].clone());
+            domains.iter().cloned().zip(vmtas).collect()
+        };
+        let routes = records.iter().map(route).collect();
+        let content = bytes.clone();
+        let content_at = *at;
+        self.drafts.push(Draft::Accepted { submission: submission.clone(), content: Ref::Here(content_at) });
+        let submission_at = Ref::Here(header_at);
+        self.drafts.extend(
+            records.into_iter().map(|rows| Draft::Rows { submission: submission_at, rows: rows.draft }),
+        );
+        self.ready.push(Ready { submission, content, content_at, header_at, routes });
+        Ok(())
+    }
+
+    /// The number of the text that these recipients get, which is put into the group if it is new.
+    fn text(&mut self, variant: &Variant<'a>) -> Result<usize, Refused> {
+        let (number, new) = self.texts.number(variant.parts)?;
+        if !new {
+            return Ok(number);
+        }
+        let merge = self.common.merge;
+        let first = merge.row(variant.rows[0] as usize).address;
+        let max = self.source.max_message_size.map_or(usize::MAX, |n| n as usize);
+        let raw = join(merge, self.handed.message, variant.parts, first, self.texts.room(max))?;
+        self.texts.grow(raw.len());
+        let overridden = Header::scan(&raw).find("x-sender-override").is_some();
+        if overridden && !self.handed.pickup_identity.is_empty() {
+            let problem = "a merged message has its senders from XMRG and *from".to_owned();
+            return Err(Refused::Header { field: "x-sender-override".to_owned(), problem });
+        }
+        let spoken = Spoken::read(&raw, self.source)?;
+        for (field, said) in
+            [("x-virtual-mta", &spoken.virtual_mta), ("x-job", &spoken.job), ("x-envid", &spoken.envid)]
+        {
+            if said.as_ref().is_some_and(|said| said.contains('[')) {
+                let problem = "variables are not merged here; define *vmta, *jobid or *envid".to_owned();
+                return Err(Refused::Header { field: field.to_owned(), problem });
+            }
+        }
+        let remove = spoken::removed(self.source);
+        let options = PlainOptions {
+            lf_ends_lines: self.handed.lf_ends_lines,
+            remove: &remove,
+            ..PlainOptions::default()
+        };
+        let text = Text::compile(&self.common, &prepare_plain(&raw, &options)?, first)?;
+        let draft = submission::stored(&text.content);
+        let Draft::Content(bytes) = &draft else { unreachable!("a content is stored as one") };
+        self.stored.push(Stored { text, spoken, at: self.drafts.len(), bytes: bytes.clone() });
+        self.drafts.push(draft);
+        Ok(number)
+    }
+
+    /// The virtual MTA that `*vmta` names; an empty one is what an empty `x-virtual-mta` is.
+    fn named(&self, name: &str) -> Result<Option<String>, Refused> {
+        match name {
+            "" if self.source.allow_empty_x_virtual_mta => Ok(Some("{default}".to_owned())),
+            "" if self.source.reject_invalid_virtual_mta => Err(Refused::NoSuchVmta(String::new())),
+            "" => Ok(None),
+            name => Ok(Some(name.to_owned())),
+        }
+    }
+}
