@@ -255,8 +255,8 @@ fn a_bad_file_with_mail_merge_is_refused_as_a_whole() {
         ),
         ("XPRT 2", "XDFN a=1", "line 12: XDFN comes out of order"),
         (
-            " LAST",
-            "",
+            " LAST\nbye\n.\n\n",
+            "\nbye\n.\n",
             "the end of the file comes out of order; the message comes last, after DATA or in parts after XPRT",
         ),
         ("bye\n.\n", "bye\n", "the file ends before the line with a single dot"),
