@@ -122,7 +122,7 @@ impl Merge {
         self.ends.is_empty()
     }
 
-    /// Whether some value is not ASCII.
+    /// Whether some address or value is not ASCII.
     pub fn is_beyond_ascii(&self) -> bool {
         self.beyond_ascii
     }
@@ -229,6 +229,7 @@ impl Merge {
             return Err(DefinitionError::Message);
         }
         put_value(&mut self.bytes, address);
+        self.beyond_ascii |= !address.is_ascii();
         self.bytes.extend_from_slice(&self.open.bytes);
         self.ends.push(self.bytes.len() as u32);
         self.forget_open();

@@ -9,6 +9,7 @@ mod dots;
 mod inject;
 pub mod input;
 mod lines;
+mod merge;
 mod mutate;
 mod pickup;
 mod records;
@@ -35,7 +36,7 @@ const fn target(name: &'static str, check: fn(&[u8]), smoke: u32) -> Target {
     Target { name, check, smoke }
 }
 
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     target("smtp_reply", replies::reply, 2000),
     target("smtp_server_session", server::session, 1000),
     target("ehlo_keywords", replies::keywords, 2000),
@@ -52,6 +53,7 @@ pub const TARGETS: [Target; 16] = [
     target("mx_policy", routes::policy, 1000),
     target("csv_line", accounting::line, 1000),
     target("json_inject", inject::request, 300),
+    target("merge", merge::merge, 1000),
 ];
 
 /// Checks `data` against the target called `name`: what the programs of the fuzzer call.
