@@ -309,3 +309,41 @@ fn a_hundred_thousand_recipients_are_one_content_and_as_many_rows() {
     assert!(engine.stop().expect("it can be waited for").success());
     println!("100,000 recipients were durable after {taken:?}");
 }
+
+/// A return path and a job of its own for each: as many submissions, which share their texts.
+#[test]
+fn recipients_with_envelopes_of_their_own_share_their_texts() {
+    const RECIPIENTS: usize = 2000;
+    let site = tests::submission::site_with_messages();
+    let ground = ground(&site);
+    let engine = ground.start().expect("the engine starts");
+    let mut peer = client(ground.listen);
+    dialogue(&mut peer, &[("XACK OFF", "250"), ("XMRG FROM:<bounce@news.example>", "250")]);
+    let mut commands = String::new();
+    for n in 0..RECIPIENTS {
+        let parts = ["1", "1,2", "2,1"][n % 3];
+        commands += &format!("XDFN n={n} *from=b{n}@news.example *jobid=j{} *parts={parts}\r\n", n % 7);
+        commands += &format!("RCPT TO:<person{n}@ex.example>\r\n");
+    }
+    let text = "From: <[*from]>\r\nX-Number: [n]\r\n.";
+    dialogue(
+        &mut peer,
+        &[
+            (&format!("{commands}XPRT 1"), "354"),
+            (text, "250"),
+            ("XPRT 2 LAST", "354"),
+            ("X-Second: [*jobid]\r\n.", "250"),
+        ],
+    );
+    let messages = received(&site, RECIPIENTS as u64);
+    for n in 0..RECIPIENTS {
+        let (sender, message) = &messages[&format!("person{n}@ex.example")];
+        let first = format!("From: <b{n}@news.example>\nX-Number: {n}\n");
+        let second = format!("X-Second: j{}\n", n % 7);
+        let expected = [first.clone(), first.clone() + &second, second + &first];
+        assert_eq!((sender, message), (&format!("b{n}@news.example"), &expected[n % 3]));
+    }
+    engine.wait_until_empty(PATIENCE);
+    assert!(engine.stop().expect("it can be waited for").success());
+    assert_eq!(records(&ground), (3, RECIPIENTS as u64, RECIPIENTS as u64));
+}
