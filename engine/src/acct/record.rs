@@ -18,6 +18,8 @@ pub struct Record<'a> {
     pub kind: RecordType,
     pub logged: Wall,
     pub rcpt: &'a str,
+    /// Envelope sender, where the row has another than the submission.
+    pub orig: Option<&'a str>,
     /// Absent for `tq`, and where the submission's record was damaged.
     pub submission: Option<&'a Submission>,
     /// Absent for `r`.
@@ -59,6 +61,7 @@ impl<'a> Record<'a> {
             kind,
             logged: Wall(outcome.at),
             rcpt,
+            orig: None,
             submission,
             attempt: Some(attempt),
             status,
@@ -75,6 +78,7 @@ impl<'a> Record<'a> {
             kind: RecordType::TransientQueue,
             logged: Wall(failure.at),
             rcpt: "",
+            orig: None,
             submission: None,
             attempt: Some(attempt),
             status: &said.status,
@@ -92,6 +96,7 @@ impl<'a> Record<'a> {
             kind: RecordType::Receipt,
             logged: Wall(submission.accepted_at),
             rcpt,
+            orig: None,
             submission: Some(submission),
             attempt: None,
             status: "",

@@ -26,6 +26,8 @@ pub trait Log {
     fn submission(&mut self, at: Location) -> Option<Arc<Submission>>;
     /// Puts address and VMTA of a row into the buffers; leaves them empty when the record is damaged.
     fn row(&mut self, record: Location, index: u16, address: &mut String, vmta: &mut String);
+    /// Puts one value of a row into the buffer; leaves it empty when the record is damaged.
+    fn value(&mut self, record: Location, index: u16, field: usize, value: &mut String);
     /// Says that no record before `at` is needed any longer.
     fn consumed(&mut self, at: Location);
 }

@@ -2,6 +2,7 @@
 
 use super::accounting_log::{Entry, Log};
 use crate::io::storage::Storage;
+use crate::mail::row::row_view;
 use crate::spool::SpoolError;
 use crate::spool::codec::{decode_outcomes, decode_submission};
 use crate::spool::frame::Kind;
@@ -23,6 +24,19 @@ impl SpoolLog {
     pub fn new(storage: Storage) -> SpoolLog {
         let reader = LogReader::new(Arc::clone(storage.segments()), Location::START);
         SpoolLog { storage, reader, rows: None }
+    }
+
+    fn rows_at(&mut self, record: Location) -> Option<RowsView<'_>> {
+        if self.rows.as_ref().is_none_or(|rows| rows.at != record) {
+            match self.storage.segments().record(record) {
+                Ok(found) => self.rows = Some(found),
+                Err(e) => {
+                    self.rows = None;
+                    tracing::warn!("accounting: a line without its recipient: {e}");
+                }
+            }
+        }
+        RowsView::new(self.rows.as_deref()?)
     }
 }
 
@@ -81,19 +95,17 @@ impl Log for SpoolLog {
     fn row(&mut self, record: Location, index: u16, address: &mut String, vmta: &mut String) {
         address.clear();
         vmta.clear();
-        if self.rows.as_ref().is_none_or(|rows| rows.at != record) {
-            match self.storage.segments().record(record) {
-                Ok(found) => self.rows = Some(found),
-                Err(e) => {
-                    self.rows = None;
-                    tracing::warn!("accounting: a line without its recipient: {e}");
-                }
-            }
-        }
-        let Some(view) = self.rows.as_deref().and_then(RowsView::new) else { return };
+        let Some(view) = self.rows_at(record) else { return };
         let index = usize::from(index);
         address.push_str(view.row(index).and_then(first_value).unwrap_or_default());
         vmta.push_str(view.vmta(index).unwrap_or_default());
+    }
+
+    fn value(&mut self, record: Location, index: u16, field: usize, value: &mut String) {
+        value.clear();
+        let row = self.rows_at(record).and_then(|view| view.row(usize::from(index)));
+        let view = row.and_then(|row| row_view(row).ok());
+        value.push_str(view.and_then(|view| view.value(field)).unwrap_or_default());
     }
 
     fn consumed(&mut self, at: Location) {

@@ -66,6 +66,7 @@ struct Lines {
     /// Category of each `said` of the batch at hand.
     said: Vec<Option<Category>>,
     address: String,
+    sender: String,
     vmta: String,
 }
 
@@ -82,6 +83,7 @@ impl<L: Log> Stream<L> {
                 submissions: HashMap::new(),
                 said: Vec::new(),
                 address: String::new(),
+                sender: String::new(),
                 vmta: String::new(),
             },
             cursor_directory: options.cursor_directory,
@@ -372,9 +374,11 @@ impl Lines {
             let known = &mut self.said[outcome.said as usize];
             *known.get_or_insert_with(|| self.categories.of_said(said))
         });
+        let orig = self.orig(submission.as_deref(), outcome.row.record, outcome.row.index, log);
         let record = Record {
             submission: submission.as_deref(),
             rcpt: &self.address,
+            orig: orig.then_some(self.sender.as_str()),
             category: category.map_or("", |c| self.categories.name(c)),
             ..plain
         };
@@ -392,8 +396,23 @@ impl Lines {
         let known = self.submission(submission, log).unwrap_or_default();
         for index in 0..u16::try_from(rows).unwrap_or(u16::MAX) {
             log.row(at, index, &mut self.address, &mut self.vmta);
-            push_record(&Record::of_receipt(&known, &self.address, &self.vmta), &mut self.stamp, files);
+            let orig = self.orig(Some(&known), at, index, log).then_some(self.sender.as_str());
+            let record = Record { orig, ..Record::of_receipt(&known, &self.address, &self.vmta) };
+            push_record(&record, &mut self.stamp, files);
         }
+    }
+
+    /// Reads the envelope sender of a row; false where it is that of the submission.
+    fn orig(
+        &mut self,
+        submission: Option<&Submission>,
+        record: Location,
+        index: u16,
+        log: &mut impl Log,
+    ) -> bool {
+        let Some(field) = submission.and_then(Submission::sender_field) else { return false };
+        log.value(record, index, field, &mut self.sender);
+        true
     }
 }
 

@@ -117,11 +117,9 @@ impl<'a> Filling<'a> {
                 draft.vmta.iter_mut().zip(domains).for_each(|(vmta, domain)| *vmta = rotation.next(domain));
             }
         })?;
-        let sender = variant.sender.unwrap_or(self.handed.sender).to_owned();
         let mut submission = Submission {
             id,
-            verp: self.common.merge.verp && !sender.is_empty(),
-            sender,
+            verp: self.common.merge.verp,
             job: spoken::job(
                 variant.job.or(self.handed.job),
                 spoken.job.clone(),

@@ -5,7 +5,7 @@ use super::chunk::{CHUNK_BYTES, CHUNK_ROWS};
 use super::domains::Domains;
 use crate::mail::header::Header;
 use crate::mail::merge::{Before, Meaning, MergeError, compile};
-use crate::mail::row::put_value;
+use crate::mail::row::{SENDER_FIELD, put_value};
 use crate::mail::{AddressError, Content, address};
 use crate::smtp::merge::Merge;
 use crate::spool::record::RowsDraft;
@@ -40,13 +40,12 @@ pub enum MergedError {
     Address { address: String, error: AddressError },
 }
 
-/// Recipients who have the same text and envelope, all but their addresses and values. Where nothing is said, the whole
+/// Recipients who have the same text and envelope, all but the addresses and their values. Where nothing is said, the whole
 /// message's counts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Variant<'m> {
     /// Numbers of parts with commas between.
     pub parts: Option<&'m str>,
-    pub sender: Option<&'m str>,
     pub job: Option<&'m str>,
     pub envid: Option<&'m str>,
     pub virtual_mta: Option<&'m str>,
@@ -56,19 +55,19 @@ pub struct Variant<'m> {
 
 /// Puts the recipients together, in the order in which the first of each came.
 pub fn variants(merge: &Merge) -> Vec<Variant<'_>> {
-    let named = ["*parts", "*from", "*jobid", "*envid", "*vmta"].map(|name| merge.number(name));
+    let named = ["*parts", "*jobid", "*envid", "*vmta"].map(|name| merge.number(name));
     let mut variants: Vec<Variant<'_>> = Vec::new();
-    let mut known: HashMap<[Option<&str>; 5], usize> = HashMap::new();
+    let mut known: HashMap<[Option<&str>; 4], usize> = HashMap::new();
     for (index, row) in merge.rows().enumerate() {
-        let mut key = [None; 5];
+        let mut key = [None; 4];
         for (number, value) in row.values() {
             if let Some(at) = named.iter().position(|name| *name == Some(number)) {
                 key[at] = Some(value);
             }
         }
         let at = *known.entry(key).or_insert_with(|| {
-            let [parts, sender, job, envid, virtual_mta] = key;
-            variants.push(Variant { parts, sender, job, envid, virtual_mta, rows: Vec::new() });
+            let [parts, job, envid, virtual_mta] = key;
+            variants.push(Variant { parts, job, envid, virtual_mta, rows: Vec::new() });
             variants.len() - 1
         });
         variants[at].rows.push(index as u32);
@@ -160,14 +159,15 @@ impl Text {
         }
         let merge = common.merge;
         let eight_bit = merge.is_beyond_ascii();
-        let content = compile(common.before, text, eight_bit, |name| common.means(name))
+        let own: &[&str] = if merge.number(SENDER_FIELD).is_some() { &[SENDER_FIELD] } else { &[] };
+        let content = compile(common.before, text, own, eight_bit, |name| common.means(name))
             .map_err(|error| MergedError::Text { address: address.to_owned(), error })?;
         let in_headers = content.fields_in_headers();
         let column = |(name, in_header): (&String, bool)| Column {
             number: merge.number(name),
             in_header,
             undefined: match name.as_str() {
-                "*from" => common.sender.to_owned(),
+                SENDER_FIELD => common.sender.to_owned(),
                 name => common.undefined(name),
             },
             name: name.clone(),
@@ -234,7 +234,7 @@ impl Common<'_> {
         match (lower.as_str(), self.merge.number(&lower)) {
             ("*to", _) => Meaning::Recipient,
             ("*date", _) => Meaning::Text(self.date.to_owned()),
-            ("*from", None) => Meaning::Text(self.sender.to_owned()),
+            (SENDER_FIELD, None) => Meaning::Text(self.sender.to_owned()),
             // What stays as it is stays as it is written.
             (other, Some(_)) if !other.starts_with('*') && !self.expand_undefined => {
                 Meaning::Field(name.to_owned())

@@ -45,19 +45,21 @@ pub struct Before<'a> {
 }
 
 /// Compiles `text`: CR LF lines, control headers taken out. `means` says what stands for each name, as it is written.
-/// `eight_bit` says whether values are beyond ASCII.
+/// `fields` are there whether the text uses them or not; `eight_bit` says whether values are beyond ASCII.
 ///
 /// # Errors
 /// When the header could not be told from what values make of it, or is none that receivers take.
 pub fn compile(
     before: Before<'_>,
     text: &[u8],
+    fields: &[&str],
     eight_bit: bool,
     means: impl FnMut(&str) -> Meaning,
 ) -> Result<Content, MergeError> {
     let header = Header::scan(text);
     check_header(&header)?;
     let mut compiler = Compiler { program: Program::default(), copied: 0, means };
+    compiler.program.fields.extend(fields.iter().map(|field| (*field).to_owned()));
     if let (Some((left, right)), None) = (before.message_id, header.find("Message-ID")) {
         compiler.program.raw.extend_from_slice(format!("Message-ID: <{left}.").as_bytes());
         compiler.step(Step::RowNumber);

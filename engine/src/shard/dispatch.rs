@@ -48,6 +48,14 @@ impl StoredRow {
     pub fn address(&self) -> Option<&str> {
         row_view(self.bytes()?).ok().map(|view| view.address)
     }
+
+    /// Who sends to it; `header` is that of its submission.
+    pub fn sender<'a>(&'a self, header: &'a Submission) -> Option<&'a str> {
+        match header.sender_field() {
+            None => Some(&header.sender),
+            Some(field) => row_view(self.bytes()?).ok()?.value(field),
+        }
+    }
 }
 
 impl Shard {
@@ -187,13 +195,16 @@ impl Shard {
         let mut body = self.bodies.pop().unwrap_or_default();
         body.clear();
         let mut sender = header.sender.clone();
+        let own_sender = header.sender_field();
         for &slot in &batch {
-            match self.read_row(content, slot, &mut body) {
-                Ok((address, row)) => {
+            match self.read_row(content, slot, own_sender, &mut body) {
+                Ok(ReadRow { address, number: row, sender: own }) => {
+                    // Whoever has one of his own is alone in the batch.
+                    sender = own.unwrap_or(sender);
                     if header.verp {
                         let returned = Returned { submission: header.id, row };
                         let start = header.accepted_at.max(header.start_at);
-                        sender = self.verp.return_path(&header.sender, returned, start);
+                        sender = self.verp.return_path(&sender, returned, start);
                     }
                     addresses.push(address);
                     recipients.push(InHand { slot, answered: false });
@@ -225,9 +236,15 @@ impl Shard {
         }
     }
 
-    /// The address and number of a recipient, and its message rendered to `body` where every recipient has his own. Rendering comes
-    /// before the transaction, so that a value that does not fit its place costs its recipient and not a connection.
-    fn read_row(&self, content: &Content, slot: u32, body: &mut Vec<u8>) -> Result<(String, u64), Fate> {
+    /// A recipient, and its message rendered to `body` where every recipient has his own. Rendering comes before the
+    /// transaction, so that a value that does not fit its place costs its recipient and not a connection.
+    fn read_row(
+        &self,
+        content: &Content,
+        slot: u32,
+        own_sender: Option<usize>,
+        body: &mut Vec<u8>,
+    ) -> Result<ReadRow, Fate> {
         let unreadable = || Fate {
             disposition: Disposition::Deferred,
             said: Said {
@@ -253,7 +270,11 @@ impl Shard {
                 size: 0,
             })?;
         }
-        Ok((view.address.to_owned(), row.number))
+        let sender = match own_sender {
+            Some(field) => Some(view.value(field).ok_or_else(unreadable)?.to_owned()),
+            None => None,
+        };
+        Ok(ReadRow { address: view.address.to_owned(), number: row.number, sender })
     }
 
     fn begin(&mut self, now: Now, key: u32, header: &Submission, started: Started) {
@@ -327,6 +348,14 @@ impl Shard {
 /// Buffers for rendered messages that are kept for the next ones.
 const KEPT_BODIES: usize = 64;
 const KEPT_BODY: usize = 256 << 10;
+
+/// A recipient as its row says it.
+struct ReadRow {
+    address: String,
+    number: u64,
+    /// Where it is not that of the submission.
+    sender: Option<String>,
+}
 
 /// A transaction about to begin.
 struct Started {

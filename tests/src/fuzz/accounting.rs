@@ -39,6 +39,7 @@ pub fn line(data: &[u8]) {
         kind,
         logged,
         rcpt: &rcpt,
+        orig: None,
         submission: (kind != RecordType::TransientQueue).then_some(&submission),
         attempt: (kind != RecordType::Receipt).then_some(&attempt),
         status: &status,

@@ -78,6 +78,9 @@ impl Log for MemoryLog {
         *address = format!("r{index}@a.example");
         *vmta = "vmta1".into();
     }
+    fn value(&mut self, _: Location, index: u16, field: usize, value: &mut String) {
+        *value = format!("v{field}.{index}@a.example");
+    }
     fn consumed(&mut self, at: Location) {
         self.consumed.set(at.offset8);
     }
