@@ -187,10 +187,9 @@ impl<'a> Filling<'a> {
             ..PlainOptions::default()
         };
         let text = Text::compile(&self.common, &prepare_plain(&raw, &options)?, first)?;
-        let draft = submission::stored(&text.content);
-        let Draft::Content(bytes) = &draft else { unreachable!("a content is stored as one") };
+        let bytes = submission::stored(&text.content);
         self.stored.push(Stored { text, spoken, at: self.drafts.len(), bytes: bytes.clone() });
-        self.drafts.push(draft);
+        self.drafts.push(Draft::Content(bytes));
         Ok(number)
     }
 

@@ -94,7 +94,8 @@ pub fn plain<'a>(
 ) -> Result<Submitted, SubmissionError> {
     describe(&mut submission, content);
     let identity = submission.pickup_identity.clone();
-    let mut drafts = vec![stored(content), Draft::Accepted { submission, content: Ref::Here(0) }];
+    let mut drafts =
+        vec![Draft::Content(stored(content)), Draft::Accepted { submission, content: Ref::Here(0) }];
     let mut routes: Vec<Route> = Vec::new();
     let mut rows = RowsDraft::default();
     let mut domain = String::new();
@@ -134,7 +135,7 @@ pub fn plain<'a>(
 pub fn merged(mut submission: Submission, content: &Content) -> Vec<Draft> {
     describe(&mut submission, content);
     submission.fields = content.fields().to_vec();
-    vec![stored(content), Draft::Accepted { submission, content: Ref::Here(0) }]
+    vec![Draft::Content(stored(content)), Draft::Accepted { submission, content: Ref::Here(0) }]
 }
 
 /// The first group of a campaign: content, header, first rows and how far the import is. `last` when these are all rows.
@@ -188,11 +189,11 @@ fn push_rows(
     }
 }
 
-/// The record of a content.
-pub fn stored(content: &Content) -> Draft {
+/// A content in its stored form.
+pub fn stored(content: &Content) -> Arc<[u8]> {
     let mut bytes = Vec::with_capacity(content.size_estimate() + 256);
     content.encode(&mut bytes);
-    Draft::Content(Arc::from(bytes))
+    Arc::from(bytes)
 }
 
 /// Notes what the content needs of its way.
