@@ -5,8 +5,7 @@ use super::intake::{Handed, Intake, Ready, Refused, asked_for};
 use super::profiles::Configured;
 use super::spoken::{self, Spoken};
 use crate::base::Wall;
-use crate::ingest::domains::Domains;
-use crate::ingest::merged::{Common, Rows, Text, Texts, Variant, join, variants};
+use crate::ingest::merged::{Common, Filled, Rows, Text, Texts, Variant, join, variants};
 use crate::ingest::submission::{self, SubmissionError};
 use crate::mail::header::Header;
 use crate::mail::merge::Before;
@@ -36,8 +35,7 @@ struct Filling<'a> {
     ready: Vec<Ready>,
     texts: Texts<'a>,
     stored: Vec<Stored>,
-    domains: Domains,
-    next_row: u64,
+    filled: Filled,
 }
 
 impl Intake {
@@ -83,8 +81,7 @@ impl Intake {
             ready: Vec::new(),
             texts: Texts::default(),
             stored: Vec::new(),
-            domains: Domains::new(&fastrand::u128(..).to_le_bytes()),
-            next_row: 0,
+            filled: Filled::new(&fastrand::u128(..).to_le_bytes()),
         };
         for (index, variant) in variants(merge).iter().enumerate() {
             // The first has the name that the client is told.
@@ -108,8 +105,7 @@ impl<'a> Filling<'a> {
             None => self.handed.virtual_mta.map(str::to_owned).or_else(|| spoken.virtual_mta.clone()),
         };
         let (asked, members) = asked_for(asked, self.source, self.configured)?;
-        let mut records = text.rows(self.common.merge, variant, self.next_row, &mut self.domains)?;
-        self.next_row += variant.rows.len() as u64;
+        let mut records = text.rows(self.common.merge, variant, &mut self.filled)?;
         // A row of a pool takes its turn with all other messages.
         self.intake.in_turn(asked.clone(), &members, |rotation| {
             for Rows { draft, domains } in &mut records {

@@ -19,6 +19,11 @@ const MAX_TEXT_BYTES: usize = 64 << 20;
 /// Bytes in the header section of one.
 const MAX_HEADER: usize = 100 * 1024;
 
+/// Bytes of all rows as they are stored, and what the header of a submission counts among them. A variable that few define
+/// and the text uses costs a byte in every row.
+const MAX_STORED: usize = 64 << 20;
+const HEADER: usize = 512;
+
 /// Why a merged message is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MergedError {
@@ -36,6 +41,8 @@ pub enum MergedError {
     Text { address: String, error: MergeError },
     #[error("<{address}>: {name} has a line break and stands in the header")]
     LineBreak { address: String, name: String },
+    #[error("more than {MAX_STORED} bytes of recipients and values, as they would be stored")]
+    ManyBytes,
     #[error("<{address}>: {error}")]
     Address { address: String, error: AddressError },
 }
@@ -133,11 +140,12 @@ pub struct Common<'a> {
 pub struct Text {
     pub content: Content,
     columns: Vec<Column>,
+    /// Numbers of variables and of the columns they go into.
+    uses: HashMap<u16, Vec<u16>>,
 }
 
 #[derive(Debug)]
 struct Column {
-    number: Option<u16>,
     name: String,
     in_header: bool,
     /// Of those for whom it is not defined.
@@ -164,7 +172,6 @@ impl Text {
             .map_err(|error| MergedError::Text { address: address.to_owned(), error })?;
         let in_headers = content.fields_in_headers();
         let column = |(name, in_header): (&String, bool)| Column {
-            number: merge.number(name),
             in_header,
             undefined: match name.as_str() {
                 SENDER_FIELD => common.sender.to_owned(),
@@ -172,21 +179,25 @@ impl Text {
             },
             name: name.clone(),
         };
-        let columns = content.fields().iter().zip(in_headers).map(column).collect();
-        Ok(Text { content, columns })
+        let columns: Vec<Column> = content.fields().iter().zip(in_headers).map(column).collect();
+        let mut uses: HashMap<u16, Vec<u16>> = HashMap::new();
+        for (column, name) in content.fields().iter().enumerate() {
+            if let Some(number) = merge.number(name) {
+                uses.entry(number).or_default().push(column as u16);
+            }
+        }
+        Ok(Text { content, columns, uses })
     }
 
-    /// The records of recipients who get this text, and the domain of each. Rows are numbered from `first_row` on; all
-    /// still have the first VMTA.
+    /// The records of recipients who get this text, and the domain of each. All still have the first VMTA.
     ///
     /// # Errors
-    /// When a value does not fit its place.
+    /// When a value does not fit its place, or all of them do not fit.
     pub fn rows(
         &self,
         merge: &Merge,
         variant: &Variant<'_>,
-        mut first_row: u64,
-        domains: &mut Domains,
+        filled: &mut Filled,
     ) -> Result<Vec<Rows>, MergedError> {
         let mut records: Vec<Rows> = Vec::with_capacity(variant.rows.len().div_ceil(CHUNK_ROWS));
         let mut values: Vec<Option<&str>> = vec![None; self.columns.len()];
@@ -195,22 +206,24 @@ impl Text {
             let row = merge.row(index as usize);
             values.fill(None);
             for (number, value) in row.values() {
-                let used = self.columns.iter().zip(&mut values);
-                used.filter(|(column, _)| column.number == Some(number)).for_each(|(_, v)| *v = Some(value));
+                for column in self.uses.get(&number).into_iter().flatten() {
+                    values[usize::from(*column)] = Some(value);
+                }
             }
             let full =
                 |rows: &Rows| rows.domains.len() >= CHUNK_ROWS || rows.draft.bytes.len() >= CHUNK_BYTES;
             if records.last().is_none_or(full) {
-                let draft = RowsDraft { first_row, ..RowsDraft::default() };
+                let draft = RowsDraft { first_row: filled.next_row, ..RowsDraft::default() };
                 records.push(Rows { draft, domains: Vec::new() });
             }
-            first_row += 1;
+            filled.next_row += 1;
             let refuse = |error| MergedError::Address { address: row.address.to_owned(), error };
             let checked = address::check(row.address.as_bytes()).map_err(refuse)?;
             address::normalise_domain(checked.domain(), &mut domain).map_err(refuse)?;
-            let number = domains.intern(&domain);
-            let Some(Rows { draft, domains: of_rows }) = records.last_mut() else { continue };
-            of_rows.extend(domains.name(number).cloned());
+            let number = filled.domains.intern(&domain);
+            let Some(Rows { draft, domains }) = records.last_mut() else { continue };
+            let before = draft.bytes.len();
+            domains.extend(filled.domains.name(number).cloned());
             put_value(&mut draft.bytes, row.address);
             for (column, value) in self.columns.iter().zip(&values) {
                 let value = value.unwrap_or(&column.undefined);
@@ -222,7 +235,9 @@ impl Text {
             }
             draft.ends.push(draft.bytes.len() as u32);
             draft.vmta.push(0);
+            filled.grow(draft.bytes.len() - before)?;
         }
+        filled.grow(HEADER)?;
         Ok(records)
     }
 }
@@ -246,6 +261,26 @@ impl Common<'_> {
 
     fn undefined(&self, name: &str) -> String {
         if self.expand_undefined { String::new() } else { format!("[{name}]") }
+    }
+}
+
+/// What the rows of one message have come to.
+pub struct Filled {
+    /// Rows are numbered through the whole message, so that Message-IDs made from them differ.
+    next_row: u64,
+    bytes: usize,
+    domains: Domains,
+}
+
+impl Filled {
+    /// Nothing yet; see [`Domains::new`] about the key.
+    pub fn new(key: &[u8; 16]) -> Filled {
+        Filled { next_row: 0, bytes: 0, domains: Domains::new(key) }
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<(), MergedError> {
+        self.bytes += bytes;
+        if self.bytes > MAX_STORED { Err(MergedError::ManyBytes) } else { Ok(()) }
     }
 }
 

@@ -32,7 +32,7 @@ fn messages(common: &Common<'_>, text: &str) -> Result<Vec<String>, MergedError>
     let text = Text::compile(common, text.as_bytes(), "first@x.example")?;
     let rows = (0..common.merge.len() as u32).collect();
     let variant = Variant { parts: None, job: None, envid: None, virtual_mta: None, rows };
-    let records = text.rows(common.merge, &variant, 10, &mut Domains::new(&[1; 16]))?;
+    let records = text.rows(common.merge, &variant, &mut Filled::new(&[1; 16]))?;
     let mut messages = Vec::new();
     let mut start = 0;
     for record in &records {
@@ -135,12 +135,28 @@ fn many_recipients_are_few_records_of_rows() {
     let found = variants(&merge);
     assert_eq!(found.len(), 1);
     let text = Text::compile(&common(&merge), b"From: x\r\n\r\n[n]\r\n", "r0@x.example").unwrap();
-    let mut domains = Domains::new(&[1; 16]);
-    let records = text.rows(&merge, &found[0], 5, &mut domains).unwrap();
-    assert_eq!(domains.len(), 7);
+    let mut filled = Filled { next_row: 5, ..Filled::new(&[1; 16]) };
+    let records = text.rows(&merge, &found[0], &mut filled).unwrap();
+    assert_eq!((filled.next_row, filled.domains.len()), (3005, 7));
     let counted: Vec<_> =
         records.iter().map(|r| (r.draft.first_row, r.draft.ends.len(), r.domains.len())).collect();
     assert_eq!(counted, [(5, 1024, 1024), (1029, 1024, 1024), (2053, 952, 952)]);
+}
+
+/// One who defines much, and many who define nothing: every row would have thousands of empty values.
+#[test]
+fn what_would_be_stored_is_bounded() {
+    let mut merge = Merge::default();
+    let mut text = String::from("From: x\r\n\r\n");
+    for n in 0..4000 {
+        merge.define(&format!("a{n}="), "", false).unwrap();
+        text += &format!("[a{n}]\r\n");
+    }
+    (0..20_000).for_each(|n| merge.push(&format!("r{n}@x.example")).unwrap());
+    let found = variants(&merge);
+    let text = Text::compile(&common(&merge), text.as_bytes(), "r0@x.example").unwrap();
+    let error = text.rows(&merge, &found[0], &mut Filled::new(&[1; 16])).unwrap_err();
+    assert_eq!(error, MergedError::ManyBytes);
 }
 
 #[test]

@@ -5,7 +5,11 @@ use super::content::{Body, Content, MAX_FIELDS};
 use super::header::Header;
 use super::program::{Piece, Program, Span, Step};
 use super::tags::pmta_name;
+use std::collections::HashMap;
 use thiserror::Error;
+
+/// Places where values go into one text.
+const MAX_PLACES: usize = 100_000;
 
 /// What stands for a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub enum MergeError {
     Second(&'static str),
     #[error("more than {MAX_FIELDS} different variables")]
     ManyFields,
+    #[error("variables stand in more than {MAX_PLACES} places")]
+    ManyPlaces,
 }
 
 /// What goes before the text, and is no part of it.
@@ -58,8 +64,10 @@ pub fn compile(
 ) -> Result<Content, MergeError> {
     let header = Header::scan(text);
     check_header(&header)?;
-    let mut compiler = Compiler { program: Program::default(), copied: 0, means };
-    compiler.program.fields.extend(fields.iter().map(|field| (*field).to_owned()));
+    let mut compiler = Compiler { program: Program::default(), numbers: HashMap::new(), copied: 0, means };
+    for field in fields {
+        compiler.field((*field).to_owned())?;
+    }
     if let (Some((left, right)), None) = (before.message_id, header.find("Message-ID")) {
         compiler.program.raw.extend_from_slice(format!("Message-ID: <{left}.").as_bytes());
         compiler.step(Step::RowNumber);
@@ -91,6 +99,8 @@ fn check_header(header: &Header<'_>) -> Result<(), MergeError> {
 
 struct Compiler<M> {
     program: Program,
+    /// Of its fields.
+    numbers: HashMap<String, u16>,
     /// Where `raw` begins that no step copies yet.
     copied: usize,
     means: M,
@@ -135,21 +145,25 @@ impl<M: FnMut(&str) -> Meaning> Compiler<M> {
             }
         };
         let at = self.program.pieces.len();
+        if at == MAX_PLACES {
+            return Err(MergeError::ManyPlaces);
+        }
         self.program.pieces.push(piece);
         self.step(Step::Bytes { header, pieces: span(at, at + 1) });
         Ok(())
     }
 
     fn field(&mut self, name: String) -> Result<u16, MergeError> {
-        let fields = &mut self.program.fields;
-        if let Some(known) = fields.iter().position(|field| *field == name) {
-            return Ok(known as u16);
+        if let Some(known) = self.numbers.get(&name) {
+            return Ok(*known);
         }
-        if fields.len() == MAX_FIELDS {
+        let number = self.program.fields.len();
+        if number == MAX_FIELDS {
             return Err(MergeError::ManyFields);
         }
-        fields.push(name);
-        Ok(fields.len() as u16 - 1)
+        self.program.fields.push(name.clone());
+        self.numbers.insert(name, number as u16);
+        Ok(number as u16)
     }
 
     fn step(&mut self, step: Step) {

@@ -117,6 +117,18 @@ fn headers_that_confuse_are_refused() {
 }
 
 #[test]
+fn places_and_fields_are_bounded() {
+    let text = |name: &dyn Fn(usize) -> String, count| {
+        let places: String = (0..count).map(|n| format!("[{}]\r\n", name(n))).collect();
+        compiled(&format!("From: a\r\n\r\n{places}")).map(|content| content.fields().len())
+    };
+    assert_eq!(text(&|_| "X".to_owned(), MAX_PLACES), Ok(1));
+    assert_eq!(text(&|_| "X".to_owned(), MAX_PLACES + 1), Err(MergeError::ManyPlaces));
+    assert_eq!(text(&|n| format!("X{n}"), MAX_FIELDS), Ok(MAX_FIELDS));
+    assert_eq!(text(&|n| format!("X{n}"), MAX_FIELDS + 1), Err(MergeError::ManyFields));
+}
+
+#[test]
 fn what_goes_before() {
     let before = Before { lines: b"Received: from [x] by [X]\r\n", message_id: Some(("1a", "mx.example")) };
     let content = compile(before, b"From: a\r\n\r\n", &[], true, means).unwrap();

@@ -3,8 +3,7 @@
 
 use std::collections::HashMap;
 
-use posthaste::ingest::domains::Domains;
-use posthaste::ingest::merged::{Common, Text, join, variants};
+use posthaste::ingest::merged::{Common, Filled, Text, join, variants};
 use posthaste::mail::header::Header;
 use posthaste::mail::merge::Before;
 use posthaste::mail::row::row_view;
@@ -49,7 +48,7 @@ pub fn merge(data: &[u8]) {
         let compiled =
             text.and_then(|text| Text::compile(&common, &text, "ann@site.example").map(|made| (text, made)));
         let rows = compiled.and_then(|(text, made)| {
-            made.rows(&merge, &variant, 0, &mut Domains::new(&[0; 16])).map(|rows| (text, made, rows))
+            made.rows(&merge, &variant, &mut Filled::new(&[0; 16])).map(|rows| (text, made, rows))
         });
         match rows {
             Err(error) => assert_printable(&error.to_string()),
