@@ -43,3 +43,10 @@ pub fn ground(site: &SiteHandle, source: &str) -> (Ground, SocketAddr) {
     ));
     (ground, sealed)
 }
+
+/// The same, which keeps what it was sent.
+pub fn site_with_messages() -> SiteHandle {
+    let doors = vec![DoorConfig::new("site", Persona::Fast)];
+    Site::start(SiteConfig { doors, ledger: LedgerMode::Messages, ..SiteConfig::default() })
+        .expect("loopback")
+}

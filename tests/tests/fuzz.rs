@@ -72,6 +72,7 @@ macro_rules! targets {
 targets! {
     smtp_reply smtp_server_session ehlo_keywords address dot_stuff line_normalise record_codec segment_recovery
     pickup_file recipients_csv recipients_jsonl template_merge config mx_policy csv_line json_inject dsn
+    merge
 }
 
 /// Each target has its test, and its program for the fuzzer, which has no program besides.

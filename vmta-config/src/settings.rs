@@ -191,6 +191,8 @@ settings! {
         source_hosts: Vec<SourceHost> = "smtp-source-host",
         /// Appended to envelope addresses whose domain has no dot.
         domain_suffix: Option<String> = "domain-suffix",
+        /// Variables of a merged message that are not defined become empty; else they stay as they are.
+        mailmerge_expands_undefined_variables: bool = "mailmerge-expands-undefined-variables",
         /// Domains whose mail is accepted from anybody; see `Config::relays`.
         relay_domains: Vec<DomainPattern> = "relay-domain",
         /// 0 is off.
@@ -301,6 +303,9 @@ settings! {
         reject_iprev_check_permerror: bool = "reject-iprev-check-permerror",
         reject_iprev_check_fail: bool = "reject-iprev-check-fail",
         check_dkim_inbound: bool = "check-dkim-inbound",
+        /// Mail merge, by either of its names.
+        allow_mailmerge: bool = "allow-mailmerge",
+        always_allow_api_submission: bool = "always-allow-api-submission",
         /// A virtual MTA or pool, or `by-smtp-source-ip`.
         default_virtual_mta: Option<String> = "default-virtual-mta",
         /// The list that chooses before the default does.

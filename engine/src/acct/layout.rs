@@ -164,7 +164,7 @@ impl Layout {
             Field::BounceCat => record.category,
             Field::Vmta => record.vmta,
             Field::UserString => &self.user_string,
-            Field::Orig => submission.map_or("", |s| &s.sender),
+            Field::Orig => record.orig.unwrap_or(submission.map_or("", |s| &s.sender)),
             Field::SrcType => submission.map_or("", |s| &s.source_type),
             Field::SrcMta => submission.map_or("", |s| &s.source_mta),
             Field::JobId => submission.map_or("", |s| &s.job),

@@ -20,6 +20,8 @@ pub struct Record<'a> {
     pub rcpt: &'a str,
     /// ORCPT of the recipient, as it was written.
     pub orcpt: &'a str,
+    /// Envelope sender, where the row has another than the submission.
+    pub orig: Option<&'a str>,
     /// Absent for `tq`, and where the submission's record was damaged.
     pub submission: Option<&'a Submission>,
     /// Absent for `r`.
@@ -62,6 +64,7 @@ impl<'a> Record<'a> {
             logged: Wall(outcome.at),
             rcpt,
             orcpt: "",
+            orig: None,
             submission,
             attempt: Some(attempt),
             status,
@@ -79,6 +82,7 @@ impl<'a> Record<'a> {
             logged: Wall(failure.at),
             rcpt: "",
             orcpt: "",
+            orig: None,
             submission: None,
             attempt: Some(attempt),
             status: &said.status,
@@ -97,6 +101,7 @@ impl<'a> Record<'a> {
             logged: Wall(submission.accepted_at),
             rcpt,
             orcpt: "",
+            orig: None,
             submission: Some(submission),
             attempt: None,
             status: "",

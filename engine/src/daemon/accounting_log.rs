@@ -1,5 +1,6 @@
 //! What accounting needs of the log: its entries in order, and the rows and submissions they speak of.
 
+use crate::smtp::dsn::ROW_FIELDS;
 use crate::spool::SpoolError;
 use crate::spool::record::{Location, OutcomeBatch, Submission};
 use std::sync::Arc;
@@ -13,12 +14,28 @@ pub enum Entry {
     Rows { at: Location, submission: Location, rows: u32 },
 }
 
+/// The numbers of values in a submission's rows that lines say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RowFields {
+    pub orcpt: Option<usize>,
+    /// Rows have envelope senders of their own.
+    pub sender: Option<usize>,
+}
+
+impl RowFields {
+    pub fn of(submission: &Submission) -> RowFields {
+        let orcpt = submission.fields.iter().position(|name| name == ROW_FIELDS[1]);
+        RowFields { orcpt, sender: submission.sender_field() }
+    }
+}
+
 /// What lines say of a row.
 #[derive(Debug, Default)]
 pub struct RowText {
     pub address: String,
     pub vmta: String,
     pub orcpt: String,
+    pub sender: String,
 }
 
 impl RowText {
@@ -26,6 +43,7 @@ impl RowText {
         self.address.clear();
         self.vmta.clear();
         self.orcpt.clear();
+        self.sender.clear();
     }
 }
 
@@ -40,9 +58,9 @@ pub trait Log {
     fn next(&mut self, rows: bool) -> Result<Option<Entry>, SpoolError>;
     /// The submission at `at`; `None` when its record is damaged.
     fn submission(&mut self, at: Location) -> Option<Arc<Submission>>;
-    /// Puts what a row says into the buffers; leaves them empty when the record is damaged. `orcpt`: the number of the
-    /// value that is the ORCPT, if the submission's rows have one.
-    fn row(&mut self, record: Location, index: u16, orcpt: Option<usize>, into: &mut RowText);
+    /// Puts what a row says into the buffers; leaves them empty when the record is damaged. `fields`: which of its values
+    /// are something that lines say.
+    fn row(&mut self, record: Location, index: u16, fields: RowFields, into: &mut RowText);
     /// Says that no record before `at` is needed any longer.
     fn consumed(&mut self, at: Location);
 }

@@ -1,6 +1,6 @@
 //! The spool's log as accounting reads it.
 
-use super::accounting_log::{Entry, Log, RowText};
+use super::accounting_log::{Entry, Log, RowFields, RowText};
 use crate::io::storage::Storage;
 use crate::mail::row::row_view;
 use crate::spool::SpoolError;
@@ -24,6 +24,19 @@ impl SpoolLog {
     pub fn new(storage: Storage) -> SpoolLog {
         let reader = LogReader::new(Arc::clone(storage.segments()), Location::START);
         SpoolLog { storage, reader, rows: None }
+    }
+
+    fn rows_at(&mut self, record: Location) -> Option<RowsView<'_>> {
+        if self.rows.as_ref().is_none_or(|rows| rows.at != record) {
+            match self.storage.segments().record(record) {
+                Ok(found) => self.rows = Some(found),
+                Err(e) => {
+                    self.rows = None;
+                    tracing::warn!("accounting: a line without its recipient: {e}");
+                }
+            }
+        }
+        RowsView::new(self.rows.as_deref()?)
     }
 }
 
@@ -79,25 +92,16 @@ impl Log for SpoolLog {
         }
     }
 
-    fn row(&mut self, record: Location, index: u16, orcpt: Option<usize>, into: &mut RowText) {
+    fn row(&mut self, record: Location, index: u16, fields: RowFields, into: &mut RowText) {
         into.clear();
-        if self.rows.as_ref().is_none_or(|rows| rows.at != record) {
-            match self.storage.segments().record(record) {
-                Ok(found) => self.rows = Some(found),
-                Err(e) => {
-                    self.rows = None;
-                    tracing::warn!("accounting: a line without its recipient: {e}");
-                }
-            }
-        }
-        let Some(view) = self.rows.as_deref().and_then(RowsView::new) else { return };
+        let Some(view) = self.rows_at(record) else { return };
         let index = usize::from(index);
         into.vmta.push_str(view.vmta(index).unwrap_or_default());
         let Some(row) = view.row(index).and_then(|bytes| row_view(bytes).ok()) else { return };
         into.address.push_str(row.address);
-        if let Some(Ok(orcpt)) = orcpt.and_then(|at| row.values().nth(at)) {
-            into.orcpt.push_str(orcpt);
-        }
+        let value = |field: Option<usize>| field.and_then(|field| row.value(field)).unwrap_or_default();
+        into.orcpt.push_str(value(fields.orcpt));
+        into.sender.push_str(value(fields.sender));
     }
 
     fn consumed(&mut self, at: Location) {

@@ -5,11 +5,10 @@
 
 use super::accounting_cursor::{Cursor, CursorFile, Mark};
 use super::accounting_file::{AcctFile, FileError, FileOptions, failed};
-use super::accounting_log::{Entry, Log, RowText};
+use super::accounting_log::{Entry, Log, RowFields, RowText};
 use crate::acct::{Categories, Category, Record, RecordType, Stamp};
 use crate::base::Wall;
 use crate::io::failpoint::{Point, pass};
-use crate::smtp::dsn::ROW_FIELDS;
 use crate::spool::record::{Attempt, Location, Outcome, OutcomeBatch, Submission};
 use hashbrown::HashMap;
 use std::io;
@@ -362,8 +361,8 @@ impl Lines {
             return;
         }
         let submission = self.submission(outcome.submission, log);
-        let orcpt = submission.as_deref().and_then(orcpt_of);
-        log.row(outcome.row.record, outcome.row.index, orcpt, &mut self.row);
+        let fields = submission.as_deref().map(RowFields::of).unwrap_or_default();
+        log.row(outcome.row.record, outcome.row.index, fields, &mut self.row);
         let category = plain.wants_category().then(|| {
             if !plain.speaks_for(said) {
                 // Our own conclusion: the last reply's words do not explain it.
@@ -376,6 +375,7 @@ impl Lines {
             submission: submission.as_deref(),
             rcpt: &self.row.address,
             orcpt: &self.row.orcpt,
+            orig: fields.sender.map(|_| self.row.sender.as_str()),
             category: category.map_or("", |c| self.categories.name(c)),
             ..plain
         };
@@ -391,19 +391,15 @@ impl Lines {
         files: &mut [AcctFile],
     ) {
         let known = self.submission(submission, log).unwrap_or_default();
-        let orcpt = orcpt_of(&known);
+        let fields = RowFields::of(&known);
         for index in 0..u16::try_from(rows).unwrap_or(u16::MAX) {
-            log.row(at, index, orcpt, &mut self.row);
-            let RowText { address, vmta, orcpt } = &self.row;
-            let record = Record { orcpt, ..Record::of_receipt(&known, address, vmta) };
+            log.row(at, index, fields, &mut self.row);
+            let RowText { address, vmta, orcpt, sender } = &self.row;
+            let orig = fields.sender.map(|_| sender.as_str());
+            let record = Record { orcpt, orig, ..Record::of_receipt(&known, address, vmta) };
             push_record(&record, &mut self.stamp, files);
         }
     }
-}
-
-/// The number of the value that is the ORCPT in a submission's rows.
-fn orcpt_of(submission: &Submission) -> Option<usize> {
-    submission.fields.iter().position(|name| name == ROW_FIELDS[1])
 }
 
 /// Puts the line into every file that takes it. Receipts are not filtered by queue (reference 2.7).

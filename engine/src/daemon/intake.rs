@@ -9,6 +9,7 @@ use super::profiles::Configured;
 use super::spoken::{self, Spoken};
 use crate::base::Wall;
 use crate::ingest::chunk::MembersError;
+use crate::ingest::merged::MergedError;
 use crate::ingest::submission::{self, Rotation, SubmissionError, Submitted};
 use crate::io::reactor::Reactor;
 use crate::io::storage::{Pending, Storage};
@@ -16,6 +17,7 @@ use crate::mail::plain::{self, PlainOptions, Received};
 use crate::mail::suppression::Suppressed;
 use crate::mail::{Content, PlainError};
 use crate::smtp::dsn::{Notify, RecipientDsn};
+use crate::smtp::merge::Merge;
 use crate::spool::SpoolError;
 use crate::spool::record::{Draft, Group, Place, Reports, Submission, Verp};
 use arc_swap::ArcSwap;
@@ -57,6 +59,56 @@ pub struct Handed<'a> {
     pub dsn_ret: &'a str,
     /// NOTIFY and ORCPT of each recipient; nothing where no recipient has any.
     pub dsn: &'a [RecipientDsn],
+    /// Of a merged message: its recipients with their values, and the parts of which it consists.
+    pub merge: Option<&'a Merge>,
+}
+
+impl Handed<'_> {
+    /// What a submission says of where it came from.
+    pub(super) fn header(&self, source: &SourceSettings, now: Wall) -> Submission {
+        Submission {
+            sender: self.sender.to_owned(),
+            source_type: self.source_type.to_owned(),
+            source_mta: if self.client_name.is_empty() && self.client_ip.is_empty() {
+                String::new()
+            } else {
+                format!("{} ({})", self.client_name, self.client_ip)
+            },
+            received_from_ip: self.client_ip.to_owned(),
+            received_on_ip: self.local_ip.to_owned(),
+            smtp_user: self.smtp_user.to_owned(),
+            accepted_at: now.0,
+            smtputf8: self.smtputf8,
+            pickup_identity: self.pickup_identity.clone(),
+            dsn_ret: self.dsn_ret.to_owned(),
+            reports: wanted(self, source),
+            verp: if self.verp || source.verp_default { Verp::Named } else { Verp::No },
+            ..Submission::default()
+        }
+    }
+
+    /// The trace field, where the source has us put one on.
+    pub(super) fn received<'a>(
+        &'a self,
+        source: &SourceSettings,
+        host: &'a str,
+        id: &'a str,
+        date: &'a str,
+    ) -> Option<Received<'a>> {
+        let hidden = source.hide_message_source;
+        (source.add_received_header && self.source_type == "smtp").then_some(Received {
+            from: if hidden { host } else { self.client_name },
+            ip: if hidden { "localhost" } else { self.client_ip },
+            by: host,
+            id,
+            recipient: match self.recipients {
+                [one] => Some(one),
+                _ => None,
+            },
+            date,
+            sender: self.sender,
+        })
+    }
 }
 
 /// Why a message is not taken.
@@ -73,6 +125,8 @@ pub enum Refused {
     #[error("{why}: <{recipient}>")]
     Suppressed { recipient: String, why: Suppressed },
     #[error(transparent)]
+    Merged(#[from] MergedError),
+    #[error(transparent)]
     Pool(#[from] MembersError),
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -87,19 +141,19 @@ pub enum Refused {
 /// A message on its way to stable storage.
 pub struct Underway {
     pending: Pending,
-    ready: Ready,
+    ready: Vec<Ready>,
 }
 
-/// A message ready for the spool, and what its queues will have to know.
-struct Ready {
-    submission: Submission,
-    content: Arc<[u8]>,
+/// A submission ready for the spool, and what its queues will have to know.
+pub(super) struct Ready {
+    pub submission: Submission,
+    pub content: Arc<[u8]>,
+    /// Places of content and header in the group; rows follow the header.
+    pub content_at: usize,
+    pub header_at: usize,
     /// Of each `Rows` draft: domain and VMTA of each row.
-    routes: Vec<Vec<(Arc<str>, Arc<str>)>>,
+    pub routes: Vec<Vec<(Arc<str>, Arc<str>)>>,
 }
-
-/// The first `Rows` draft of a group: content and header stand before it.
-const FIRST_ROWS: usize = 2;
 
 /// The way in.
 pub struct Intake {
@@ -122,9 +176,9 @@ pub struct Intake {
 }
 
 /// The date of a second as headers have it.
-struct Dated {
+pub(super) struct Dated {
     second: i64,
-    text: String,
+    pub text: String,
 }
 
 #[derive(Debug, Default)]
@@ -268,21 +322,25 @@ impl Intake {
         let (mut group, ready) = ready(submitted);
         group.drafts.extend(about);
         let committed = self.storage.submit_async(group).await.await?;
-        Ok(self.split(&committed.places, ready).0)
+        Ok(self.split(&committed.places, vec![ready]).0)
     }
 
-    fn split(&self, places: &[Place], ready: Ready) -> (Split, String) {
-        let Ready { mut submission, content, routes } = ready;
-        submission.content = places[0].at;
-        let recipients = routes.iter().map(Vec::len).sum::<usize>() as u64;
-        self.received.add(1, recipients, u64::from(submission.size));
-        let accepted = Accepted::new(places[1].at, &submission, Some(content));
+    /// The recipients of a message by the shard of their queues, and the message's name.
+    fn split(&self, places: &[Place], submissions: Vec<Ready>) -> (Split, String) {
         let mut split = Split::new(self.owners.shards());
-        for (draft, rows) in routes.iter().enumerate() {
-            let rows = rows.iter().enumerate().map(|(i, (domain, vmta))| (i as u16, 0, domain, vmta));
-            split.add(&accepted, places[FIRST_ROWS + draft], rows);
+        let name = submissions.first().map(|first| format!("{:x}", first.submission.id));
+        self.received.add(1, 0, 0);
+        for Ready { mut submission, content, content_at, header_at, routes } in submissions {
+            submission.content = places[content_at].at;
+            let recipients = routes.iter().map(Vec::len).sum::<usize>() as u64;
+            self.received.add(0, recipients, u64::from(submission.size));
+            let accepted = Accepted::new(places[header_at].at, &submission, Some(content));
+            for (place, rows) in places[header_at + 1..].iter().zip(&routes) {
+                let rows = rows.iter().enumerate().map(|(i, (domain, vmta))| (i as u16, 0, domain, vmta));
+                split.add(&accepted, *place, rows);
+            }
         }
-        (split, format!("{:x}", submission.id))
+        (split, name.unwrap_or_default())
     }
 
     fn prepare(
@@ -290,8 +348,20 @@ impl Intake {
         handed: &Handed<'_>,
         source: &SourceSettings,
         now: Wall,
-    ) -> Result<(Group, Ready), Refused> {
+    ) -> Result<(Group, Vec<Ready>), Refused> {
         self.has_room()?;
+        match handed.merge {
+            Some(merge) => self.prepare_merged(handed, merge, source, now),
+            None => self.prepare_plain(handed, source, now),
+        }
+    }
+
+    fn prepare_plain(
+        &self,
+        handed: &Handed<'_>,
+        source: &SourceSettings,
+        now: Wall,
+    ) -> Result<(Group, Vec<Ready>), Refused> {
         let configured = self.configured.load();
         let spoken = Spoken::read(handed.message, source)?;
         let asked = handed.virtual_mta.map(str::to_owned).or(spoken.virtual_mta);
@@ -303,26 +373,10 @@ impl Intake {
         let content = Content::plain_utf8(message, handed.smtputf8);
         let submission = Submission {
             id,
-            sender: handed.sender.to_owned(),
             job: spoken::job(handed.job, spoken.job, source, handed.smtp_user),
             envid: handed.envid.map(str::to_owned).or(spoken.envid).unwrap_or_default(),
             virtual_mta: asked.clone(),
-            source_type: handed.source_type.to_owned(),
-            source_mta: if handed.client_name.is_empty() && handed.client_ip.is_empty() {
-                String::new()
-            } else {
-                format!("{} ({})", handed.client_name, handed.client_ip)
-            },
-            received_from_ip: handed.client_ip.to_owned(),
-            received_on_ip: handed.local_ip.to_owned(),
-            smtp_user: handed.smtp_user.to_owned(),
-            accepted_at: now.0,
-            smtputf8: handed.smtputf8,
-            pickup_identity: handed.pickup_identity.clone(),
-            dsn_ret: handed.dsn_ret.to_owned(),
-            reports: wanted(handed, source),
-            verp: if handed.verp || source.verp_default { Verp::Named } else { Verp::No },
-            ..Submission::default()
+            ..handed.header(source, now)
         };
         let recipients = handed.recipients.iter().map(String::as_str);
         let copy = choice::copied(handed.recipients, source);
@@ -331,7 +385,8 @@ impl Intake {
         let submitted = self.in_turn(asked, &members, |rotation| {
             submission::plain(submission, &content, recipients, &dsn, rotation)
         })??;
-        Ok(ready(submitted))
+        let (group, ready) = ready(submitted);
+        Ok((group, vec![ready]))
     }
 
     /// Gives recipients of a pool their VMTAs: whose turn it is is known over all messages.
@@ -353,7 +408,7 @@ impl Intake {
     }
 
     /// The date of a header; the same for all messages of a second.
-    fn date(&self, now: Wall) -> Arc<Dated> {
+    pub(super) fn date(&self, now: Wall) -> Arc<Dated> {
         let second = now.as_secs();
         let known = self.dated.load_full();
         if known.second == second {
@@ -381,19 +436,6 @@ impl Intake {
         if source.add_date_header == AddDate::Override {
             remove.push("date");
         }
-        let hidden = source.hide_message_source;
-        let received = Received {
-            from: if hidden { host } else { handed.client_name },
-            ip: if hidden { "localhost" } else { handed.client_ip },
-            by: host,
-            id: &name,
-            recipient: match handed.recipients {
-                [one] => Some(one),
-                _ => None,
-            },
-            date: &date.text,
-            sender: handed.sender,
-        };
         if !handed.authentication.is_empty() {
             // What a client brings along of it may not pass for ours (RFC 8601 section 5).
             remove.push(authenticity::FIELD);
@@ -402,7 +444,7 @@ impl Intake {
             authentication: handed.authentication,
             lf_ends_lines: handed.lf_ends_lines,
             remove: &remove,
-            received: (source.add_received_header && handed.source_type == "smtp").then_some(received),
+            received: handed.received(source, host, &name, &date.text),
             date: (source.add_date_header != AddDate::No).then_some(date.text.as_str()),
             message_id: message_id.as_deref(),
         };
@@ -412,12 +454,16 @@ impl Intake {
 
 /// The reports that are to be made. Nobody is told of what becomes of mail without a sender (RFC 3461 section 6.2).
 fn wanted(handed: &Handed<'_>, source: &SourceSettings) -> Reports {
-    if handed.sender.is_empty() || source.suppress_local_dsn {
+    let own_senders = handed.merge.is_some_and(Merge::has_senders);
+    if (handed.sender.is_empty() && !own_senders) || source.suppress_local_dsn {
         return Reports::default();
     }
-    let of_any = |wants: fn(Notify) -> bool| handed.dsn.iter().any(|dsn| wants(dsn.notify));
+    let of_any = |wants: fn(Notify) -> bool| match handed.merge {
+        Some(merge) => merge.notifies().iter().any(|notify| wants(*notify)),
+        None => handed.dsn.iter().any(|dsn| wants(dsn.notify)),
+    };
     Reports {
-        failure: handed.dsn.is_empty() || of_any(Notify::failure),
+        failure: (handed.merge.is_none() && handed.dsn.is_empty()) || of_any(Notify::failure),
         delay: of_any(Notify::delay),
         success: of_any(Notify::success),
         full: match handed.dsn_ret {
@@ -430,7 +476,13 @@ fn wanted(handed: &Handed<'_>, source: &SourceSettings) -> Reports {
 /// Takes from a finished group what the queues need.
 fn ready(submitted: Submitted) -> (Group, Ready) {
     let Submitted { group, routes } = submitted;
-    let mut made = Ready { submission: Submission::default(), content: Arc::from([]), routes: Vec::new() };
+    let mut made = Ready {
+        submission: Submission::default(),
+        content: Arc::from([]),
+        content_at: 0,
+        header_at: 1,
+        routes: Vec::new(),
+    };
     let mut vmtas: Vec<Arc<str>> = Vec::new();
     for draft in &group.drafts {
         match draft {
@@ -448,7 +500,7 @@ fn ready(submitted: Submitted) -> (Group, Ready) {
     for route in routes {
         let Draft::Rows { rows, .. } = &group.drafts[route.draft] else { continue };
         let vmta = vmtas[usize::from(rows.vmta[usize::from(route.index)])].clone();
-        made.routes[route.draft - FIRST_ROWS].push((route.domain, vmta));
+        made.routes[route.draft - 1 - made.header_at].push((route.domain, vmta));
     }
     (group, made)
 }

@@ -23,6 +23,7 @@ pub mod log_file;
 mod authenticity;
 mod login_failures;
 mod memory;
+mod merged;
 mod meter;
 pub mod owners;
 pub mod pickup;

@@ -299,9 +299,10 @@ impl Watch {
             verp: message.verp,
             dsn_ret: &message.dsn_ret,
             dsn: &message.dsn,
+            merge: message.merge.as_deref(),
             ..Handed::default()
         };
-        let taken = suppressed::check(&configured.config, &source, &message.recipients)
+        let taken = suppressed::check(&configured.config, &source, message.all_recipients())
             .and_then(|()| self.intake.take_blocking(&handed, &source, clock::wall()));
         match taken {
             Ok(underway) => Some(Taken { name: name.to_owned(), identity, underway }),

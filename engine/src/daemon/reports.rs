@@ -50,6 +50,8 @@ struct Reporter {
 /// What a report is made from.
 struct Found {
     submission: Submission,
+    /// Who is told.
+    sender: String,
     recipient: String,
     orcpt: String,
     /// None where it cannot be read or rendered.
@@ -102,18 +104,23 @@ impl Reporter {
         let bytes = view.row(usize::from(report.row.index)).ok_or(Unreported::Row)?;
         let row = row_view(bytes).map_err(|_| Unreported::Row)?;
         let (notify, orcpt) = asked(&submission, &row);
-        let wanted = match report.action {
-            Action::Failed => notify.failure(),
-            Action::Delayed => notify.delay(),
-            Action::Relayed => notify.success(),
+        let sender = match submission.sender_field() {
+            Some(field) => row.value(field).ok_or(Unreported::Row)?.to_owned(),
+            None => submission.sender.clone(),
         };
+        let wanted = !sender.is_empty()
+            && match report.action {
+                Action::Failed => notify.failure(),
+                Action::Delayed => notify.delay(),
+                Action::Relayed => notify.success(),
+            };
         if !wanted {
             return Ok(None);
         }
         let content = storage.read(submission.content).await.ok();
         let number = view.first_row + u64::from(report.row.index);
         let message = content.and_then(|bytes| message(&bytes, &row, number));
-        Ok(Some(Found { recipient: row.address.to_owned(), orcpt, submission, message }))
+        Ok(Some(Found { recipient: row.address.to_owned(), sender, orcpt, submission, message }))
     }
 
     /// True once the report is durable, and the outcome with it.
@@ -127,13 +134,13 @@ impl Reporter {
             virtual_mta: report.attempt.vmta.clone(),
             source_type: "api".to_owned(),
             accepted_at: now.0,
-            smtputf8: !found.submission.sender.is_ascii() || !found.recipient.is_ascii(),
+            smtputf8: !found.sender.is_ascii() || !found.recipient.is_ascii(),
             ..Submission::default()
         };
         // As bounces from elsewhere go.
         let to = match found.submission.verp {
-            Verp::Named => verp::named(&found.submission.sender, &found.recipient),
-            Verp::No | Verp::Signed => found.submission.sender.clone(),
+            Verp::Named => verp::named(&found.sender, &found.recipient),
+            Verp::No | Verp::Signed => found.sender.clone(),
         };
         let content = Content::plain_utf8(text, submission.smtputf8);
         let outcome = report.batch().map(Draft::Outcomes);
@@ -163,7 +170,7 @@ impl Reporter {
             action: report.action,
             host,
             from: config.global().custom_dsn_from_header.as_deref(),
-            to: &submission.sender,
+            to: &found.sender,
             date: &plain::date(report.at),
             arrived: &plain::date(Wall(submission.accepted_at)),
             give_up: &plain::date(report.give_up),

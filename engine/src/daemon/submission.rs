@@ -7,6 +7,7 @@ use super::{reception, suppressed};
 use crate::io::reactor::Reactor;
 use crate::io::smtp_listener::{Arrival, Caller, Login, Reception, Refusal, Submit, hall};
 use crate::smtp::server::{AuthOptions, Relay, RelayDomains, ServerOptions};
+use crate::spool::SpoolError;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -129,6 +130,8 @@ fn options(
             .max_message_size
             .map_or(MAX_MESSAGE, |n| usize::try_from(n).unwrap_or(MAX_MESSAGE)),
         max_recipients: settings.max_rcpt_per_message.map_or(defaults.max_recipients, |n| n as usize),
+        merge: settings.allow_mailmerge || settings.always_allow_api_submission,
+        max_merged: settings.max_rcpt_per_message.map_or(defaults.max_merged, |n| n as usize),
         too_many_fail: settings.too_many_rcpts_fails_message,
         close_on_transient: settings.disconnect_on_transient_error,
         max_hops: settings.max_message_hops as usize,
@@ -191,6 +194,7 @@ impl Submit for Entrance {
             verp: envelope.verp,
             dsn_ret: envelope.ret,
             dsn: &envelope.dsn,
+            merge: envelope.merge.as_deref(),
             source_type: "smtp",
             smtp_user: &envelope.user,
             client_name: &envelope.helo,
@@ -212,11 +216,13 @@ impl Entrance {
         settings: &SourceSettings,
     ) -> Result<String, Refusal> {
         let mut found = std::mem::take(&mut arrival.envelope.found);
-        if !settings.check_dkim_inbound && found.is_empty() {
+        // A text that is still to be merged cannot have been signed.
+        let signed = settings.check_dkim_inbound && arrival.envelope.merge.is_none();
+        if !signed && found.is_empty() {
             return Ok(found);
         }
         let host = self.door.configured.load().host.clone();
-        if settings.check_dkim_inbound {
+        if signed {
             let (resolver, message, name) =
                 (self.reactor.resolver(), std::mem::take(&mut arrival.message), host.clone());
             let check = async move { (authenticity::of_message(&resolver, &name, &message).await, message) };
@@ -238,7 +244,8 @@ fn refusal(refused: &Refused) -> Refusal {
     let (code, status) = match refused {
         Refused::NoSuchVmta(_) => (550, "5.5.0"),
         Refused::Message(_) => (550, "5.6.0"),
-        Refused::Header { .. } => (550, "5.6.0"),
+        Refused::Header { .. } | Refused::Merged(_) => (550, "5.6.0"),
+        Refused::Spool(SpoolError::TooBig { .. }) => (552, "5.3.4"),
         Refused::Recipients(_) => (550, "5.1.3"),
         Refused::Suppressed { .. } => (550, "5.7.1"),
         Refused::Pool(_) => (451, "4.3.5"),

@@ -45,13 +45,17 @@ fn by_name(
 }
 
 /// Refuses a message any of whose recipients gets no mail.
-pub fn check(config: &Config, source: &SourceSettings, recipients: &[String]) -> Result<(), Refused> {
+pub fn check<'r>(
+    config: &Config,
+    source: &SourceSettings,
+    recipients: impl IntoIterator<Item = &'r str>,
+) -> Result<(), Refused> {
     let Some(suppression) = suppression(config, source) else { return Ok(()) };
     for recipient in recipients {
         // What is no address is refused as such.
         let Ok(address) = Address::parse(recipient) else { continue };
         if let Some(why) = suppression.refuses(address.as_ref()) {
-            return Err(Refused::Suppressed { recipient: recipient.clone(), why });
+            return Err(Refused::Suppressed { recipient: recipient.to_owned(), why });
         }
     }
     Ok(())
@@ -80,7 +84,7 @@ mod tests {
         );
         let told = |client: [u8; 4], recipient: &str| {
             let source = config.source_for(client.into(), None, None);
-            let told = check(&config, &source, &["fine@example.com".to_owned(), recipient.to_owned()]);
+            let told = check(&config, &source, ["fine@example.com", recipient]);
             told.err().map(|e| e.to_string())
         };
         let a1 = "recipient is in suppression list \"a1\": <Jim@EXAMPLE.com>";

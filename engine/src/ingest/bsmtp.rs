@@ -1,13 +1,14 @@
-//! Batch SMTP pickup files: the commands of a session without its replies (reference 5.3). Any command that would fail
-//! refuses the file, except that after `XACK OFF` recipients that are no addresses bounce to the sender.
+//! Batch SMTP pickup files: the commands of a session without its replies (reference 5.3), those of mail merge included. Any
+//! command that would fail refuses the file, except that after `XACK OFF` recipients that are no addresses are left out.
 
 use super::pickup::{
-    Lines, MAX_ENVELOPE_LINE, MAX_RECIPIENTS, PickupError, PickupMessage, PickupOptions, PickupProblem,
-    RefusedRecipient, error,
+    Lines, MAX_ENVELOPE_LINE, MAX_LINE, MAX_RECIPIENTS, PickupError, PickupMessage, PickupOptions,
+    PickupProblem, RefusedRecipient, error,
 };
 use super::pickup_text::{MessageText, address_of, name};
 use crate::mail::AddressError;
 use crate::smtp::dsn::{self, BadParameter, RecipientDsn};
+use crate::smtp::merge::{Part, part_argument};
 
 /// Whether a file is batch SMTP, which its first word tells.
 pub(super) fn starts(file: &[u8]) -> bool {
@@ -25,14 +26,30 @@ pub(super) fn parse(
     let mut session = Session { suffix: options.domain_suffix, ..Session::default() };
     loop {
         let Some(line) = lines.next()? else {
-            let right = "the message comes last, after DATA";
+            let right = "the message comes last, after DATA or in parts after XPRT";
             return error(lines.number, PickupProblem::Order { command: "the end of the file", right });
         };
         let line = line.strip_prefix(b"\xef\xbb\xbf").filter(|_| lines.number == 1).unwrap_or(line);
-        if session.command(lines.number, line)? {
-            break;
+        match session.command(lines.number, line)? {
+            Follows::Command => {}
+            Follows::Message => return message(lines, options, session.message),
+            Follows::Part { last } => {
+                session.part(lines)?;
+                if last {
+                    nothing_more(lines)?;
+                    return Ok(session.message);
+                }
+            }
         }
     }
+}
+
+/// What follows DATA, to the end of the file.
+fn message(
+    lines: &mut Lines<'_>,
+    options: &PickupOptions<'_>,
+    mut taken: PickupMessage,
+) -> Result<PickupMessage, PickupError> {
     let mut text = MessageText::new(options, lines.remaining());
     loop {
         match lines.next()? {
@@ -43,13 +60,8 @@ pub(super) fn parse(
         }
     }
     let end = lines.number;
-    while let Some(line) = lines.next()? {
-        if !line.trim_ascii().is_empty() {
-            return error(lines.number, PickupProblem::AfterEnd);
-        }
-    }
+    nothing_more(lines)?;
     let (message, controls) = text.finish(end)?;
-    let mut taken = session.message;
     taken.sender = controls.sender_override.unwrap_or(taken.sender);
     if taken.envid.is_empty() {
         taken.envid = controls.envid.unwrap_or_default();
@@ -58,6 +70,22 @@ pub(super) fn parse(
     taken.virtual_mta = controls.virtual_mta.unwrap_or_default();
     taken.message = message;
     Ok(taken)
+}
+
+fn nothing_more(lines: &mut Lines<'_>) -> Result<(), PickupError> {
+    while let Some(line) = lines.next()? {
+        if !line.trim_ascii().is_empty() {
+            return error(lines.number, PickupProblem::AfterEnd);
+        }
+    }
+    Ok(())
+}
+
+/// What comes behind a command.
+enum Follows {
+    Command,
+    Message,
+    Part { last: bool },
 }
 
 #[derive(Default)]
@@ -72,8 +100,8 @@ struct Session<'o> {
 }
 
 impl Session<'_> {
-    /// Carries out a command; true when the message follows.
-    fn command(&mut self, number: usize, line: &[u8]) -> Result<bool, PickupError> {
+    /// Carries out a command.
+    fn command(&mut self, number: usize, line: &[u8]) -> Result<Follows, PickupError> {
         if line.len() > MAX_ENVELOPE_LINE {
             return error(number, PickupProblem::LongLine { bytes: line.len(), max: MAX_ENVELOPE_LINE });
         }
@@ -88,15 +116,18 @@ impl Session<'_> {
                 "OFF" => self.quiet = true,
                 _ => return syntax(number, "XACK", "write XACK ON or XACK OFF"),
             },
-            "MAIL" => self.mail(number, rest)?,
+            "XMRG" => {
+                self.message.merge = Some(Box::default());
+                self.mail(number, "XMRG", rest)?;
+            }
+            "MAIL" => self.mail(number, "MAIL", rest)?,
             "RCPT" => self.rcpt(number, rest)?,
-            "DATA" => return self.data(number, rest).map(|()| true),
-            "XMRG" => return error(number, PickupProblem::Merge("XMRG")),
-            "XDFN" => return error(number, PickupProblem::Merge("XDFN")),
-            "XPRT" => return error(number, PickupProblem::Merge("XPRT")),
+            "XDFN" => self.define(number, rest)?,
+            "DATA" => return self.data(number, rest).map(|()| Follows::Message),
+            "XPRT" => return self.begin_part(number, rest),
             _ => return error(number, PickupProblem::UnknownCommand(verb.chars().take(40).collect())),
         }
-        Ok(false)
+        Ok(Follows::Command)
     }
 
     fn greet(&mut self, number: usize, rest: &str) -> Result<(), PickupError> {
@@ -113,15 +144,19 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn mail(&mut self, number: usize, rest: &str) -> Result<(), PickupError> {
+    /// MAIL, or XMRG, which takes the same and more.
+    fn mail(&mut self, number: usize, verb: &'static str, rest: &str) -> Result<(), PickupError> {
         if std::mem::replace(&mut self.mail, true) {
-            return order(number, "MAIL", "a file holds one message");
+            return order(number, verb, "a file holds one message");
         }
-        let right = "write MAIL FROM:<user@domain>";
-        let Some((path, parameters)) = path(rest, "FROM:") else { return syntax(number, "MAIL", right) };
+        let (right, field) = match verb {
+            "XMRG" => ("write XMRG FROM:<user@domain>", "XMRG FROM"),
+            _ => ("write MAIL FROM:<user@domain>", "MAIL FROM"),
+        };
+        let Some((path, parameters)) = path(rest, "FROM:") else { return syntax(number, verb, right) };
         if !path.is_empty() {
             let sender = address_of(path.as_bytes(), self.suffix);
-            self.message.sender = sender.or_else(|cause| refuse(number, "MAIL FROM", path, cause))?;
+            self.message.sender = sender.or_else(|cause| refuse(number, field, path, cause))?;
         }
         for parameter in parameters.split_ascii_whitespace() {
             self.mail_parameter(number, parameter)?;
@@ -162,21 +197,30 @@ impl Session<'_> {
         if !self.mail {
             return order(number, "RCPT", "MAIL comes before it");
         }
-        if self.message.recipients.len() + self.message.refused.len() == MAX_RECIPIENTS {
+        let merged = self.message.merge.as_ref();
+        if merged.is_some_and(|merge| !merge.parts.is_empty()) {
+            return order(number, "RCPT", "it stands before the first XPRT");
+        }
+        let count = merged.map_or(self.message.recipients.len(), |merge| merge.len());
+        if count + self.message.refused.len() == MAX_RECIPIENTS {
             return error(number, PickupProblem::ManyRecipients);
         }
         let right = "write RCPT TO:<user@domain>";
         let Some((path, parameters)) = path(rest, "TO:") else { return syntax(number, "RCPT", right) };
         let reports = rcpt_parameters(number, parameters)?;
         match address_of(path.as_bytes(), self.suffix) {
-            Ok(recipient) => {
-                if reports.is_given() || !self.message.dsn.is_empty() {
-                    self.message.dsn.resize(self.message.recipients.len(), RecipientDsn::default());
-                    self.message.dsn.push(reports);
+            Ok(recipient) => match &mut self.message.merge {
+                None => {
+                    if reports.is_given() || !self.message.dsn.is_empty() {
+                        self.message.dsn.resize(self.message.recipients.len(), RecipientDsn::default());
+                        self.message.dsn.push(reports);
+                    }
+                    self.message.recipients.push(recipient);
                 }
-                self.message.recipients.push(recipient);
-            }
+                Some(merge) => merge.push(&recipient, &reports).or_else(|e| error(number, e.into()))?,
+            },
             Err(cause) if self.quiet => {
+                self.message.merge.iter_mut().for_each(|merge| merge.forget_open());
                 let address = path.chars().take(300).collect();
                 self.message.refused.push(RefusedRecipient { line: number, address, error: cause });
             }
@@ -189,8 +233,8 @@ impl Session<'_> {
         if !rest.trim().is_empty() {
             return syntax(number, "DATA", "it stands alone");
         }
-        if !self.mail {
-            return order(number, "DATA", "MAIL and RCPT come before it");
+        if !self.mail || self.message.merge.is_some() {
+            return order(number, "DATA", "MAIL and RCPT come before it; after XMRG comes XPRT");
         }
         if self.message.recipients.is_empty() && self.message.refused.is_empty() {
             return error(number, PickupProblem::NoRecipient { field: "RCPT TO:<user@domain>" });
@@ -222,6 +266,66 @@ fn rcpt_parameters(number: usize, parameters: &str) -> Result<RecipientDsn, Pick
         }
     }
     Ok(reports)
+}
+
+impl Session<'_> {
+    fn define(&mut self, number: usize, rest: &str) -> Result<(), PickupError> {
+        let smtputf8 = self.message.smtputf8;
+        match &mut self.message.merge {
+            Some(merge) if merge.parts.is_empty() => {
+                merge.define(rest, self.suffix, smtputf8).or_else(|e| error(number, e.into()))?;
+                Ok(())
+            }
+            _ => order(number, "XDFN", "it stands after XMRG, before the RCPT that it is for"),
+        }
+    }
+
+    fn begin_part(&mut self, number: usize, rest: &str) -> Result<Follows, PickupError> {
+        let Some(merge) = &mut self.message.merge else {
+            return order(number, "XPRT", "XMRG and RCPT come before it");
+        };
+        let Some((part, last)) = part_argument(rest) else {
+            return syntax(number, "XPRT", "write XPRT 1, or XPRT 1 LAST, with numbers up to 100");
+        };
+        if merge.awaits_recipient() {
+            return order(number, "XPRT", "RCPT follows XDFN");
+        }
+        if merge.is_empty() && self.message.refused.is_empty() {
+            return error(number, PickupProblem::NoRecipient { field: "RCPT TO:<user@domain>" });
+        }
+        if merge.has_part(part) {
+            return error(number, PickupProblem::PartTwice(part));
+        }
+        merge.parts.push(Part { number: part, end: self.message.message.len() });
+        Ok(Follows::Part { last })
+    }
+
+    /// The text of the part that has begun.
+    fn part(&mut self, lines: &mut Lines<'_>) -> Result<(), PickupError> {
+        let text = &mut self.message.message;
+        loop {
+            match lines.next()? {
+                None => return error(lines.number, PickupProblem::NoDot),
+                Some(b".") => break,
+                Some(line) => {
+                    let line = line.strip_prefix(b".").unwrap_or(line);
+                    if line.len() > MAX_LINE {
+                        let problem = PickupProblem::LongLine { bytes: line.len(), max: MAX_LINE };
+                        return error(lines.number, problem);
+                    }
+                    text.extend_from_slice(line);
+                    text.extend_from_slice(b"\r\n");
+                }
+            }
+        }
+        let end = text.len();
+        self.message
+            .merge
+            .iter_mut()
+            .filter_map(|merge| merge.parts.last_mut())
+            .for_each(|part| part.end = end);
+        Ok(())
+    }
 }
 
 fn refuse<T>(number: usize, field: &'static str, path: &str, cause: AddressError) -> Result<T, PickupError> {

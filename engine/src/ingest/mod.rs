@@ -21,6 +21,7 @@ pub mod inject_rows;
 pub mod json_stream;
 pub mod jsonl_rows;
 pub mod letter;
+pub mod merged;
 pub mod pickup;
 mod pickup_plain;
 mod pickup_text;

@@ -4,6 +4,7 @@
 use super::{bsmtp, pickup_plain};
 use crate::mail::{AddressError, Printable};
 use crate::smtp::dsn::RecipientDsn;
+use crate::smtp::merge::{DefinitionError, Merge};
 
 /// Recipients of one file at most. (PowerMTA means the format for about 5,000.)
 pub const MAX_RECIPIENTS: usize = 50_000;
@@ -62,8 +63,19 @@ pub struct PickupMessage {
     /// NOTIFY and ORCPT of each recipient; nothing where no recipient has any.
     pub dsn: Vec<RecipientDsn>,
     pub smtputf8: bool,
-    /// CR LF lines, not dot-stuffed, envelope headers removed.
+    /// CR LF lines, not dot-stuffed, envelope headers removed. The parts of a merged message as they came, one behind the
+    /// other.
     pub message: Vec<u8>,
+    /// Of a merged message: its recipients are here.
+    pub merge: Option<Box<Merge>>,
+}
+
+impl PickupMessage {
+    /// Those of a merged message too.
+    pub fn all_recipients(&self) -> impl Iterator<Item = &str> {
+        let merged = self.merge.iter().flat_map(|merge| merge.rows().map(|row| row.address));
+        self.recipients.iter().map(String::as_str).chain(merged)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,10 +144,10 @@ pub enum PickupProblem {
     Syntax { command: &'static str, right: &'static str },
     #[error("{command} has no parameter `{parameter}`; it may have {right}")]
     Parameter { command: &'static str, parameter: String, right: &'static str },
-    #[error(
-        "{0}: mail merge in pickup files is not supported yet; write a campaign directory with a template and rows"
-    )]
-    Merge(&'static str),
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    #[error("part {0} is there a second time")]
+    PartTwice(u16),
     #[error("the file ends before the line with a single dot that ends the message")]
     NoDot,
     #[error("there is something after the end of the message; a file holds one message")]

@@ -36,6 +36,7 @@ pub(super) fn parse(
         dsn: Vec::new(),
         smtputf8: false,
         message,
+        merge: None,
     })
 }
 

@@ -208,17 +208,85 @@ fn a_bad_batch_smtp_file_is_refused_with_line_command_and_remedy() {
             format!("{mail}DATA\nFrom: c\n\n.\nQUIT\n"),
             "line 7: there is something after the end of the message",
         ),
-        (
-            "XMRG FROM:<a@x.example>\n".to_owned(),
-            "line 1: XMRG: mail merge in pickup files is not supported yet",
-        ),
-        ("XACK ON\nXDFN a=1\n".to_owned(), "line 2: XDFN: mail merge"),
+        ("XACK ON\nXDFN a=1\n".to_owned(), "line 2: XDFN comes out of order; it stands after XMRG"),
+        (format!("{mail}XPRT 1\n"), "line 3: XPRT comes out of order; XMRG and RCPT come before it"),
     ] {
         let error = refused(&file);
         assert!(error.contains(said), "{file:?}: {error}");
     }
     let long = format!("MAIL FROM:<{}@x.example>\n", "a".repeat(5000));
     assert!(refused(&long).contains("at most 4096 are allowed"));
+}
+
+/// The sample of reference 5.3.
+const MERGED: &str = "XACK ON\nXMRG FROM:<bounce@ex.example> verp\n\
+    XDFN FName=\"Jim\" CID=\"1234\" *vmta=\"mta1\" *parts=\"1-3\" *jobID=\"1234\"\nRCPT TO:<jim@ex.example>\n\
+    XDFN FName=\"Cosmo\" *parts=\"1,3\"\nRCPT TO:<cosmo@ex.example>\n\
+    XPRT 1\nFrom: \"Service\" [*from]\n\nHi [FName],\n.\nXPRT 2\n..two\n.\nXPRT 3 LAST\nbye\n.\n\n";
+
+#[test]
+fn a_batch_smtp_file_with_mail_merge() {
+    let message = read(MERGED);
+    assert_eq!(message, read(&MERGED.replace('\n', "\r\n")));
+    assert_eq!((message.sender.as_str(), message.recipients.len()), ("bounce@ex.example", 0));
+    assert_eq!(message.message, b"From: \"Service\" [*from]\r\n\r\nHi [FName],\r\n.two\r\nbye\r\n");
+    assert!(message.verp);
+    let merge = message.merge.unwrap();
+    assert_eq!(
+        merge.parts.iter().map(|part| (part.number, part.end)).collect::<Vec<_>>(),
+        [(1, 40), (2, 46), (3, 51)]
+    );
+    let rows: Vec<_> = merge.rows().map(|row| (row.address, row.values().count())).collect();
+    assert_eq!(rows, [("jim@ex.example", 5), ("cosmo@ex.example", 2)]);
+}
+
+#[test]
+fn a_bad_file_with_mail_merge_is_refused_as_a_whole() {
+    for (old, new, said) in [
+        ("FName=\"Cosmo\" *parts=\"1,3\"", "FName=\"Cosmo", "line 5: FName: the quote is not closed"),
+        ("cosmo@ex", "cosmo", "line 6: `cosmo.example` is not an address for `RCPT TO`"),
+        ("RCPT TO:<cosmo@ex.example>\n", "", "line 6: XPRT comes out of order; RCPT follows XDFN"),
+        ("XPRT 2", "XPRT 1", "line 12: part 1 is there a second time"),
+        ("XPRT 2", "XPRT two", "line 12: this is not how XPRT is written; write XPRT 1, or XPRT 1 LAST"),
+        (
+            "XPRT 2",
+            "RCPT TO:<a@ex.example>",
+            "line 12: RCPT comes out of order; it stands before the first XPRT",
+        ),
+        ("XPRT 2", "XDFN a=1", "line 12: XDFN comes out of order"),
+        (
+            " LAST\nbye\n.\n\n",
+            "\nbye\n.\n",
+            "the end of the file comes out of order; the message comes last, after DATA or in parts after XPRT",
+        ),
+        ("bye\n.\n", "bye\n", "the file ends before the line with a single dot"),
+        (
+            "XMRG",
+            "MAIL",
+            "line 3: XDFN comes out of order; it stands after XMRG, before the RCPT that it is for",
+        ),
+        (
+            "XPRT 1\n",
+            "DATA\n",
+            "line 7: DATA comes out of order; MAIL and RCPT come before it; after XMRG comes XPRT",
+        ),
+    ] {
+        assert!(MERGED.contains(old), "{old}");
+        let error = refused(&MERGED.replacen(old, new, 1));
+        assert!(error.contains(said), "{new}: {error}");
+    }
+}
+
+#[test]
+fn after_xack_off_a_merged_message_goes_to_the_others() {
+    let message = read(&MERGED.replacen("XACK ON", "XACK OFF", 1).replacen("jim@ex.example", "jim", 1));
+    assert_eq!(message.refused.len(), 1);
+    let merge = message.merge.unwrap();
+    // Whoever comes next does not get what was defined for another.
+    assert_eq!(
+        merge.rows().map(|row| (row.address, row.values().count())).collect::<Vec<_>>(),
+        [("cosmo@ex.example", 2)]
+    );
 }
 
 #[test]

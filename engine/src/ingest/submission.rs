@@ -101,7 +101,8 @@ pub fn plain<'a>(
         submission.fields = ROW_FIELDS.map(str::to_owned).to_vec();
     }
     let identity = submission.pickup_identity.clone();
-    let mut drafts = vec![stored(content), Draft::Accepted { submission, content: Ref::Here(0) }];
+    let mut drafts =
+        vec![Draft::Content(stored(content)), Draft::Accepted { submission, content: Ref::Here(0) }];
     let mut routes: Vec<Route> = Vec::new();
     let mut rows = RowsDraft::default();
     let mut domain = String::new();
@@ -145,7 +146,7 @@ pub fn plain<'a>(
 pub fn merged(mut submission: Submission, content: &Content) -> Vec<Draft> {
     describe(&mut submission, content);
     submission.fields = content.fields().to_vec();
-    vec![stored(content), Draft::Accepted { submission, content: Ref::Here(0) }]
+    vec![Draft::Content(stored(content)), Draft::Accepted { submission, content: Ref::Here(0) }]
 }
 
 /// The first group of a campaign: content, header, first rows and how far the import is. `last` when these are all rows.
@@ -199,14 +200,15 @@ fn push_rows(
     }
 }
 
-fn stored(content: &Content) -> Draft {
+/// A content in its stored form.
+pub fn stored(content: &Content) -> Arc<[u8]> {
     let mut bytes = Vec::with_capacity(content.size_estimate() + 256);
     content.encode(&mut bytes);
-    Draft::Content(Arc::from(bytes))
+    Arc::from(bytes)
 }
 
 /// Notes what the content needs of its way.
-fn describe(submission: &mut Submission, content: &Content) {
+pub fn describe(submission: &mut Submission, content: &Content) {
     submission.size = u32::try_from(content.size_estimate()).unwrap_or(u32::MAX);
     submission.eight_bit |= content.needs_8bit();
     submission.smtputf8 |= content.needs_smtputf8();

@@ -2,7 +2,7 @@
 
 use super::address::AddressError;
 use super::header::InjectionError;
-use super::lines::BareCr;
+use super::lines::{BareCr, MAX_LINE};
 use super::printable::Printable;
 use thiserror::Error;
 
@@ -92,6 +92,10 @@ pub enum RenderError {
     NotAscii { header: String },
     #[error("header {header}: a word is longer than 998 characters")]
     WordTooLong { header: String },
+    #[error("a line of {octets} octets; at most {MAX_LINE} are allowed")]
+    LineTooLong { octets: usize },
+    #[error("a NUL, or a line end that is not CR LF")]
+    Unclean,
     #[error("header {header}: `{}` is not an address: {error}", Printable(text))]
     Address { header: String, text: String, error: AddressError },
     #[error(

@@ -11,7 +11,9 @@ impl Content {
         let mut used = vec![false; program.fields.len()];
         for step in &program.steps {
             match *step {
-                Step::Unstructured { pieces, .. } | Step::Structured { pieces, .. } => {
+                Step::Unstructured { pieces, .. }
+                | Step::Structured { pieces, .. }
+                | Step::Bytes { header: true, pieces } => {
                     mark(program, pieces, &mut used);
                 }
                 Step::Mailboxes { mailboxes, .. } => {
@@ -20,7 +22,7 @@ impl Content {
                         mark(program, mailbox.address, &mut used);
                     }
                 }
-                Step::Raw(_) | Step::Quoted { .. } | Step::RowNumber => {}
+                Step::Raw(_) | Step::Quoted { .. } | Step::RowNumber | Step::Bytes { header: false, .. } => {}
             }
         }
         used

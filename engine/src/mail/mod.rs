@@ -21,6 +21,7 @@ mod header_fields;
 mod header_use;
 mod jinja;
 mod mailbox_list;
+pub mod merge;
 mod parts;
 mod printable;
 mod program;

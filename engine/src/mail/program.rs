@@ -9,6 +9,7 @@ use super::escape;
 use super::fault::RenderError;
 use super::header::forbidden;
 use super::jinja::{Jinja, Source, describe};
+use super::lines::{MAX_LINE, survey};
 use minijinja::{ErrorKind, Value};
 
 /// A range of [`Program::raw`], [`Program::text`], [`Program::pieces`] or [`Program::mailboxes`].
@@ -69,6 +70,8 @@ pub(super) enum Step {
     Mailboxes { name: Span, mailboxes: Span },
     /// The number of the row in hexadecimal.
     RowNumber,
+    /// Pieces as they are; in the header, on the line they stand on.
+    Bytes { header: bool, pieces: Span },
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +89,8 @@ pub(super) struct Program {
     pub size: u32,
     pub eight_bit: bool,
     pub smtputf8: bool,
+    /// There are steps of [`Step::Bytes`].
+    pub copies_values: bool,
     /// Values that begin with [`TYPED`] are JSON, for full templates to reckon with.
     pub typed: bool,
 }
@@ -116,6 +121,9 @@ impl Program {
             if out.len() - start > MAX_RENDERED {
                 return Err(RenderError::TooLarge { limit: MAX_RENDERED });
             }
+        }
+        if self.copies_values {
+            check_lines(&out[start..])?;
         }
         Ok(())
     }
@@ -161,6 +169,15 @@ impl<'p> Rendering<'p, '_> {
             }
             Step::Mailboxes { name, mailboxes } => self.mailboxes(name, mailboxes, out)?,
             Step::RowNumber => hexadecimal(self.row.number, out),
+            Step::Bytes { header: false, pieces } => {
+                for &piece in &self.program.pieces[pieces.range()] {
+                    self.write(piece, |text| out.extend_from_slice(text.as_bytes()))?;
+                }
+            }
+            Step::Bytes { header: true, pieces } => {
+                self.merge_line("(of the message)", pieces)?;
+                out.extend_from_slice(self.scratch.as_bytes());
+            }
         }
         Ok(())
     }
@@ -298,6 +315,18 @@ impl<'p> Rendering<'p, '_> {
             }
         }
         Ok(())
+    }
+}
+
+/// What nothing has encoded must be fit to leave (A04).
+fn check_lines(message: &[u8]) -> Result<(), RenderError> {
+    let found = survey(message);
+    match found.unclean {
+        true => Err(RenderError::Unclean),
+        false if found.longest_line > MAX_LINE => {
+            Err(RenderError::LineTooLong { octets: found.longest_line })
+        }
+        false => Ok(()),
     }
 }
 

@@ -2,6 +2,9 @@
 //! LEB128 before it. Written by intake, read at delivery and by accounting; every read is bounds-checked,
 //! because the bytes come from a file.
 
+/// The field in which rows have an envelope sender each: that of their submission does not count then.
+pub const SENDER_FIELD: &str = "*from";
+
 /// A row's bytes do not hold what they should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {
@@ -51,6 +54,11 @@ pub fn row_view(bytes: &[u8]) -> Result<RowView<'_>, RowError> {
 }
 
 impl<'a> RowView<'a> {
+    /// The value of one field.
+    pub fn value(&self, field: usize) -> Option<&'a str> {
+        self.values().nth(field)?.ok()
+    }
+
     /// The values in the order of the submission's fields.
     pub fn values(&self) -> Values<'a> {
         Values { bytes: self.bytes, at: self.values_at }

@@ -73,6 +73,10 @@ fn encode_step(step: Step, out: &mut Vec<u8>) {
             span(pieces, out);
         }
         Step::RowNumber => out.push(5),
+        Step::Bytes { header, pieces } => {
+            out.extend_from_slice(&[6, header.into()]);
+            span(pieces, out);
+        }
     }
 }
 
@@ -195,6 +199,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Content, ContentError> {
             let mut program = decode_program(&mut reader)?;
             (program.eight_bit, program.smtputf8) = (eight_bit, smtputf8);
             program.typed = flags & TYPED != 0;
+            program.copies_values = program.steps.iter().any(|step| matches!(step, Step::Bytes { .. }));
             check(&program)?;
             compile_sources(&mut program)?;
             Body::Merged(Box::new(program))
@@ -237,6 +242,7 @@ fn decode_step(r: &mut Reader<'_>) -> Result<Step, ContentError> {
         3 => Step::Structured { name: r.span()?, pieces: r.span()? },
         4 => Step::Mailboxes { name: r.span()?, mailboxes: r.span()? },
         5 => Step::RowNumber,
+        6 => Step::Bytes { header: r.byte()? != 0, pieces: r.span()? },
         _ => return Err(ContentError::Damaged("a step is unknown")),
     })
 }
@@ -271,7 +277,7 @@ fn check(p: &Program) -> Result<(), ContentError> {
     for step in &p.steps {
         match *step {
             Step::Raw(span) => within(span, p.raw.len())?,
-            Step::Quoted { pieces, .. } => within(pieces, p.pieces.len())?,
+            Step::Quoted { pieces, .. } | Step::Bytes { pieces, .. } => within(pieces, p.pieces.len())?,
             Step::Unstructured { name, pieces } | Step::Structured { name, pieces } => {
                 text(name)?;
                 within(pieces, p.pieces.len())?;

@@ -189,7 +189,7 @@ fn scan_pmta(text: &str) -> Vec<Token<'_>> {
             (from, at) = (open + 2, open + 2);
             continue;
         }
-        let Some((name, end)) = pmta_name(text, open + 1) else {
+        let Some((name, end)) = pmta_name(text.as_bytes(), open + 1) else {
             at = open + 1;
             continue;
         };
@@ -213,12 +213,13 @@ fn scan_pmta(text: &str) -> Vec<Token<'_>> {
 }
 
 /// `name]` or `*name]` at `from`, and the offset behind it.
-fn pmta_name(text: &str, from: usize) -> Option<(&str, usize)> {
-    let star = usize::from(text[from..].starts_with('*'));
+pub(super) fn pmta_name(text: &[u8], from: usize) -> Option<(&str, usize)> {
+    let star = usize::from(text[from..].starts_with(b"*"));
     let rest = &text[from + star..];
-    let length = rest.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
-    let named = rest.starts_with(|c: char| c.is_ascii_alphabetic()) && rest[length..].starts_with(']');
-    named.then(|| (&text[from..from + star + length], from + star + length + 1))
+    let length = rest.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count();
+    let named = rest.first().is_some_and(u8::is_ascii_alphabetic) && rest[length..].starts_with(b"]");
+    let name = std::str::from_utf8(&text[from..from + star + length]).ok()?;
+    named.then_some((name, from + star + length + 1))
 }
 
 /// The word in `words` nearest to `word`, when it is near enough to be what was meant.

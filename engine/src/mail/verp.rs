@@ -134,7 +134,7 @@ impl VerpKeys {
     }
 
     /// The return path for a recipient of a message from `sender`, whose delivery begins at `start` (unix milliseconds). The
-    /// same for every attempt. A sender without a domain is left as it is.
+    /// same for every attempt. A sender without a domain, as the null sender, is left as it is.
     pub fn return_path(&self, sender: &str, returned: Returned, start: i64) -> String {
         let (Some((_, domain)), Some((number, key))) = (sender.rsplit_once('@'), self.keys.first()) else {
             return sender.to_owned();

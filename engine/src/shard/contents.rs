@@ -77,7 +77,14 @@ impl Contents {
         self.bytes + bytes <= BUDGET
     }
 
-    pub fn remove(&mut self, at: Location) {
+    /// A submission that used it has ended. What is merged may be the content of others: it goes when room is needed.
+    pub fn finished(&mut self, at: Location) {
+        if self.cached.get(&at).is_none_or(|cached| cached.content.is_plain()) {
+            self.remove(at);
+        }
+    }
+
+    fn remove(&mut self, at: Location) {
         self.unreadable.remove(&at);
         if let Some(old) = self.cached.remove(&at) {
             self.bytes -= old.bytes;

@@ -49,6 +49,14 @@ impl StoredRow {
     pub fn address(&self) -> Option<&str> {
         row_view(self.bytes()?).ok().map(|view| view.address)
     }
+
+    /// Who sends to it; `header` is that of its submission.
+    pub fn sender<'a>(&'a self, header: &'a Submission) -> Option<&'a str> {
+        match header.sender_field() {
+            None => Some(&header.sender),
+            Some(field) => row_view(self.bytes()?).ok()?.value(field),
+        }
+    }
 }
 
 impl Shard {
@@ -191,15 +199,17 @@ impl Shard {
         let mut dsn = Vec::new();
         for &slot in &batch {
             match self.read_row(header, content, slot, &mut body) {
-                Ok(ReadRow { address, number, dsn: (notify, orcpt) }) => {
+                Ok(ReadRow { address, number, sender: own, dsn: (notify, orcpt) }) => {
+                    // Whoever has one of his own is alone in the batch.
+                    sender = own.unwrap_or(sender);
                     match header.verp {
                         Verp::No => {}
                         Verp::Signed => {
                             let returned = Returned { submission: header.id, row: number };
                             let start = header.accepted_at.max(header.start_at);
-                            sender = self.verp.return_path(&header.sender, returned, start);
+                            sender = self.verp.return_path(&sender, returned, start);
                         }
-                        Verp::Named => sender = verp::named(&header.sender, &address),
+                        Verp::Named => sender = verp::named(&sender, &address),
                     }
                     if !notify.is_empty() || !orcpt.is_empty() {
                         dsn.resize(addresses.len(), Default::default());
@@ -235,8 +245,8 @@ impl Shard {
         }
     }
 
-    /// The address and number of a recipient, and its message rendered to `body` where every recipient has his own. Rendering comes
-    /// before the transaction, so that a value that does not fit its place costs its recipient and not a connection.
+    /// A recipient, and its message rendered to `body` where every recipient has his own. Rendering comes before the
+    /// transaction, so that a value that does not fit its place costs its recipient and not a connection.
     fn read_row(
         &self,
         header: &Submission,
@@ -264,8 +274,12 @@ impl Shard {
                 Fate::failed(Disposition::Bounced, Said { status, diagnostic: e.to_string() })
             })?;
         }
+        let sender = match header.sender_field() {
+            Some(field) => Some(view.value(field).ok_or_else(unreadable)?.to_owned()),
+            None => None,
+        };
         let dsn = notify_and_orcpt(header, &view).map_err(|_| unreadable())?;
-        Ok(ReadRow { address: view.address.to_owned(), number: row.number, dsn })
+        Ok(ReadRow { address: view.address.to_owned(), number: row.number, sender, dsn })
     }
 
     fn begin(&mut self, now: Now, key: u32, header: &Submission, started: Started) {
@@ -352,15 +366,17 @@ struct Started {
     body: Vec<u8>,
 }
 
-/// What a recipient's row says.
+/// A recipient as its row says it.
 struct ReadRow {
     address: String,
     number: u64,
+    /// Envelope sender, where it is not that of the submission.
+    sender: Option<String>,
     /// NOTIFY and ORCPT, empty where they were not given.
     dsn: (String, String),
 }
 
-/// NOTIFY and ORCPT of a row: they stand behind its merge fields, if the submission has any.
+/// NOTIFY and ORCPT of a row, if rows of the submission have any.
 fn notify_and_orcpt(header: &Submission, row: &RowView<'_>) -> Result<(String, String), RowError> {
     let mut found = [String::new(), String::new()];
     if let Some(at) = header.fields.iter().position(|name| name == ROW_FIELDS[0]) {

@@ -203,7 +203,10 @@ impl Shard {
             else {
                 return false;
             };
-            let sender = selection.sender.as_ref().is_none_or(|s| s.eq_ignore_ascii_case(&header.sender));
+            let sender = selection.sender.as_ref().is_none_or(|wanted| {
+                let row = self.stored_row(slot);
+                row.is_some_and(|row| row.sender(&header).is_some_and(|s| s.eq_ignore_ascii_case(wanted)))
+            });
             if !sender || selection.envid.as_ref().is_some_and(|e| *e != header.envid) {
                 return false;
             }

@@ -183,7 +183,7 @@ impl Shard {
         self.slots.remove(slot);
         self.delays.forget(slot);
         if let Some(content) = self.submissions.settled(submission) {
-            self.contents.remove(content);
+            self.contents.finished(content);
         }
     }
 

@@ -7,7 +7,7 @@ use std::fmt;
 pub const MAX_ENVID: usize = 100;
 /// Characters in an ORCPT (RFC 3461 section 4.2).
 pub const MAX_ORCPT: usize = 500;
-/// Names of the values that stand behind the merge fields of a row where a recipient has NOTIFY or ORCPT.
+/// Names of the values, one behind the other, that rows have where some recipient has NOTIFY or ORCPT.
 pub const ROW_FIELDS: [&str; 2] = ["*notify", "*orcpt"];
 
 /// Which reports a recipient's sender wants. None said is as good as FAILURE.

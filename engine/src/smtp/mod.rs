@@ -13,12 +13,14 @@ mod client_time;
 pub mod dot;
 pub mod dsn;
 pub mod extensions;
+pub mod merge;
 pub mod reply;
 pub mod server;
 mod server_admit;
 mod server_auth;
 mod server_commands;
 mod server_data;
+mod server_merge;
 mod server_options;
 mod server_path;
 mod server_sender;
@@ -50,6 +52,8 @@ mod server_auth_tests;
 mod server_chunk_tests;
 #[cfg(test)]
 mod server_dialogue_tests;
+#[cfg(test)]
+mod server_merge_tests;
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]

@@ -12,8 +12,10 @@
 //! [`super::server_wire`].
 
 use super::dsn::RecipientDsn;
+use super::merge::{DefinitionError, Merge};
 use super::server_auth::Exchange;
 use super::server_data::Chunk;
+use super::server_merge::{Reading, Unheard};
 pub use super::server_options::{AuthOptions, Relay, RelayDomains, ServerOptions, Told};
 use super::server_options::{MAX_COMMAND, MAX_OVERLONG, MAX_WAITING};
 pub use super::server_xclient::Assumed;
@@ -52,16 +54,27 @@ pub struct Envelope {
     pub envid: String,
     /// NOTIFY and ORCPT of each recipient; nothing while no recipient has any.
     pub dsn: Vec<RecipientDsn>,
+    /// Of a merged message (XMRG): its recipients are here, and its message is made from parts.
+    pub merge: Option<Box<Merge>>,
 }
 
 impl Envelope {
     /// Adds a recipient. Most mail has nothing to say of reports, and carries no list of it.
-    pub(super) fn add(&mut self, recipient: String, dsn: RecipientDsn) {
+    pub(super) fn add(&mut self, recipient: &str, dsn: RecipientDsn) -> Result<(), DefinitionError> {
+        if let Some(merge) = &mut self.merge {
+            return merge.push(recipient, &dsn);
+        }
         if dsn.is_given() || !self.dsn.is_empty() {
             self.dsn.resize(self.recipients.len(), RecipientDsn::default());
             self.dsn.push(dsn);
         }
-        self.recipients.push(recipient);
+        self.recipients.push(recipient.to_owned());
+        Ok(())
+    }
+
+    /// The verb that began it.
+    pub(super) fn verb(&self) -> &'static str {
+        if self.merge.is_some() { "XMRG" } else { "MAIL" }
     }
 }
 
@@ -118,6 +131,9 @@ pub struct Session {
     pub(super) too_large: bool,
     /// The chunk being read, or the last one of this transaction.
     pub(super) chunk: Option<Chunk>,
+    /// The part of a merged message being read.
+    pub(super) part: Option<Reading>,
+    pub(super) unheard: Unheard,
     pub(super) exchange: Option<Box<Exchange>>,
     /// Makes challenges that nobody else has seen.
     pub(super) nonce: u128,
@@ -186,6 +202,8 @@ impl Session {
             received: 0,
             too_large: false,
             chunk: None,
+            part: None,
+            unheard: Unheard::default(),
             exchange: None,
             nonce: 0,
             secure: false,
@@ -281,6 +299,7 @@ impl Session {
         self.secure = true;
         self.helo = Box::default();
         self.esmtp = false;
+        self.unheard.quiet = false;
         self.drop_transaction();
     }
 

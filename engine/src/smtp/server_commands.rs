@@ -21,15 +21,23 @@ impl Session {
         let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
         let verb = verb.to_ascii_uppercase();
         // Commands after which the client has to wait (RFC 2920 3.1); and without EHLO there is no pipelining at all.
-        let last = matches!(verb.as_str(), "EHLO" | "HELO" | "DATA" | "AUTH" | "STARTTLS" | "XCLIENT")
-            || !self.esmtp;
+        let last =
+            matches!(verb.as_str(), "EHLO" | "HELO" | "DATA" | "XPRT" | "AUTH" | "STARTTLS" | "XCLIENT")
+                || !self.esmtp;
         if more && last && verb != "QUIT" {
             return self.end_with("554 5.5.0", "commands sent before the reply they had to wait for");
         }
         match verb.as_str() {
             "HELO" | "EHLO" => self.hello(argument, verb == "EHLO"),
-            "MAIL" => self.mail(argument),
-            "RCPT" => self.rcpt(argument),
+            "XMRG" if !self.options.merge => self.refuse("502 5.5.1 XMRG is not offered"),
+            "MAIL" | "XMRG" => self.mail(&verb, argument),
+            "RCPT" => self.heard(|session| {
+                session.rcpt(argument);
+                session.forget_definitions();
+            }),
+            "XDFN" => self.heard(|session| session.xdfn(argument)),
+            "XPRT" => self.xprt(now, argument),
+            "XACK" => self.xack(argument),
             "DATA" => self.data(now, argument),
             "QUIT" => self.quit(),
             "BDAT" => self.bdat(now, argument),
@@ -99,6 +107,10 @@ impl Session {
         if let Some(mechanisms) = self.mechanisms() {
             self.reply(format_args!("250-AUTH {mechanisms}"));
         }
+        if options.merge {
+            self.reply("250-XACK");
+            self.reply("250-XMRG");
+        }
         if self.may_assume {
             self.reply(format_args!("250-XCLIENT {ATTRIBUTES}"));
         }
@@ -107,12 +119,13 @@ impl Session {
         self.reply(format_args!("250 SIZE {}", options.max_message_size));
     }
 
-    fn mail(&mut self, argument: &str) {
+    /// MAIL, or XMRG, which takes the same and more.
+    fn mail(&mut self, verb: &str, argument: &str) {
         if self.helo.is_empty() {
             return self.refuse("503 5.5.1 EHLO or HELO first");
         }
         if self.envelope.is_some() {
-            return self.refuse("503 5.5.1 MAIL within a transaction");
+            return self.refuse(format_args!("503 5.5.1 {verb} within a transaction"));
         }
         if self.options.require_auth && self.user.is_empty() {
             return self.refuse("530 5.7.0 authentication required");
@@ -120,7 +133,7 @@ impl Session {
         let path = match server_path::parse(argument, "FROM:", &self.options) {
             Ok(path) => path,
             Err(PathError::Syntax(wanted)) => {
-                return self.refuse(format_args!("501 5.5.4 syntax: MAIL {wanted}"));
+                return self.refuse(format_args!("501 5.5.4 syntax: {verb} {wanted}"));
             }
             Err(PathError::Address(e)) => return self.refuse(format_args!("501 5.1.7 sender address: {e}")),
         };
@@ -129,6 +142,7 @@ impl Session {
             helo: self.helo.to_string(),
             user: self.user.to_string(),
             esmtp: self.esmtp,
+            merge: Session::new_merge(verb),
             ..Envelope::default()
         });
         if let Err(refusal) = self.mail_parameters(&path, &mut envelope) {
@@ -178,7 +192,10 @@ impl Session {
         if self.chunk.is_some() {
             return self.refuse("503 5.5.1 RCPT after BDAT");
         }
-        if envelope.recipients.len() >= self.options.max_recipients {
+        if let Some(refusal) = self.no_merged_rcpt() {
+            return self.refuse(refusal);
+        }
+        if envelope.count() >= self.options.room_for(envelope.merge.is_some()) {
             self.overshoot += 1;
             if self.options.too_many_fail && self.overshoot <= OVERSHOOT {
                 return self.reply("250 2.1.5 ok");
@@ -210,11 +227,12 @@ impl Session {
         if !self.admits(&address) {
             return;
         }
-        let recipient = address.as_str().to_owned();
-        self.reply(format_args!("250 2.1.5 <{recipient}> ok"));
-        if let Some(envelope) = &mut self.envelope {
-            envelope.add(recipient, reports);
+        let recipient = address.as_str();
+        let Some(envelope) = &mut self.envelope else { return };
+        if let Err(e) = envelope.add(recipient, reports) {
+            return self.refuse(format_args!("{} {e}", e.code()));
         }
+        self.reply(format_args!("250 2.1.5 <{recipient}> ok"));
     }
 
     fn rcpt_parameters(&self, path: &PathArgument<'_>) -> Result<RecipientDsn, &'static str> {
@@ -238,8 +256,12 @@ impl Session {
         if !argument.trim_matches(' ').is_empty() {
             return self.refuse("501 5.5.4 DATA takes no argument");
         }
+        if self.say_unheard() {
+            return;
+        }
         match &self.envelope {
             None => self.refuse("503 5.5.1 MAIL first"),
+            Some(envelope) if envelope.merge.is_some() => self.refuse("503 5.5.1 XPRT comes after XMRG"),
             Some(_) if self.chunk.is_some() => self.refuse("503 5.5.1 DATA after BDAT"),
             Some(envelope) if envelope.recipients.is_empty() => self.refuse("554 5.5.1 no valid recipients"),
             Some(_) => {
@@ -253,7 +275,9 @@ impl Session {
     pub(super) fn drop_transaction(&mut self) {
         self.envelope = None;
         self.chunk = None;
+        self.part = None;
         self.message = Vec::new();
+        self.forget_unheard();
     }
 
     fn starttls(&mut self, argument: &str) {

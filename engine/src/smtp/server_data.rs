@@ -36,6 +36,9 @@ impl Session {
         }
         let refusal = match &self.envelope {
             None => Some("503 5.5.1 MAIL first"),
+            Some(envelope) if envelope.merge.is_some() => Some("503 5.5.1 XPRT comes after XMRG"),
+            // What there is to say is said at the end of the chunk.
+            Some(_) if self.has_unheard() => Some("554 5.5.1 a command before it failed"),
             Some(envelope) if envelope.recipients.is_empty() => Some("554 5.5.1 no valid recipients"),
             Some(_) if self.outgrows(size) => Some("552 5.3.4 message is too large"),
             Some(_) => None,
@@ -76,6 +79,9 @@ impl Session {
         self.phase = Phase::Commands;
         let Some(Chunk { size, last, refusal, .. }) = self.chunk else { return };
         if let Some(refusal) = refusal {
+            if self.say_unheard() {
+                return;
+            }
             self.drop_transaction();
             return self.refuse(refusal);
         }
@@ -130,6 +136,9 @@ impl Session {
     }
 
     fn end_data(&mut self) {
+        if let Some(part) = self.part.take() {
+            return self.end_part(part);
+        }
         self.phase = Phase::Commands;
         let message = std::mem::take(&mut self.message);
         let Some(envelope) = self.envelope.take() else { return };

@@ -94,6 +94,10 @@ pub struct ServerOptions {
     pub max_recipients: usize,
     /// Recipients above the limit fail the message at its end: `too-many-rcpts-fails-message`.
     pub too_many_fail: bool,
+    /// XACK and XMRG are offered: mail merge.
+    pub merge: bool,
+    /// Recipients of a merged message.
+    pub max_merged: usize,
     /// The session ends where a message would be answered with 4xx: `disconnect-on-transient-error`.
     pub close_on_transient: bool,
     /// `Received` fields in a message.
@@ -133,6 +137,8 @@ impl ServerOptions {
             max_message_size: 25_000_000,
             max_recipients: 1000,
             too_many_fail: false,
+            merge: false,
+            max_merged: 100_000,
             close_on_transient: false,
             max_hops: 50,
             max_header: 102_400,
@@ -142,6 +148,13 @@ impl ServerOptions {
             data_timeout: Duration::from_secs(300),
             min_data_rate: 500,
         }
+    }
+}
+
+impl ServerOptions {
+    /// How many recipients a message may have.
+    pub(super) fn room_for(&self, merged: bool) -> usize {
+        if merged { self.max_merged } else { self.max_recipients }
     }
 }
 

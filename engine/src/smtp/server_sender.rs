@@ -7,7 +7,8 @@ impl Session {
     /// MAIL is right as far as it goes.
     pub(super) fn name_sender(&mut self) {
         let Some(envelope) = self.envelope.as_ref().filter(|_| self.options.check_sender) else {
-            return self.reply("250 2.1.0 MAIL ok");
+            let verb = self.envelope.as_ref().map_or("MAIL", |envelope| envelope.verb());
+            return self.reply(format_args!("250 2.1.0 {verb} ok"));
         };
         let (sender, helo, user) = (envelope.sender.clone(), envelope.helo.clone(), envelope.user.clone());
         self.phase = Phase::Deciding;
@@ -16,10 +17,10 @@ impl Session {
 
     /// The sender may send; `found` is what is known of it, and goes with the message.
     pub fn sender_accepted(&mut self, now: Now, found: String) {
-        if let Some(envelope) = &mut self.envelope {
-            envelope.found = found;
-        }
-        self.decide(now, format_args!("250 2.1.0 MAIL ok"));
+        let Some(envelope) = &mut self.envelope else { return };
+        envelope.found = found;
+        let verb = envelope.verb();
+        self.decide(now, format_args!("250 2.1.0 {verb} ok"));
     }
 
     /// The sender may not, with a code from 400 to 599 and text that begins with an enhanced status.

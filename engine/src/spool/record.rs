@@ -5,6 +5,7 @@
 //! of these records, so an outcome carries everything an accounting line needs that the row and the
 //! submission do not already say.
 
+use crate::mail::row::SENDER_FIELD;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -93,6 +94,13 @@ pub struct Submission {
     pub verp: Verp,
     /// Identity of the pickup file or campaign this came from (F26), empty for other doors.
     pub pickup_identity: String,
+}
+
+impl Submission {
+    /// Which of the fields is the envelope sender of each row, if they have one each.
+    pub fn sender_field(&self) -> Option<usize> {
+        self.fields.iter().position(|field| field == SENDER_FIELD)
+    }
 }
 
 /// Which delivery reports the sender may want of some recipient (RFC 3461); what each recipient's NOTIFY says stands in

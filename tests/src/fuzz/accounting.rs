@@ -41,6 +41,7 @@ pub fn line(data: &[u8]) {
         logged,
         rcpt: &rcpt,
         orcpt: &orcpt,
+        orig: None,
         submission: (kind != RecordType::TransientQueue).then_some(&submission),
         attempt: (kind != RecordType::Receipt).then_some(&attempt),
         status: &status,

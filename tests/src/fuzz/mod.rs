@@ -9,6 +9,7 @@ mod dots;
 mod inject;
 pub mod input;
 mod lines;
+mod merge;
 mod mutate;
 mod pickup;
 mod records;
@@ -36,7 +37,7 @@ const fn target(name: &'static str, check: fn(&[u8]), smoke: u32) -> Target {
     Target { name, check, smoke }
 }
 
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     target("smtp_reply", replies::reply, 2000),
     target("smtp_server_session", server::session, 1000),
     target("ehlo_keywords", replies::keywords, 2000),
@@ -54,6 +55,7 @@ pub const TARGETS: [Target; 17] = [
     target("csv_line", accounting::line, 1000),
     target("json_inject", inject::request, 300),
     target("dsn", reports::report, 1000),
+    target("merge", merge::merge, 1000),
 ];
 
 /// Checks `data` against the target called `name`: what the programs of the fuzzer call.

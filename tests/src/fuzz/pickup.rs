@@ -54,9 +54,16 @@ fn with_crlf(file: &[u8]) -> Vec<u8> {
 
 fn taken(message: &PickupMessage, options: &PickupOptions) {
     let text = &message.message;
-    assert!(is_crlf_only(text) && !text.contains(&0) && text.ends_with(b"\r\n"));
+    assert!(is_crlf_only(text) && !text.contains(&0));
     assert!(text.split(|b| *b == b'\n').all(|line| line.len() <= 999));
     assert!(message.sender.is_empty() || check(message.sender.as_bytes()).is_ok());
+    if let Some(merge) = &message.merge {
+        assert!(merge.rows().all(|row| check(row.address.as_bytes()).is_ok()));
+        assert!(message.recipients.is_empty() && merge.len() + message.refused.len() > 0);
+        assert!(merge.parts.is_sorted_by_key(|part| part.end));
+        return assert_eq!(merge.parts.last().map(|part| part.end), Some(text.len()));
+    }
+    assert!(text.ends_with(b"\r\n"));
     assert!(message.recipients.len() + message.refused.len() <= MAX_RECIPIENTS);
     assert!(message.recipients.iter().all(|to| check(to.as_bytes()).is_ok()));
     assert!(message.refused.iter().all(|to| check(to.address.as_bytes()).is_err()));

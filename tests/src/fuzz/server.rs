@@ -52,6 +52,8 @@ fn options(choice: u8) -> ServerOptions {
         xclient: choice & 128 != 0,
         max_message_size: MAX_SIZE,
         max_recipients: 3,
+        merge: choice & 128 != 0,
+        max_merged: 2,
         max_header: 200,
         max_hops: 2,
         max_errors: 4,
@@ -154,15 +156,23 @@ fn taken(options: &ServerOptions, envelope: &Envelope, message: &[u8]) {
     assert!(is_crlf_only(message) && !message.contains(&0));
     assert!(message.is_empty() || message.ends_with(b"\r\n"));
     assert!(message.len() <= options.max_message_size);
-    assert!((1..=options.max_recipients).contains(&envelope.recipients.len()));
+    let (recipients, room): (Vec<&str>, _) = match &envelope.merge {
+        None => (envelope.recipients.iter().map(String::as_str).collect(), options.max_recipients),
+        Some(merge) => {
+            assert!(options.merge && envelope.recipients.is_empty());
+            assert_eq!(merge.parts.last().map(|part| part.end), Some(message.len()));
+            (merge.rows().map(|row| row.address).collect(), options.max_merged)
+        }
+    };
+    assert!((1..=room).contains(&recipients.len()));
     assert!(envelope.smtputf8 <= options.smtputf8);
-    let addresses = envelope.recipients.iter().chain(Some(&envelope.sender).filter(|s| !s.is_empty()));
-    for text in addresses {
+    let sender = Some(envelope.sender.as_str()).filter(|s| !s.is_empty());
+    for text in recipients.iter().copied().chain(sender) {
         assert!(address::check(text.as_bytes()).is_ok(), "{text:?}");
         assert!(text.is_ascii() || envelope.smtputf8, "{text:?}");
     }
     if matches!(options.relay, Relay::Closed { .. }) {
-        for recipient in &envelope.recipients {
+        for recipient in recipients {
             let (local, domain) = recipient.rsplit_once('@').expect("an address");
             let mut normal = String::new();
             assert!(normalise_domain(domain, &mut normal).is_ok() && normal == "ours.example", "{recipient}");

@@ -29,7 +29,7 @@ pub(super) const GLOBAL: &[Directive] = {
         d("include-headers-from", File, "", LATER, "Headers put right after our Received header, from a file").eg("/etc/posthaste/headers"),
         d("invalid-virtual-mta-fallback", Name(Named::VirtualMta), "", LATER, "Virtual MTA for messages that name an unknown one; needs `reject-invalid-virtual-mta no`").eg("vmta1"),
         d("ip-connection-limit", CidrNumber, "", LATER, "Connections to a destination network, by source address").repeats().eg("203.0.113.0/24 10"),
-        d("mailmerge-expands-undefined-variables", Bool, "true", LATER, "Whether an undefined `[x]` becomes empty or stays as it is"),
+        d("mailmerge-expands-undefined-variables", Bool, "true", ON, "Whether an undefined `[x]` becomes empty or stays as it is"),
         d("max-memory-usage-percent", Number(1, 100), "90", LATER, "Above it MAIL is answered 452 4.3.2; 100 switches it off").eg("80"),
         d("max-name-queries", Number(0, u32::MAX as u64), "", no("look-ups are bounded by the resolver"), "Most DNS look-ups at once").eg("500"),
         d("mx-connection-limit", PatternNumber, "", LATER, "Connections to MX hosts whose name fits, by host and source address").repeats().eg("*.mail.protection.outlook.com 20"),

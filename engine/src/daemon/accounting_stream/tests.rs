@@ -74,7 +74,7 @@ impl Log for MemoryLog {
     fn submission(&mut self, _: Location) -> Option<Arc<Submission>> {
         Some(Arc::new(Submission { job: "JOB1".into(), accepted_at: NOON.0, ..Submission::default() }))
     }
-    fn row(&mut self, _: Location, index: u16, _: Option<usize>, into: &mut RowText) {
+    fn row(&mut self, _: Location, index: u16, _: RowFields, into: &mut RowText) {
         into.address = format!("r{index}@a.example");
         into.vmta = "vmta1".into();
     }

@@ -66,6 +66,7 @@ impl From<&Refused> for Refusal {
             Refused::NoSuchVmta(_)
             | Refused::Message(_)
             | Refused::Header { .. }
+            | Refused::Merged(_)
             | Refused::Recipients(_)
             | Refused::Suppressed { .. } => StatusCode::BAD_REQUEST,
             Refused::Spool(e) if e.is_transient() => StatusCode::SERVICE_UNAVAILABLE,

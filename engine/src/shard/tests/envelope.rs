@@ -59,6 +59,38 @@ fn every_recipient_has_a_signed_return_path_of_its_own_at_every_attempt() {
     world.finish();
 }
 
+#[test]
+fn a_row_may_have_a_sender_of_its_own() {
+    let mut world = world(|_| {});
+    let mails = listen(&mut world, |ask| ask.well());
+    let text = "From: x@sender.example\r\n\r\n[value]\r\n";
+    let rows = [
+        ("a@a.example", "one@s.example", "1"),
+        ("b@a.example", "", "2"),
+        ("c@a.example", "two@s.example", "3\0"),
+    ];
+    world.submit(&Mail::merged(text, &rows));
+    world.finish();
+    // What cannot be rendered costs its recipient and nobody else.
+    assert_eq!((world.count(Delivered), world.count(Bounced)), (2, 1));
+    let senders: BTreeSet<String> =
+        mails.borrow().iter().filter_map(|line| line.split(['<', '>']).nth(1).map(str::to_owned)).collect();
+    assert_eq!(senders.into_iter().collect::<Vec<_>>(), ["", "one@s.example"]);
+    let signed = Mail {
+        verp: Verp::Signed,
+        ..Mail::merged(text, &[("d@a.example", "one@s.example", "1"), ("e@a.example", "", "2")])
+    };
+    mails.borrow_mut().clear();
+    world.submit(&signed);
+    world.finish();
+    let mails = mails.borrow();
+    let signed = |line: &&String| line.contains("@s.example") && line.len() > 60;
+    assert_eq!(
+        (mails.iter().filter(signed).count(), mails.iter().filter(|line| line.contains("<>")).count()),
+        (1, 1)
+    );
+}
+
 fn eight_bit(head: &str, domain: &str) -> Mail {
     let mut content = Vec::new();
     Content::plain(format!("{head}\r\n\r\nCaf\u{e9} and a few words more\r\n").into_bytes())

@@ -125,15 +125,19 @@ fn delete_takes_what_is_selected_and_no_more() {
     let by_recipient = Selection { recipient: Some("U1@a.example".into()), ..Selection::default() };
     assert_eq!(delete(&mut world, by_recipient), 1);
     let by_sender = Selection { sender: Some("x@y.example".into()), ..Selection::default() };
-    assert_eq!(delete(&mut world, by_sender), 1);
+    assert_eq!(delete(&mut world, by_sender.clone()), 1);
+    let text = "From: x@sender.example\r\n\r\n[value]\r\n";
+    let rows = [("own@a.example", "X@y.example", "1"), ("other@a.example", "z@y.example", "2")];
+    world.submit(&Mail { sender: "x@y.example".into(), ..Mail::merged(text, &rows) });
+    assert_eq!(delete(&mut world, by_sender), 1, "what counts is the sender of the row");
     world.run(SECOND);
     let gone = Deleted { quiet: false };
-    for address in ["o@b.example", "u1@a.example", "o@a.example"] {
+    for address in ["o@b.example", "u1@a.example", "o@a.example", "own@a.example"] {
         assert_eq!(world.story(address), [gone], "{address}");
     }
     pause(&mut world, "*", false);
     world.finish();
-    assert_eq!(world.site.reached(), ["later@b.example", "u0@a.example", "u2@a.example"]);
+    assert_eq!(world.site.reached(), ["later@b.example", "other@a.example", "u0@a.example", "u2@a.example"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::base::Wall;
 use crate::mail::content::Content;
+use crate::mail::merge::{Before, Meaning, compile};
 use crate::mail::row::{put_value, row_view};
 use crate::mail::verp::VerpKeys;
 use crate::queue::{QueueName, QueueSettings};
@@ -72,6 +73,19 @@ impl Mail {
         }
     }
 
+    /// A merged message to recipients who have a sender and a value each.
+    pub fn merged(text: &str, rows: &[(&str, &str, &str)]) -> Mail {
+        let field = |name: &str| Meaning::Field(name.to_owned());
+        let merged =
+            compile(Before::default(), text.as_bytes(), &["*from"], false, field).expect("a message");
+        let mut content = Vec::new();
+        merged.encode(&mut content);
+        let row = |(to, sender, value): &(&str, &str, &str)| {
+            ((*to).to_owned(), vec![(*sender).to_owned(), (*value).to_owned()])
+        };
+        Mail { content: content.into(), rows: rows.iter().map(row).collect(), ..Mail::to(&[]) }
+    }
+
     /// A plain message to `count` recipients `u0@domain`, `u1@domain` ..
     pub fn many(count: usize, domain: &str) -> Mail {
         let addresses: Vec<String> = (0..count).map(|n| format!("u{n}@{domain}")).collect();
@@ -117,10 +131,10 @@ impl Spool {
             accepted_at: accepted_at.0,
             start_at: mail.start_at.0,
             verp: mail.verp,
-            fields: mail.fields.clone(),
             envid: mail.envid.clone(),
             dsn_ret: mail.dsn_ret.clone(),
             size: mail.content.len() as u32,
+            fields: [Content::decode(&mail.content).expect("a content").fields(), &mail.fields].concat(),
             ..Submission::default()
         };
         let mut rows = RowsDraft { vmtas: vec![mail.vmta.clone()], ..RowsDraft::default() };

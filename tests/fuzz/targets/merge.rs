@@ -1,0 +1,4 @@
+//! See `tests::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tests::fuzz::check("merge", data));
