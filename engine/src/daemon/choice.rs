@@ -1,7 +1,8 @@
 //! Which virtual MTA a message goes through (reference 1.4 rule 12): what the message asks for itself, then the pattern list
 //! of its source, then the source's default.
 
-use super::intake::{Handed, Refused};
+use super::handed::Handed;
+use super::intake::Refused;
 use super::profiles::Configured;
 use crate::mail::PlainError;
 use crate::mail::header::{self, Header};

@@ -2,6 +2,7 @@
 
 use super::authenticity;
 use super::choice;
+use super::handed::Handed;
 use super::login_failures::LoginFailures;
 use super::memory::Pressure;
 use super::owners::{Accepted, Owners, Split};
@@ -13,103 +14,18 @@ use crate::ingest::merged::MergedError;
 use crate::ingest::submission::{self, Rotation, SubmissionError, Submitted};
 use crate::io::reactor::Reactor;
 use crate::io::storage::{Pending, Storage};
-use crate::mail::plain::{self, PlainOptions, Received};
+use crate::mail::plain::{self, PlainOptions};
 use crate::mail::suppression::Suppressed;
 use crate::mail::{Content, PlainError};
-use crate::smtp::dsn::{Notify, RecipientDsn};
-use crate::smtp::merge::Merge;
 use crate::spool::SpoolError;
-use crate::spool::record::{Draft, Group, Place, Reports, Submission, Verp};
+use crate::spool::record::{Draft, Group, Place, Submission};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use vmta_config::{AddDate, DsnReturn, SourceSettings};
-
-/// A message as a front door hands it over.
-#[derive(Debug, Default)]
-pub struct Handed<'a> {
-    pub sender: &'a str,
-    pub recipients: &'a [String],
-    pub message: &'a [u8],
-    /// LF ends a line too (files).
-    pub lf_ends_lines: bool,
-    /// What the envelope says about them; a header that is allowed to say so may say otherwise.
-    pub job: Option<&'a str>,
-    pub envid: Option<&'a str>,
-    pub virtual_mta: Option<&'a str>,
-    pub smtputf8: bool,
-    /// Accounting's `srcType`.
-    pub source_type: &'static str,
-    /// Who the client has logged in as; empty for nobody.
-    pub smtp_user: &'a str,
-    /// Name the client gave for itself; empty where there is none.
-    pub client_name: &'a str,
-    pub client_ip: &'a str,
-    pub local_ip: &'a str,
-    /// Identity of the pickup file, empty for other doors (F26).
-    pub pickup_identity: String,
-    /// Authentication-Results, as a whole field; empty where nothing was checked.
-    pub authentication: &'a str,
-    /// The return path is to name each recipient.
-    pub verp: bool,
-    /// DSN RET, empty when absent.
-    pub dsn_ret: &'a str,
-    /// NOTIFY and ORCPT of each recipient; nothing where no recipient has any.
-    pub dsn: &'a [RecipientDsn],
-    /// Of a merged message: its recipients with their values, and the parts of which it consists.
-    pub merge: Option<&'a Merge>,
-}
-
-impl Handed<'_> {
-    /// What a submission says of where it came from.
-    pub(super) fn header(&self, source: &SourceSettings, now: Wall) -> Submission {
-        Submission {
-            sender: self.sender.to_owned(),
-            source_type: self.source_type.to_owned(),
-            source_mta: if self.client_name.is_empty() && self.client_ip.is_empty() {
-                String::new()
-            } else {
-                format!("{} ({})", self.client_name, self.client_ip)
-            },
-            received_from_ip: self.client_ip.to_owned(),
-            received_on_ip: self.local_ip.to_owned(),
-            smtp_user: self.smtp_user.to_owned(),
-            accepted_at: now.0,
-            smtputf8: self.smtputf8,
-            pickup_identity: self.pickup_identity.clone(),
-            dsn_ret: self.dsn_ret.to_owned(),
-            reports: wanted(self, source),
-            verp: if self.verp || source.verp_default { Verp::Named } else { Verp::No },
-            ..Submission::default()
-        }
-    }
-
-    /// The trace field, where the source has us put one on.
-    pub(super) fn received<'a>(
-        &'a self,
-        source: &SourceSettings,
-        host: &'a str,
-        id: &'a str,
-        date: &'a str,
-    ) -> Option<Received<'a>> {
-        let hidden = source.hide_message_source;
-        (source.add_received_header && self.source_type == "smtp").then_some(Received {
-            from: if hidden { host } else { self.client_name },
-            ip: if hidden { "localhost" } else { self.client_ip },
-            by: host,
-            id,
-            recipient: match self.recipients {
-                [one] => Some(one),
-                _ => None,
-            },
-            date,
-            sender: self.sender,
-        })
-    }
-}
+use vmta_config::{AddDate, SourceSettings};
 
 /// Why a message is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -449,27 +365,6 @@ impl Intake {
             message_id: message_id.as_deref(),
         };
         Ok(plain::prepare_plain(handed.message, &options)?)
-    }
-}
-
-/// The reports that are to be made. Nobody is told of what becomes of mail without a sender (RFC 3461 section 6.2).
-fn wanted(handed: &Handed<'_>, source: &SourceSettings) -> Reports {
-    let own_senders = handed.merge.is_some_and(Merge::has_senders);
-    if (handed.sender.is_empty() && !own_senders) || source.suppress_local_dsn {
-        return Reports::default();
-    }
-    let of_any = |wants: fn(Notify) -> bool| match handed.merge {
-        Some(merge) => merge.notifies().iter().any(|notify| wants(*notify)),
-        None => handed.dsn.iter().any(|dsn| wants(dsn.notify)),
-    };
-    Reports {
-        failure: (handed.merge.is_none() && handed.dsn.is_empty()) || of_any(Notify::failure),
-        delay: of_any(Notify::delay),
-        success: of_any(Notify::success),
-        full: match handed.dsn_ret {
-            "" => source.dsn_return_default == DsnReturn::Full,
-            given => given == "FULL",
-        },
     }
 }
 

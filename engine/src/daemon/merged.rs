@@ -1,7 +1,8 @@
 //! Merged messages on their way in: each text once, recipients as rows, and a submission for each envelope that differs.
 //! All of it is one group: durable together or not at all.
 
-use super::intake::{Handed, Intake, Ready, Refused};
+use super::handed::Handed;
+use super::intake::{Intake, Ready, Refused};
 use super::profiles::Configured;
 use super::spoken::{self, Spoken};
 use super::{authenticity, choice};
@@ -93,7 +94,7 @@ impl Intake {
             stored: Vec::new(),
             filled: Filled::new(&fastrand::u128(..).to_le_bytes()),
         };
-        for (index, variant) in variants(merge).into_iter().enumerate() {
+        for (index, variant) in variants(merge).iter().enumerate() {
             // The first has the name that the client is told.
             let id = if index == 0 { id } else { self.storage.new_id() };
             filling.variant(id, variant)?;
@@ -108,8 +109,8 @@ impl Intake {
 
 impl<'a> Filling<'a> {
     /// `id` is the name of the first submission that comes of it.
-    fn variant(&mut self, id: u64, variant: Variant<'a>) -> Result<(), Refused> {
-        let number = self.text(&variant)?;
+    fn variant(&mut self, id: u64, variant: &Variant<'a>) -> Result<(), Refused> {
+        let number = self.text(variant)?;
         let asked = match variant.virtual_mta {
             Some(name) => self.named(name)?,
             None => {
@@ -119,11 +120,11 @@ impl<'a> Filling<'a> {
         };
         if asked.is_some() || self.source.pattern_list.is_none() {
             let way = choice::virtual_mta(asked, self.handed, self.source, self.configured)?;
-            return self.submission(id, number, &variant, way);
+            return self.submission(id, number, variant, way);
         }
-        for (index, (way, rows)) in self.ways(number, &variant)?.into_iter().enumerate() {
+        for (index, (way, rows)) in self.ways(number, variant)?.into_iter().enumerate() {
             let id = if index == 0 { id } else { self.intake.storage.new_id() };
-            self.submission(id, number, &Variant { rows, ..variant }, way)?;
+            self.submission(id, number, &Variant { rows, ..*variant }, way)?;
         }
         Ok(())
     }

@@ -2,8 +2,9 @@
 //! and at the latest at the next scan. Nothing is injected twice (F26), nothing foreign is read (A41).
 
 use super::directory::{Directory, Refused as FileRefused};
+use super::handed::Handed;
 use super::import::{Importer, is_campaign};
-use super::intake::{Handed, Intake, Refused, Underway};
+use super::intake::{Intake, Refused, Underway};
 use super::pickup_place::{Place, PlaceError, options};
 use super::suppressed;
 use crate::ingest::answered::is_http;

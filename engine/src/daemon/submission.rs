@@ -1,7 +1,8 @@
 //! SMTP submission: which clients are served and how, by their `<source>`, and where their messages go.
 
 use super::authenticity::{self, Sender};
-use super::intake::{Handed, Intake, Refused};
+use super::handed::Handed;
+use super::intake::{Intake, Refused};
 use super::owners::Stopping;
 use super::{reception, suppressed};
 use crate::io::reactor::Reactor;

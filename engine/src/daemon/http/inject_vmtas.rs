@@ -2,8 +2,9 @@
 //! recipients, one for each (reference 6.3: as in mail merge).
 
 use crate::daemon::choice;
+use crate::daemon::handed::Handed;
 use crate::daemon::http::Settings;
-use crate::daemon::intake::{Handed, Intake, Refused};
+use crate::daemon::intake::{Intake, Refused};
 use crate::daemon::profiles::Configured;
 use crate::ingest::chunk::{Chunk, MembersError};
 use crate::ingest::domains::Domains;

@@ -4,7 +4,7 @@ use super::body::Body;
 use super::keys::Claim;
 use super::reply::{Refusal, json};
 use super::{Entrance, Settings};
-use crate::daemon::intake::Handed;
+use crate::daemon::handed::Handed;
 use crate::daemon::suppressed::suppression;
 use crate::ingest::answered::Answered;
 use crate::ingest::transmission::Transmission;
