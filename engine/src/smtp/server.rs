@@ -39,8 +39,10 @@ pub struct Envelope {
     pub user: String,
     /// The client greeted with EHLO.
     pub esmtp: bool,
-    /// BODY=8BITMIME.
+    /// BODY=8BITMIME, or more.
     pub eight_bit: bool,
+    /// BODY=BINARYMIME.
+    pub binary: bool,
     pub smtputf8: bool,
     /// What was found of the sender at MAIL.
     pub found: String,

@@ -108,3 +108,38 @@ fn other_commands_between_chunks() {
     session.handle_bytes(NOW, b"xyz\r\n");
     assert_eq!(message(&mut session).unwrap(), b"xyz\r\n", "what came before RSET is gone");
 }
+
+/// RFC 3030 section 3: binary parts come in, and are encoded where lines have to be lines.
+#[test]
+fn binary_parts_are_encoded() {
+    let message = |encoding: &str, body: &[u8]| {
+        let head = "From: a@a.test\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+                    --b\r\n\r\ntext\r\n--b\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: ";
+        [head.as_bytes(), encoding.as_bytes(), b"\r\n\r\n", body, b"\r\n--b--\r\n"].concat()
+    };
+    let bytes: Vec<u8> = (0..=255).collect();
+    let send = |body: &str, message: &[u8]| {
+        let mut session = greeted(open_relay());
+        let opened = tell(&mut session, &format!("MAIL FROM:<a@a.test> BODY={body}\nRCPT TO:<b@b.test>\n"));
+        assert_eq!(codes(&opened), ["250", "250"]);
+        session.handle_bytes(NOW, format!("BDAT {} LAST\r\n", message.len()).as_bytes());
+        session.handle_bytes(NOW, message);
+        match events(&mut session).pop() {
+            Some(ServerEvent::Message(_, message)) => Ok(String::from_utf8(message).expect("text")),
+            _ => Err(said(&mut session)),
+        }
+    };
+    let taken = send("BINARYMIME", &message("binary", &bytes)).expect("taken");
+    assert!(taken.contains("Content-Transfer-Encoding: base64\r\n\r\nAAECAwQFBgcICQoLDA0ODx"), "{taken}");
+    assert!(taken.contains("--b\r\n\r\ntext\r\n--b\r\n") && taken.ends_with("\r\n--b--\r\n"), "{taken}");
+    // What is lines already stays as it is.
+    let lines = message("binary", b"lines\r\n");
+    assert_eq!(send("BINARYMIME", &lines).map(String::into_bytes), Ok(lines));
+    assert!(send("8BITMIME", &message("binary", &bytes)).is_err_and(|said| said.starts_with("550 5.5.2")));
+    assert!(send("BINARYMIME", b"Subject: x\r\n\r\na\nb\0").is_err_and(|said| said.starts_with("554 5.6.1")));
+    let mut session = greeted(open_relay());
+    tell(&mut session, "MAIL FROM:<a@a.test> BODY=BINARYMIME\nRCPT TO:<b@b.test>\n");
+    assert_eq!(codes(&tell(&mut session, "DATA\n")), ["503"]);
+    let mut session = greeted(ServerOptions { chunking: false, ..open_relay() });
+    assert_eq!(codes(&tell(&mut session, "MAIL FROM:<a@a.test> BODY=BINARYMIME\n")), ["501"]);
+}

@@ -97,6 +97,7 @@ impl Session {
         self.reply("250-VERP");
         if options.chunking {
             self.reply("250-CHUNKING");
+            self.reply("250-BINARYMIME");
         }
         if options.smtputf8 {
             self.reply("250-SMTPUTF8");
@@ -171,7 +172,10 @@ impl Session {
                 ("SIZE", _) => return Err("501 5.5.4 syntax: SIZE=digits"),
                 ("BODY", Some(body)) if body.eq_ignore_ascii_case("8BITMIME") => envelope.eight_bit = true,
                 ("BODY", Some(body)) if body.eq_ignore_ascii_case("7BIT") => {}
-                ("BODY", _) => return Err("501 5.5.4 syntax: BODY=7BIT or BODY=8BITMIME"),
+                ("BODY", Some(body)) if body.eq_ignore_ascii_case("BINARYMIME") && self.options.chunking => {
+                    (envelope.eight_bit, envelope.binary) = (true, true);
+                }
+                ("BODY", _) => return Err("501 5.5.4 syntax: BODY=7BIT, 8BITMIME or BINARYMIME, as offered"),
                 ("VERP", None) => envelope.verp = true,
                 ("RET", Some(value)) => {
                     envelope.ret = dsn::ret(value).ok_or("501 5.5.4 syntax: RET=FULL or RET=HDRS")?;
@@ -264,6 +268,8 @@ impl Session {
             Some(envelope) if envelope.merge.is_some() => self.refuse("503 5.5.1 XPRT comes after XMRG"),
             Some(_) if self.chunk.is_some() => self.refuse("503 5.5.1 DATA after BDAT"),
             Some(envelope) if envelope.recipients.is_empty() => self.refuse("554 5.5.1 no valid recipients"),
+            // RFC 3030 section 3.
+            Some(envelope) if envelope.binary => self.refuse("503 5.5.1 BINARYMIME goes with BDAT"),
             Some(_) => {
                 self.begin_data(now);
                 self.reply("354 send message, end with a line of a single dot");

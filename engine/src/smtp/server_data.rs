@@ -4,6 +4,7 @@ use super::dot::has_clean_line_ends;
 use super::server::{Envelope, Phase, ServerEvent, Session};
 use super::undot::DotReader;
 use crate::base::Now;
+use crate::mail::seven_bit::to_seven_bit;
 use memchr::{memchr, memmem};
 
 /// Bytes that are made room for on a client's word alone.
@@ -91,8 +92,15 @@ impl Session {
         let mut message = std::mem::take(&mut self.message);
         let Some(envelope) = self.envelope.take() else { return };
         self.chunk = None;
-        if !has_clean_line_ends(&message) || memchr(0, &message).is_some() {
-            return self.refuse("550 5.5.2 message has a bare CR, a bare LF or a NUL");
+        if !is_text(&message) {
+            // What is binary is encoded here: few hosts take it as it is, and it is stored as lines.
+            match to_seven_bit(&message).filter(|encoded| envelope.binary && is_text(encoded)) {
+                Some(encoded) => message = encoded,
+                None if envelope.binary => {
+                    return self.refuse("554 5.6.1 binary parts that cannot be encoded for others");
+                }
+                None => return self.refuse("550 5.5.2 message has a bare CR, a bare LF or a NUL"),
+            }
         }
         if !message.is_empty() && !message.ends_with(b"\r\n") {
             message.extend_from_slice(b"\r\n");
@@ -164,6 +172,10 @@ impl Session {
             Err(refusal) => self.refuse(refusal),
         }
     }
+}
+
+fn is_text(message: &[u8]) -> bool {
+    has_clean_line_ends(message) && memchr(0, message).is_none()
 }
 
 /// `size` or `size LAST`; a size that is too large for anybody counts as the largest.

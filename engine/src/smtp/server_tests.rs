@@ -71,6 +71,7 @@ fn one_message() {
          S: 250-DSN
          S: 250-VERP
          S: 250-CHUNKING
+         S: 250-BINARYMIME
          S: 250-SMTPUTF8
          S: 250-LIMITS RCPTMAX=1000
          S: 250 SIZE 25000000
@@ -148,7 +149,7 @@ fn order_of_commands() {
         ("MAIL FROM:<a@@a.test>", "501"),
         ("MAIL FROM:<jürgen@a.test>", "553"),
         ("MAIL FROM:<a@a.test> AUTH=<>", "555"),
-        ("MAIL FROM:<a@a.test> BODY=BINARYMIME", "501"),
+        ("MAIL FROM:<a@a.test> BODY=9BIT", "501"),
         ("mail from:<jürgen@a.test> smtputf8", "250"),
         ("MAIL FROM:<a@a.test>", "503"),
         ("DATA", "554"),
