@@ -12,7 +12,8 @@ pub fn run(options: &Options) -> io::Result<Verdict> {
     ground.runtime = options.runtime.name();
     // Small segments, so that kills hit their making and recycling too.
     ground.add("segment-size 8M");
-    let mut traffic = Traffic::start(ground, &Plan { sessions: options.sessions, ..Plan::default() })?;
+    let mut traffic =
+        Traffic::start(ground, &Plan { sessions: options.sessions, http: true, ..Plan::default() })?;
     let mut random = fastrand::Rng::with_seed(options.seed);
     let mut verdict = Verdict::new("kill");
     for _ in options.each_cycle() {

@@ -10,6 +10,7 @@ mod disk;
 mod eio;
 mod flip;
 mod full;
+mod http;
 mod inject;
 mod kill;
 mod power;
@@ -30,7 +31,7 @@ pub use verdict::Verdict;
 /// What is done to the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum What {
-    /// SIGKILL while mail comes in over SMTP and through the pickup directory.
+    /// SIGKILL while mail comes in over SMTP, by HTTP and through the pickup directory.
     Kill,
     /// Power cuts of a file system of its own. Needs root.
     Power,

@@ -10,6 +10,7 @@ use bench::site::{DoorConfig, Ledger, LedgerMode, Persona, Site, SiteConfig, Sit
 use bench::source::{self, Load, SourceConfig, SourceHandle};
 
 use super::account::{self, End, Sent, key};
+use super::http::Clients;
 use super::starved::Starved;
 use super::verdict::Verdict;
 use bench::campaign::Campaign;
@@ -17,8 +18,8 @@ use bench::engine::Engine;
 use bench::ground::Ground;
 use bench::wait::until;
 
-const DOMAINS: [&str; 5] =
-    ["site.example", "wide.example", "broad.example", "pickup.example", "campaign.example"];
+const DOMAINS: [&str; 6] =
+    ["site.example", "wide.example", "broad.example", "pickup.example", "campaign.example", "http.example"];
 /// Pickup files waiting at most.
 const WAITING: usize = 20;
 /// One in so many is a campaign.
@@ -39,13 +40,15 @@ pub struct Plan {
     pub size: usize,
     /// Whether pickup files and campaigns come too.
     pub pickup: bool,
+    /// Whether requests come by HTTP too.
+    pub http: bool,
     /// Messages of most; without end, if not given.
     pub limit: Option<u64>,
 }
 
 impl Default for Plan {
     fn default() -> Plan {
-        Plan { sessions: 12, size: 1024, pickup: true, limit: None }
+        Plan { sessions: 12, size: 1024, pickup: true, http: false, limit: None }
     }
 }
 
@@ -76,6 +79,7 @@ pub struct Traffic {
     pub site: SiteHandle,
     sources: Vec<(Load, SourceHandle)>,
     pickup: Option<Load>,
+    http: Option<Clients>,
     dropped: Vec<Dropped>,
     drops: u64,
     sent: Sent,
@@ -124,10 +128,15 @@ impl Traffic {
             domains: vec!["pickup.example".into()],
             ..Load::default()
         };
+        let http = match plan.http {
+            true => Some(Clients::start(&mut ground, "http.example")?),
+            false => None,
+        };
         Ok(Traffic {
             ground,
             site,
             sources,
+            http,
             pickup: plan.pickup.then_some(picks),
             dropped: Vec::new(),
             drops: 0,
@@ -191,11 +200,13 @@ impl Traffic {
     fn govern(&mut self) {
         let recipients: u64 =
             self.sources.iter().map(|(load, s)| s.acked() * u64::from(load.recipients_per_message)).sum();
+        let recipients = recipients + self.http.as_ref().map_or(0, Clients::acked);
         let backlog = recipients.saturating_sub(self.site.stats().recipients());
         let hold = backlog > if self.held { BACKLOG / 2 } else { BACKLOG };
         if hold != self.held {
             self.held = hold;
             self.sources.iter().for_each(|(_, source)| source.hold(hold));
+            self.http.iter().for_each(|clients| clients.hold(hold));
         }
     }
 
@@ -315,6 +326,12 @@ impl Traffic {
             self.sent.resent.extend(report.put_off.iter().copied().flat_map(keys).map(|(key, _)| key));
             let refused = report.refused.iter().map(|id| format!("{} was refused", load.ledger_id(*id)));
             refused.for_each(|told| verdict.broken.add(told));
+        }
+        if let Some((taken, doubtful)) = self.http.take().map(Clients::end) {
+            verdict.acknowledged += taken.len() as u64;
+            verdict.in_doubt += doubtful.len() as u64;
+            self.sent.owed.extend(taken);
+            self.sent.possible.extend(doubtful);
         }
         let taken = until(PATIENCE, || self.is_all_taken().then_some(()));
         if taken.is_err() {
