@@ -410,3 +410,47 @@ fn recipients_have_reports_and_ways_of_their_own() {
     assert_eq!(ways["no2@ex.example"], ("{default}", ""));
     assert_eq!(ways["no3@ex.example"], ("mta1", ""));
 }
+
+/// What a source says of recipients counts for each of a merged message, and what they want of reports goes with them.
+#[test]
+fn lists_look_at_each_recipient() {
+    let site = site();
+    let mut ground = ground(&site);
+    fs::write(ground.path("gone"), "gone@ex.example\n").expect("written");
+    let gone = ground.path("gone");
+    ground.add(&format!("<address-list a>\n  address-file {}\n</address-list>", gone.display()));
+    ground.add("<pattern-list l>\n  rcpt-to /gold/ virtual-mta=mta2\n</pattern-list>");
+    ground.add("<source 127.0.0.0/8>\n  pattern-list l\n  suppression-lists a\n</source>");
+    ground.add("<source {pickup}>\n  suppression-lists a\n</source>");
+    let engine = ground.start().expect("the engine starts");
+    let mut peer = client(ground.listen);
+    dialogue(
+        &mut peer,
+        &[
+            ("XMRG FROM:<bounce@news.example> ENVID=e1", "250"),
+            ("RCPT TO:<gold@ex.example>", "250"),
+            ("RCPT TO:<gone@ex.example>", "550"),
+            ("XDFN *vmta=mta1", "250"),
+            ("RCPT TO:<golden@ex.example> NOTIFY=NEVER ORCPT=rfc822;g@ex.example", "250"),
+            ("RCPT TO:<plain@ex.example>", "250"),
+            ("XPRT 1 LAST", "354"),
+            ("From: x@news.example\r\n\r\nHello\r\n.", "250"),
+        ],
+    );
+    until(PATIENCE, || (site.stats().recipients() == 3).then_some(())).expect("all is delivered");
+    ground.pick_up("gone", SAMPLE.replace("cosmo", "gone").as_bytes()).expect("written");
+    let path = ground.path("bad").join("gone.reason");
+    let reason = until(PATIENCE, || fs::read_to_string(&path).ok().filter(|text| !text.is_empty()));
+    assert!(reason.expect("a reason").contains("suppression list"));
+    engine.wait_until_empty(PATIENCE);
+    assert!(engine.stop().expect("it can be waited for").success());
+    let lines = accounting::read(&ground.path("acct")).expect("accounting files");
+    let of = |to: &str| {
+        let line = lines.iter().find(|line| line["rcpt"] == to && line["type"] == "d").expect(to);
+        [line["vmta"].clone(), line["orcpt"].clone(), line["envId"].clone(), line["orig"].clone()]
+    };
+    let told = |vmta, orcpt| [vmta, orcpt, "e1", "bounce@news.example"].map(str::to_owned);
+    assert_eq!(of("gold@ex.example"), told("mta2", ""));
+    assert_eq!(of("golden@ex.example"), told("mta1", "rfc822;g@ex.example"));
+    assert_eq!(of("plain@ex.example")[1..], told("", "")[1..]);
+}

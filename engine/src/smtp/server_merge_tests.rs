@@ -128,6 +128,25 @@ fn commands_in_the_wrong_state() {
 }
 
 #[test]
+fn reports_are_asked_for_as_with_mail() {
+    let mut session = session();
+    let said = tell(
+        &mut session,
+        "XMRG FROM:<b@x.test> RET=HDRS ENVID=e+2B1\nXDFN a=1\nRCPT TO:<jim@x.test> NOTIFY=DELAY ORCPT=rfc822;j@x.test\n\
+         RCPT TO:<eva@x.test>\nRCPT TO:<bob@x.test> NOTIFY=now\nXPRT 1 LAST\n",
+    );
+    assert_eq!(codes(&said), ["250", "250", "250", "250", "501", "354"], "{said}");
+    tell(&mut session, "x\n.\n");
+    let envelope = message(&mut session).0;
+    assert_eq!((envelope.ret, envelope.envid.as_str()), ("HDRS", "e+1"));
+    let merge = envelope.merge.unwrap();
+    assert_eq!(merge.notifies().len(), 2);
+    let values = |index: usize| merge.row(index).values().map(|(_, value)| value).collect::<Vec<_>>();
+    assert_eq!(values(0), ["1", "DELAY", "rfc822;j@x.test"]);
+    assert!(values(1).is_empty());
+}
+
+#[test]
 fn parts_in_any_order() {
     let mut session = begun();
     assert_eq!(codes(&tell(&mut session, "XPRT 7\n")), ["354"]);

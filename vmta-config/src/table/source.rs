@@ -30,7 +30,7 @@ pub(super) const SOURCE: &[Directive] = {
         d("always-allow-api-submission", Bool, "false", ON, "Another name of `allow-mailmerge`"),
         d("always-allow-relaying", Bool, "false", ON, "Relay for clients from here"),
         d("auto-qualify-domain", Bool, "true", ON, "Complete addresses whose domain is not qualified"),
-        d("bcc", Email, "", ON, "Where a copy of each message goes; campaigns and `/api/inject/v1` make none").eg("archive@example.com"),
+        d("bcc", Email, "", ON, "Where a copy of each message goes; campaigns, merged messages and `/api/inject/v1` make none").eg("archive@example.com"),
         d("broken-auth-clients", Bool, "", no("it is obsolete since PowerMTA 4.5"), "Workaround for clients that read AUTH badly").eg("no"),
         d("check-dkim-inbound", Bool, "false", ON, "Check DKIM signatures and say so in Authentication-Results"),
         d("check-mfrom-inbound", Bool, "false", instead("`check-spf-inbound`"), "Older name of `check-spf-inbound`").eg("yes"),
