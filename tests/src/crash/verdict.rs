@@ -127,7 +127,7 @@ impl Verdict {
     pub fn table(&self) -> String {
         let mut rows: Vec<(&str, u64)> = vec![
             ("cycles", u64::from(self.cycles)),
-            ("acknowledged over SMTP", self.acknowledged),
+            ("acknowledged, SMTP and HTTP", self.acknowledged),
             ("pickup files taken", self.picked_up),
             ("campaign recipients taken", self.imported),
             ("in doubt", self.in_doubt),
