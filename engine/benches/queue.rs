@@ -6,7 +6,8 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use posthaste::base::{Now, Time, Wall};
 use posthaste::limit::Rate;
-use posthaste::queue::{Expiry, Queue, QueueName, QueueSettings, Slot, Slots, Taken, TooOld};
+use posthaste::mail::priority::Priority;
+use posthaste::queue::{Calendar, Expiry, Queue, QueueName, QueueSettings, Slot, Slots, Taken, Terms};
 use posthaste::spool::record::{Disposition, Location, RowRef};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,15 +23,15 @@ fn queue(c: &mut Criterion) {
         let add = |queue: &mut Queue, slots: &mut Slots, now: Now, n: u32| {
             let row = RowRef { record: Location { segment: 1, offset8: n }, ordinal: n, index: 0 };
             let key = slots.insert(Slot::new(row, 1));
-            queue.push(slots, key, now.mono);
+            queue.push(slots, key, Priority::default(), now.mono);
         };
         (0..1000).for_each(|n| add(&mut queue, &mut slots, now, n));
         group.bench_function(label, |b| {
             b.iter(|| {
                 now.mono = Time(now.mono.0 + 2);
-                let accepted = |_| Wall::from_secs(1_000_000);
-                let old = TooOld { expiry: &expiry, accepted, life: Duration::MAX };
-                queue.take(&mut slots, now, 1, &old, &mut taken).expect("somebody may go");
+                let terms = |_| Terms { accepted: Wall::from_secs(1_000_000), schedule: None };
+                let calendar = Calendar { expiry: &expiry, terms, life: Duration::MAX };
+                queue.take(&mut slots, now, 1, &calendar, &mut taken).expect("somebody may go");
                 for key in taken.batch.drain(..) {
                     slots.remove(key);
                     queue.settled(Disposition::Delivered);

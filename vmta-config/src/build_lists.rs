@@ -38,7 +38,6 @@ impl Builder<'_> {
     /// Reads the lines of a list and the lists inside it; gives its number.
     fn rules(&mut self, block: &Block, outer: &str) -> usize {
         let settings = self.lines.settings(&block.items, Scope::PatternList);
-        no_priorities(self, &settings);
         let list = self.config.pattern_lists.len();
         self.config.pattern_lists.push(PatternList::default());
         let kept = self.keep_block(block, outer, settings.clone());
@@ -143,20 +142,6 @@ fn chosen(results: &[Choice]) -> Outcome {
         }
     }
     Outcome::Choose { virtual_mta: vmta, priority }
-}
-
-/// Said once a list.
-fn no_priorities(builder: &mut Builder, settings: &[Setting]) {
-    let sets = |s: &&Setting| match &s.value {
-        Value::Choice(_, _, results) => results.iter().any(|r| matches!(r, Choice::Priority(_))),
-        _ => false,
-    };
-    if let Some(setting) = settings.iter().find(sets) {
-        let message = "`recipient-priority` is not in effect yet: recipients of a queue have no priorities";
-        let found = Diagnostic::at(builder.lines.sources, setting.place, message.to_string());
-        let help = "it may stay; the virtual MTA of the line is chosen all the same".to_string();
-        builder.lines.findings.add_fatal(found.help(help).warning());
-    }
 }
 
 /// Lists inside tags that are not in effect.

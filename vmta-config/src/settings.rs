@@ -323,6 +323,7 @@ settings! {
         /// Stands before the name of a job; `{auth}` is the user's name.
         jobid_prefix: Option<String> = "jobid-prefix",
         process_x_envid: bool = "process-x-envid",
+        process_x_schedule: bool = "process-x-schedule",
         retain_x_schedule: bool = "retain-x-schedule",
         retain_x_dkim_options: bool = "retain-x-dkim-options",
         retain_x_dkim_key: bool = "retain-x-dkim-key",

@@ -51,6 +51,11 @@ impl Wall {
         Wall(s * 1000)
     }
 
+    /// Time passed since `earlier`; zero when `earlier` is later.
+    pub fn since(self, earlier: Wall) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
     pub const fn as_secs(self) -> i64 {
         self.0.div_euclid(1000)
     }

@@ -6,6 +6,7 @@ use super::intake::Refused;
 use super::profiles::Configured;
 use crate::mail::PlainError;
 use crate::mail::header::{self, Header};
+use crate::mail::priority::Priority;
 use crate::smtp::dsn::{Notify, RecipientDsn};
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -35,29 +36,36 @@ impl Letter for Shown<'_> {
     }
 }
 
-/// The VMTA or pool that a message goes through, and its members. `asked` is what the message asks for itself.
-pub fn virtual_mta(
+/// How a message leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The VMTA or pool it goes through, and its members.
+    pub virtual_mta: String,
+    pub members: Vec<String>,
+    pub priority: Priority,
+}
+
+/// `asked` is the virtual MTA that the message asks for itself; a pattern list may give it a priority all the same.
+pub fn way(
     asked: Option<String>,
     handed: &Handed<'_>,
     source: &SourceSettings,
     configured: &Configured,
-) -> Result<(String, Vec<String>), Refused> {
-    let asked = asked
-        .or_else(|| by_list(handed, source, configured))
-        .or_else(|| by_default(handed.local_ip, source, configured))
-        .unwrap_or_default();
-    match configured.members(&asked) {
-        Some(members) => Ok((asked, members)),
-        None if source.reject_invalid_virtual_mta => Err(Refused::NoSuchVmta(asked)),
-        None => Ok((asked, vec!["{default}".to_owned()])),
-    }
-}
-
-fn by_list(handed: &Handed<'_>, source: &SourceSettings, configured: &Configured) -> Option<String> {
-    let list = source.pattern_list.as_deref()?;
+) -> Result<Way, Refused> {
     let Handed { sender, recipients, message, .. } = *handed;
     let shown = Shown { sender, recipients, message, header: OnceCell::new() };
-    configured.config.choose(list, &shown).virtual_mta.map(str::to_owned)
+    let listed = source.pattern_list.as_deref().map(|list| configured.config.choose(list, &shown));
+    let listed = listed.unwrap_or_default();
+    let priority = listed.priority.map(Priority::new).unwrap_or_default();
+    let virtual_mta = asked
+        .or_else(|| listed.virtual_mta.map(str::to_owned))
+        .or_else(|| by_default(handed.local_ip, source, configured))
+        .unwrap_or_default();
+    match configured.members(&virtual_mta) {
+        Some(members) => Ok(Way { virtual_mta, members, priority }),
+        None if source.reject_invalid_virtual_mta => Err(Refused::NoSuchVmta(virtual_mta)),
+        None => Ok(Way { virtual_mta, members: vec!["{default}".to_owned()], priority }),
+    }
 }
 
 /// `default-virtual-mta`, which may mean whoever has the address that the client connected to.
@@ -119,7 +127,8 @@ mod tests {
         <virtual-mta a>\n smtp-source-host 127.0.0.2 a.example\n</virtual-mta>\n\
         <virtual-mta b>\n smtp-source-host 127.0.0.3 b.example\n</virtual-mta>\n\
         <virtual-mta-pool p>\n virtual-mta a\n virtual-mta b\n</virtual-mta-pool>\n\
-        <pattern-list l>\n rcpt-to /@gmail/ virtual-mta=p\n header X-Tier /^gold$/ virtual-mta=b\n</pattern-list>\n";
+        <pattern-list l>\n rcpt-to /@gmail/ virtual-mta=p\n header X-Tier /^gold$/ virtual-mta=b\n\
+        \x20header X-Tier /^now$/ recipient-priority=90\n</pattern-list>\n";
 
     fn chosen(source: &str, asked: Option<&str>, handed: &Handed<'_>) -> Result<String, String> {
         let text = format!("{CONFIG}<source 0/0>\n{source}\n</source>\n");
@@ -127,8 +136,13 @@ mod tests {
         let config = Arc::new(loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics)));
         let configured = Configured::new(config.clone(), "mx.example").expect("profiles");
         let settings = config.source_for([192, 0, 2, 1].into(), None, None);
-        let made = virtual_mta(asked.map(str::to_owned), handed, &settings, &configured);
-        made.map(|(name, members)| format!("{name}: {}", members.join(" "))).map_err(|e| e.to_string())
+        let made = way(asked.map(str::to_owned), handed, &settings, &configured);
+        let told = |way: Way| {
+            let usual = way.priority == Priority::default();
+            let priority = if usual { String::new() } else { format!(", {:?}", way.priority) };
+            format!("{}: {}{priority}", way.virtual_mta, way.members.join(" "))
+        };
+        made.map(told).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -142,6 +156,9 @@ mod tests {
         assert_eq!(chosen(source, None, &listed).as_deref(), Ok("p: a b"));
         assert_eq!(chosen(source, None, &gold).as_deref(), Ok("b: b"));
         assert_eq!(chosen(source, None, &plain).as_deref(), Ok("a: a"));
+        let now = Handed { message: b"X-Tier: now\r\n\r\ntext\r\n", ..Handed::default() };
+        assert_eq!(chosen(source, None, &now).as_deref(), Ok("a: a, Priority(90)"));
+        assert_eq!(chosen(source, Some("b"), &now).as_deref(), Ok("b: b, Priority(90)"));
         assert_eq!(chosen("", None, &listed).as_deref(), Ok(": {default}"));
         assert_eq!(
             chosen(source, Some("z"), &plain),

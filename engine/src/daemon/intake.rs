@@ -1,7 +1,7 @@
 //! From a finished message to durable, queued recipients: what SMTP submission and pickup files have in common.
 
 use super::authenticity;
-use super::choice;
+use super::choice::{self, Way};
 use super::handed::Handed;
 use super::login_failures::LoginFailures;
 use super::memory::Pressure;
@@ -281,7 +281,7 @@ impl Intake {
         let configured = self.configured.load();
         let spoken = Spoken::read(handed.message, source)?;
         let asked = handed.virtual_mta.map(str::to_owned).or(spoken.virtual_mta);
-        let (asked, members) = choice::virtual_mta(asked, handed, source, &configured)?;
+        let Way { virtual_mta: asked, members, priority } = choice::way(asked, handed, source, &configured)?;
         let id = self.storage.new_id();
         let remove = spoken::removed(source);
         let message = self.finish_message(handed, source, &remove, &configured.host, id, now)?;
@@ -292,6 +292,8 @@ impl Intake {
             job: spoken::job(handed.job, spoken.job, source, handed.smtp_user),
             envid: handed.envid.map(str::to_owned).or(spoken.envid).unwrap_or_default(),
             virtual_mta: asked.clone(),
+            schedule: spoken.schedule,
+            priority,
             ..handed.header(source, now)
         };
         let recipients = handed.recipients.iter().map(String::as_str);

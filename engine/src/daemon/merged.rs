@@ -1,25 +1,24 @@
 //! Merged messages on their way in: each text once, recipients as rows, and a submission for each envelope that differs.
 //! All of it is one group: durable together or not at all.
 
+use super::authenticity;
+use super::choice::{self, Way};
 use super::handed::Handed;
 use super::intake::{Intake, Ready, Refused};
 use super::profiles::Configured;
 use super::spoken::{self, Spoken};
-use super::{authenticity, choice};
 use crate::base::Wall;
 use crate::ingest::merged::{Common, Filled, Rows, Text, Texts, Variant, join, variants};
 use crate::ingest::submission::{self, SubmissionError};
 use crate::mail::header::Header;
 use crate::mail::merge::Before;
 use crate::mail::plain::{PlainOptions, prepare_plain};
+use crate::mail::priority::Priority;
 use crate::mail::row::SENDER_FIELD;
 use crate::smtp::merge::Merge;
 use crate::spool::record::{Control, Draft, Group, Ref, Submission};
 use std::sync::Arc;
 use vmta_config::SourceSettings;
-
-/// A virtual MTA or pool, and its members.
-type Way = (String, Vec<String>);
 
 /// A text in the group.
 struct Stored {
@@ -118,11 +117,11 @@ impl<'a> Filling<'a> {
                 self.handed.virtual_mta.map(str::to_owned).or_else(|| spoken.clone())
             }
         };
-        if asked.is_some() || self.source.pattern_list.is_none() {
-            let way = choice::virtual_mta(asked, self.handed, self.source, self.configured)?;
+        if self.source.pattern_list.is_none() {
+            let way = choice::way(asked, self.handed, self.source, self.configured)?;
             return self.submission(id, number, variant, way);
         }
-        for (index, (way, rows)) in self.ways(number, variant)?.into_iter().enumerate() {
+        for (index, (way, rows)) in self.ways(number, asked.as_deref(), variant)?.into_iter().enumerate() {
             let id = if index == 0 { id } else { self.intake.storage.new_id() };
             self.submission(id, number, &Variant { rows, ..*variant }, way)?;
         }
@@ -130,7 +129,12 @@ impl<'a> Filling<'a> {
     }
 
     /// The recipients by the way that the source's pattern list gives each (reference 6.3).
-    fn ways(&self, number: usize, variant: &Variant<'a>) -> Result<Vec<(Way, Vec<u32>)>, Refused> {
+    fn ways(
+        &self,
+        number: usize,
+        asked: Option<&str>,
+        variant: &Variant<'a>,
+    ) -> Result<Vec<(Way, Vec<u32>)>, Refused> {
         let merge = self.common.merge;
         let own = merge.number(SENDER_FIELD);
         let mut ways: Vec<(Way, Vec<u32>)> = Vec::new();
@@ -144,7 +148,7 @@ impl<'a> Filling<'a> {
                 local_ip: self.handed.local_ip,
                 ..Handed::default()
             };
-            let way = choice::virtual_mta(None, &letter, self.source, self.configured)?;
+            let way = choice::way(asked.map(str::to_owned), &letter, self.source, self.configured)?;
             match ways.iter_mut().find(|(known, _)| *known == way) {
                 Some((_, rows)) => rows.push(index),
                 None => ways.push((way, vec![index])),
@@ -159,7 +163,7 @@ impl<'a> Filling<'a> {
         id: u64,
         number: usize,
         variant: &Variant<'a>,
-        (asked, members): Way,
+        Way { virtual_mta: asked, members, priority }: Way,
     ) -> Result<(), Refused> {
         let Stored { text, spoken, at, bytes, .. } = &self.stored[number];
         let mut records = text.rows(self.common.merge, variant, &mut self.filled)?;
@@ -185,6 +189,11 @@ impl<'a> Filling<'a> {
                 .or_else(|| spoken.envid.clone())
                 .unwrap_or_default(),
             virtual_mta: asked,
+            schedule: match variant.schedule {
+                Some(times) => spoken::schedule("*schedule", times)?,
+                None => spoken.schedule.clone(),
+            },
+            priority: variant.priority.and_then(|n| n.parse().ok()).map_or(priority, Priority::new),
             fields: text.content.fields().to_vec(),
             ..self.handed.header(self.source, self.now)
         };

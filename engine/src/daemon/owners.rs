@@ -3,6 +3,8 @@
 
 use crate::base::Wall;
 use crate::io::reactor::{Message, Reactor};
+use crate::mail::priority::Priority;
+use crate::mail::schedule::Schedule;
 use crate::queue::QueueName;
 use crate::shard::{Admit, AdmitRow, ShardReply, ShardRequest, owner};
 use crate::spool::record::{Location, Place, Reports, Submission};
@@ -107,6 +109,8 @@ pub struct Accepted {
     pub size: u32,
     pub accepted_at: Wall,
     pub start_at: Wall,
+    pub schedule: Schedule,
+    pub priority: Priority,
     pub reports: Reports,
     pub job: Arc<str>,
     /// The stored content, where it is still at hand.
@@ -120,6 +124,8 @@ impl Accepted {
             size: submission.size,
             accepted_at: Wall(submission.accepted_at),
             start_at: Wall(submission.start_at),
+            schedule: submission.schedule.clone(),
+            priority: submission.priority,
             reports: submission.reports,
             job: submission.job.as_str().into(),
             content: content.map(|bytes| (submission.content, bytes)),
@@ -194,6 +200,8 @@ impl Split {
                 size: accepted.size,
                 accepted_at: accepted.accepted_at,
                 start_at: accepted.start_at,
+                schedule: accepted.schedule.clone(),
+                priority: accepted.priority,
                 reports: accepted.reports,
                 job: accepted.job.clone(),
                 record: place.at,

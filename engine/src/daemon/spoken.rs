@@ -4,6 +4,8 @@
 use super::intake::Refused;
 use crate::mail::header::Header;
 use crate::mail::plain::CONTROL_HEADERS;
+use crate::mail::schedule::Schedule;
+use jiff::tz::TimeZone;
 use vmta_config::SourceSettings;
 
 /// What a message asks for.
@@ -12,6 +14,7 @@ pub struct Spoken {
     pub virtual_mta: Option<String>,
     pub job: Option<String>,
     pub envid: Option<String>,
+    pub schedule: Schedule,
 }
 
 impl Spoken {
@@ -35,8 +38,18 @@ impl Spoken {
             job = named(read(&header, other)?);
         }
         let envid = named(value("x-envid", source.process_x_envid)?);
-        Ok(Spoken { virtual_mta, job, envid })
+        let schedule = match header.find("x-schedule").filter(|_| source.process_x_schedule) {
+            Some(found) => schedule("x-schedule", &String::from_utf8_lossy(&header.unfolded(found)))?,
+            None => Schedule::default(),
+        };
+        Ok(Spoken { virtual_mta, job, envid, schedule })
     }
+}
+
+/// The times that `field` names, by the clock on the wall here.
+pub fn schedule(field: &str, times: &str) -> Result<Schedule, Refused> {
+    Schedule::parse(times, &TimeZone::system())
+        .map_err(|error| Refused::Header { field: field.to_owned(), problem: error.to_string() })
 }
 
 /// The value of a header, without white space inside.
@@ -119,6 +132,15 @@ mod tests {
             spoken("process-x-job yes", "X-Job: a b"),
             Err("x-job: \"a b\" holds white space or control characters".to_owned())
         );
+    }
+
+    #[test]
+    fn a_schedule_is_obeyed_or_refused_but_never_overlooked() {
+        let header = "X-Schedule: 2026-12-01 09:00:00/2026-12-01 10:00:00,\r\n\t2026-12-02 09:00:00/2026-12-02 10:00:00";
+        assert_eq!(spoken("", header), Ok(Spoken::default()));
+        assert!(!spoken("process-x-schedule yes", header).unwrap().schedule.is_empty());
+        let refused = spoken("process-x-schedule yes", "X-Schedule: tomorrow").unwrap_err();
+        assert!(refused.starts_with("x-schedule: \"tomorrow\" is no time to deliver in"), "{refused}");
     }
 
     #[test]

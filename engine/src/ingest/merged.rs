@@ -57,25 +57,29 @@ pub struct Variant<'m> {
     pub job: Option<&'m str>,
     pub envid: Option<&'m str>,
     pub virtual_mta: Option<&'m str>,
+    pub schedule: Option<&'m str>,
+    pub priority: Option<&'m str>,
     /// Their places in the message, in order.
     pub rows: Vec<u32>,
 }
 
 /// Puts the recipients together, in the order in which the first of each came.
 pub fn variants(merge: &Merge) -> Vec<Variant<'_>> {
-    let named = ["*parts", "*jobid", "*envid", "*vmta"].map(|name| merge.number(name));
+    let named =
+        ["*parts", "*jobid", "*envid", "*vmta", "*schedule", "*priority"].map(|name| merge.number(name));
     let mut variants: Vec<Variant<'_>> = Vec::new();
-    let mut known: HashMap<[Option<&str>; 4], usize> = HashMap::new();
+    let mut known: HashMap<[Option<&str>; 6], usize> = HashMap::new();
     for (index, row) in merge.rows().enumerate() {
-        let mut key = [None; 4];
+        let mut key = [None; 6];
         for (number, value) in row.values() {
             if let Some(at) = named.iter().position(|name| *name == Some(number)) {
                 key[at] = Some(value);
             }
         }
         let at = *known.entry(key).or_insert_with(|| {
-            let [parts, job, envid, virtual_mta] = key;
-            variants.push(Variant { parts, job, envid, virtual_mta, rows: Vec::new() });
+            let [parts, job, envid, virtual_mta, schedule, priority] = key;
+            let rows = Vec::new();
+            variants.push(Variant { parts, job, envid, virtual_mta, schedule, priority, rows });
             variants.len() - 1
         });
         variants[at].rows.push(index as u32);

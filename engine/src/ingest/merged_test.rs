@@ -32,7 +32,15 @@ fn common(merge: &Merge) -> Common<'_> {
 fn messages(common: &Common<'_>, text: &str) -> Result<Vec<String>, MergedError> {
     let text = Text::compile(common, text.as_bytes(), "first@x.example")?;
     let rows = (0..common.merge.len() as u32).collect();
-    let variant = Variant { parts: None, job: None, envid: None, virtual_mta: None, rows };
+    let variant = Variant {
+        parts: None,
+        job: None,
+        envid: None,
+        virtual_mta: None,
+        schedule: None,
+        priority: None,
+        rows,
+    };
     let records = text.rows(common.merge, &variant, &mut Filled::new(&[1; 16]))?;
     let mut messages = Vec::new();
     let mut start = 0;

@@ -2,10 +2,13 @@
 
 use super::slot::Slot;
 use crate::base::{Now, Time, Wall};
+use crate::mail::schedule::{Opening, Schedule};
 use std::time::Duration;
 
 /// A step of the calendar clock against the monotonic one that is a jump and not drift or slewing.
 const JUMP_MS: i64 = 5_000;
+
+const TO_SET_IT_RIGHT: Duration = Duration::from_secs(3600);
 
 /// Tells ages. Age is a calendar matter, it goes on while the engine is down; so a clock set 40 days ahead would make
 /// everything too old at once. Therefore a recipient that was accepted before the last jump is not expired until it has
@@ -54,19 +57,60 @@ impl Expiry {
     }
 }
 
-/// Who of a queue's recipients is to be given up.
+/// What its submission says of when a recipient may go.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    pub accepted: Wall,
+    /// Where it says anything, it counts instead of `bounce-after` (reference 6.2).
+    pub schedule: Option<&'a Schedule>,
+}
+
+/// Whose turn it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    Now,
+    Later(Time),
+    TooOld,
+}
+
+/// Who of a queue's recipients may go, and who is to be given up.
 #[derive(Debug)]
-pub struct TooOld<'a, A> {
+pub struct Calendar<'a, T> {
     pub expiry: &'a Expiry,
-    /// When a submission was accepted.
-    pub accepted: A,
+    /// What a submission says.
+    pub terms: T,
     /// The age that none may reach: `bounce-after`, or less.
     pub life: Duration,
 }
 
-impl<A: Fn(u32) -> Wall> TooOld<'_, A> {
-    pub(super) fn is(&self, now: Now, slot: &Slot, tried: Option<Time>) -> bool {
-        self.expiry.is_expired(now, (self.accepted)(slot.submission), tried, self.life)
+impl<'a, T: Fn(u32) -> Terms<'a>> Calendar<'_, T> {
+    pub(super) fn turn(&self, now: Now, slot: &Slot, tried: Option<Time>) -> Turn {
+        let terms = (self.terms)(slot.submission);
+        if let Some(schedule) = terms.schedule {
+            return self.scheduled(now, terms.accepted, schedule);
+        }
+        match self.expiry.is_expired(now, terms.accepted, tried, self.life) {
+            true => Turn::TooOld,
+            false => Turn::Now,
+        }
+    }
+
+    pub(super) fn is_too_old(&self, now: Now, slot: &Slot, tried: Option<Time>) -> bool {
+        self.turn(now, slot, tried) == Turn::TooOld
+    }
+
+    /// A clock that has jumped past the end of all times has an hour to be set right.
+    fn scheduled(&self, now: Now, accepted: Wall, schedule: &Schedule) -> Turn {
+        match schedule.at(now.wall) {
+            Opening::Open => Turn::Now,
+            Opening::From(start) => Turn::Later(now.mono + start.since(now.wall)),
+            Opening::Over => match self.expiry.jumped {
+                Some(jump) if accepted < jump.wall && now.mono < jump.mono + TO_SET_IT_RIGHT => {
+                    Turn::Later(jump.mono + TO_SET_IT_RIGHT)
+                }
+                _ => Turn::TooOld,
+            },
+        }
     }
 }
 

@@ -4,8 +4,10 @@ pub mod expiry;
 pub mod gate;
 pub mod list;
 pub mod name;
+mod ranks;
 mod rates;
-pub mod retry;
+mod ready;
+mod retry;
 pub mod settings;
 pub mod slot;
 
@@ -15,7 +17,7 @@ mod tests;
 #[allow(clippy::module_inception)] // The noun of this directory.
 pub mod queue;
 
-pub use expiry::{Expiry, TooOld};
+pub use expiry::{Calendar, Expiry, Terms};
 pub use gate::{Gate, Wait, WaitReason};
 pub use list::List;
 pub use name::QueueName;

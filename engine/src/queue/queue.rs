@@ -4,16 +4,18 @@
 //! by [`Queue::take`]. Every recipient taken comes back by exactly one of [`Queue::settled`] (it is gone),
 //! [`Queue::defer`] (it waits) or [`Queue::hand_back`] (it was not tried). A refusal says until when and why.
 
-use super::expiry::{TooOld, tried};
+use super::expiry::{Calendar, Terms, Turn, tried};
 use super::gate::{Gate, Wait, WaitReason};
 use super::list::List;
 use super::name::QueueName;
 use super::rates::Rates;
+use super::ready::Ready;
 use super::retry::Retry;
 use super::settings::QueueSettings;
 use super::slot::{Slot, Slots};
 use crate::base::{Now, Time, Wall};
 use crate::limit::{ConnectionGrant, Connections};
+use crate::mail::priority::Priority;
 use crate::spool::record::Disposition;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +24,8 @@ use std::time::Duration;
 /// messages (performance, section 2), and far more of the receiver's patience.
 const WORTH_A_CONNECTION: u32 = 8;
 
-/// Too old recipients that one call of [`Queue::take`] comes past at most, so that none takes long.
-const EXPIRED_AT_ONCE: usize = 256;
+/// Recipients that are too old or come too early that one call of [`Queue::take`] passes at most, so that none takes long.
+const PASSED_AT_ONCE: u32 = 256;
 
 /// What has become of the recipients of a queue since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +59,7 @@ pub struct Taken {
 pub struct Queue {
     name: QueueName,
     settings: Arc<QueueSettings>,
-    ready: List,
+    ready: Ready,
     retry: Retry,
     connections: Connections,
     rates: Option<Box<Rates>>,
@@ -81,7 +83,7 @@ impl Queue {
         Queue {
             name,
             settings,
-            ready: List::default(),
+            ready: Ready::default(),
             retry: Retry::default(),
             connections,
             rates,
@@ -104,13 +106,9 @@ impl Queue {
     // ---- Who waits.
 
     /// Adds a recipient: a new one, one that is recovered, or one from another queue. It waits until it is due.
-    pub fn push(&mut self, slots: &mut Slots, key: u32, now: Time) {
-        if slots[key].due() > now {
-            self.retry.push(slots, key);
-            return;
-        }
-        self.ready.push_back(slots, key);
-        if self.settings.retry_upon_new_mail {
+    pub fn push(&mut self, slots: &mut Slots, key: u32, priority: Priority, now: Time) {
+        self.push_again(slots, key, priority, now);
+        if self.settings.retry_upon_new_mail && slots[key].due() <= now {
             self.retry_at = Time::ZERO;
         }
     }
@@ -132,7 +130,7 @@ impl Queue {
 
     /// Takes all recipients out, to be put elsewhere.
     pub fn drain(&mut self, slots: &mut Slots) -> List {
-        let mut all = std::mem::take(&mut self.ready);
+        let mut all = self.ready.drain(slots);
         let put_off = self.retry.drain(slots);
         all.append(slots, put_off);
         all
@@ -146,21 +144,30 @@ impl Queue {
         taken
     }
 
-    /// Somebody has set the calendar `by` milliseconds: who waits for a date to begin at waits so much less.
-    pub fn clock_set(&mut self, slots: &mut Slots, now: Time, by: i64) {
-        let mut put_off = self.retry.drain(slots);
+    /// Somebody has set the calendar `by` milliseconds: who waits for a date to begin at waits so much less. `begins` says
+    /// when those of a submission with a schedule may go.
+    pub fn clock_set(&mut self, slots: &mut Slots, now: Time, by: i64, begins: impl Fn(u32) -> Option<Time>) {
+        let mut put_off = std::mem::take(&mut self.retry);
         let step = Duration::from_millis(by.unsigned_abs());
-        while let Some(key) = put_off.pop_front(slots) {
-            let slot = &mut slots[key];
-            if slot.attempts == 0 {
-                let due = slot.due();
-                slot.set_due(if by > 0 { due - step } else { due + step });
+        while let Some((priority, mut list)) = put_off.pop_list() {
+            while let Some(key) = list.pop_front(slots) {
+                let slot = &mut slots[key];
+                if slot.attempts == 0 {
+                    let due = slot.due();
+                    let moved = if by > 0 { due - step } else { due + step };
+                    slot.set_due(begins(slot.submission).unwrap_or(moved));
+                }
+                self.push_again(slots, key, priority, now);
             }
-            if slot.due() > now {
-                self.retry.push(slots, key);
-            } else {
-                self.ready.push_back(slots, key);
-            }
+        }
+    }
+
+    /// Like [`Queue::push`], of one who is not new.
+    fn push_again(&mut self, slots: &mut Slots, key: u32, priority: Priority, now: Time) {
+        if slots[key].due() > now {
+            self.retry.push(slots, key, priority);
+        } else {
+            self.ready.push_back(slots, key, priority);
         }
     }
 
@@ -171,18 +178,18 @@ impl Queue {
 
     /// Takes out those of the first `most` ready recipients that are too old. For a queue that cannot deliver and so
     /// comes across them in no other way; to be called after [`Queue::failed`].
-    pub fn sweep<A: Fn(u32) -> Wall>(
+    pub fn sweep<'a, T: Fn(u32) -> Terms<'a>>(
         &mut self,
         slots: &mut Slots,
         now: Now,
         most: u32,
-        old: &TooOld<'_, A>,
+        calendar: &Calendar<'_, T>,
     ) -> List {
         self.retry.wake(slots, now.mono, &mut self.ready);
         let (settings, failed_at) = (&self.settings, self.failed_at);
         self.ready.split(slots, most, |slot| {
             let tried = tried(slot, settings.retry_recipients_after).max(failed_at);
-            old.is(now, slot, tried)
+            calendar.is_too_old(now, slot, tried)
         })
     }
 
@@ -249,14 +256,14 @@ impl Queue {
 
     /// Takes the recipients of one transaction: from the front, of one submission, at most `most` (1 where each has a
     /// content of its own), and at most what the settings allow. They count for `max-msg-rate` from now on. Those that
-    /// are too old come out on the way, whatever the answer. A batch that is empty although the answer is yes had more of
-    /// them before it than one call takes: call again.
-    pub fn take<A: Fn(u32) -> Wall>(
+    /// are too old come out on the way, whatever the answer, and those are put off whose schedule has no time for them
+    /// now. A batch that is empty although the answer is yes had more of them before it than one call takes: call again.
+    pub fn take<'a, T: Fn(u32) -> Terms<'a>>(
         &mut self,
         slots: &mut Slots,
         now: Now,
         most: u32,
-        old: &TooOld<'_, A>,
+        calendar: &Calendar<'_, T>,
         taken: &mut Taken,
     ) -> Result<(), Wait> {
         taken.batch.clear();
@@ -264,23 +271,31 @@ impl Queue {
         self.gate(now.mono).open()?;
         self.retry.wake(slots, now.mono, &mut self.ready);
         let most = most.max(1).min(self.batch());
-        let mut submission = None;
+        let (mut submission, mut passed) = (None, 0);
         while let Some(key) = self.ready.front() {
             let slot = &slots[key];
             let tried = tried(slot, self.settings.retry_recipients_after).max(self.failed_at);
-            if old.is(now, slot, tried) {
-                if taken.expired.len() == EXPIRED_AT_ONCE {
-                    break;
+            let turn = calendar.turn(now, slot, tried);
+            let fits = match turn {
+                Turn::Now => {
+                    taken.batch.len() < most as usize
+                        && *submission.get_or_insert(slot.submission) == slot.submission
                 }
-                taken.expired.push(key);
-            } else if taken.batch.len() < most as usize
-                && *submission.get_or_insert(slot.submission) == slot.submission
-            {
-                taken.batch.push(key);
-            } else {
+                Turn::Later(_) | Turn::TooOld => passed < PASSED_AT_ONCE,
+            };
+            if !fits {
                 break;
             }
-            self.ready.pop_front(slots);
+            let Some((priority, _)) = self.ready.pop_front(slots) else { break };
+            match turn {
+                Turn::Now => taken.batch.push(key),
+                Turn::TooOld => taken.expired.push(key),
+                Turn::Later(at) => {
+                    slots[key].set_due(at);
+                    self.retry.push(slots, key, priority);
+                }
+            }
+            passed += u32::from(turn != Turn::Now);
         }
         if taken.batch.is_empty() {
             return self.gate(now.mono).open();
@@ -316,16 +331,16 @@ impl Queue {
     }
 
     /// A recipient that was taken failed for now: it waits `retry-recipients-after`.
-    pub fn defer(&mut self, slots: &mut Slots, key: u32, now: Time) {
+    pub fn defer(&mut self, slots: &mut Slots, key: u32, priority: Priority, now: Time) {
         slots[key].put_off(now, self.settings.retry_recipients_after);
-        self.retry.push(slots, key);
+        self.retry.push(slots, key, priority);
         self.counters.deferred += 1;
     }
 
     /// A recipient that was taken was not tried, through no fault of its own: it is the next in turn. To keep the order
     /// of several, hand back the last one first.
-    pub fn hand_back(&mut self, slots: &mut Slots, key: u32) {
-        self.ready.push_front(slots, key);
+    pub fn hand_back(&mut self, slots: &mut Slots, key: u32, priority: Priority) {
+        self.ready.push_front(slots, key, priority);
     }
 
     /// `n` recipients taken at `granted` never reached the receiver: they do not count for `max-msg-rate`.
@@ -373,14 +388,16 @@ impl Queue {
         self.paused = paused;
     }
 
-    /// `schedule`: the queue tries again now, with `recipients` also those that are put off.
+    /// `schedule`: the queue tries again now, with `recipients` also those that are put off, where their own schedule lets
+    /// them.
     pub fn schedule(&mut self, slots: &mut Slots, recipients: bool) {
         self.retry_at = Time::ZERO;
         if recipients {
-            let mut all = self.retry.drain(slots);
-            while let Some(key) = all.pop_front(slots) {
-                slots[key].set_due(Time::ZERO);
-                self.ready.push_back(slots, key);
+            while let Some((priority, mut list)) = self.retry.pop_list() {
+                while let Some(key) = list.pop_front(slots) {
+                    slots[key].set_due(Time::ZERO);
+                    self.ready.push_back(slots, key, priority);
+                }
             }
         }
     }

@@ -3,7 +3,10 @@
 use super::*;
 use crate::base::{Now, Time, Wall, Wheel};
 use crate::limit::{ConnectionGrant, Rate};
+use crate::mail::priority::Priority;
+use crate::mail::schedule::Schedule;
 use crate::spool::record::{Disposition, Location, RowRef};
+use jiff::tz::TimeZone;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +20,10 @@ struct Site {
     now: Now,
     taken: Taken,
     rows: u32,
+    /// Of those who are pushed.
+    priority: Priority,
+    /// Of all submissions.
+    schedule: Option<Schedule>,
 }
 
 impl Site {
@@ -29,6 +36,8 @@ impl Site {
             now,
             taken: Taken::default(),
             rows: 0,
+            priority: Priority::default(),
+            schedule: None,
         }
     }
 
@@ -44,16 +53,17 @@ impl Site {
             self.rows += 1;
             let key =
                 self.slots.insert(Slot::new(RowRef { record, ordinal: self.rows, index: 0 }, submission));
-            self.queue.push(&mut self.slots, key, self.now.mono);
+            self.queue.push(&mut self.slots, key, self.priority, self.now.mono);
         }
     }
 
     /// The batch, each recipient by its number in the order of pushing. Every submission was accepted at second
     /// 1,000,000.
     fn take(&mut self, most: u32) -> Result<Vec<u32>, Wait> {
-        let accepted = |_| Wall::from_secs(1_000_000);
-        let old = TooOld { expiry: &self.expiry, accepted, life: self.queue.settings().bounce_after };
-        self.queue.take(&mut self.slots, self.now, most, &old, &mut self.taken)?;
+        let schedule = self.schedule.as_ref();
+        let terms = |_| Terms { accepted: Wall::from_secs(1_000_000), schedule };
+        let calendar = Calendar { expiry: &self.expiry, terms, life: self.queue.settings().bounce_after };
+        self.queue.take(&mut self.slots, self.now, most, &calendar, &mut self.taken)?;
         Ok(self.taken.batch.iter().map(|&key| self.slots[key].row().record.offset8).collect())
     }
 
@@ -93,7 +103,7 @@ fn handed_back_keeps_its_turn() {
     site.push(1, 4);
     assert_eq!(site.take(2), Ok(vec![0, 1]));
     for key in site.taken.batch.clone().into_iter().rev() {
-        site.queue.hand_back(&mut site.slots, key);
+        site.queue.hand_back(&mut site.slots, key, site.priority);
     }
     assert_eq!(site.take(10), Ok(vec![0, 1, 2, 3]));
 }
@@ -104,7 +114,7 @@ fn a_deferred_recipient_waits_alone() {
     site.push(1, 2);
     assert_eq!(site.take(1), Ok(vec![0]));
     let key = site.taken.batch[0];
-    site.queue.defer(&mut site.slots, key, site.now.mono);
+    site.queue.defer(&mut site.slots, key, site.priority, site.now.mono);
     assert_eq!(site.take(1), Ok(vec![1]));
     let wait = site.wait();
     assert_eq!(wait, Wait { until: Some(Time::from_millis(601_000)), reason: WaitReason::NotDue });
@@ -139,7 +149,7 @@ fn a_dns_failure_waits_a_minute_and_schedule_ends_every_wait() {
     site.push(1, 2);
     assert_eq!(site.take(1), Ok(vec![0]));
     let key = site.taken.batch[0];
-    site.queue.defer(&mut site.slots, key, site.now.mono);
+    site.queue.defer(&mut site.slots, key, site.priority, site.now.mono);
     assert_eq!(site.queue.dns_failed(site.now, "SERVFAIL"), site.now.mono + MINUTE);
     assert_eq!(site.queue.retry_wait(site.now.mono), Some(site.now.mono + MINUTE));
     site.queue.schedule(&mut site.slots, false);
@@ -236,7 +246,7 @@ fn a_clock_set_forward_costs_nobody_his_attempt() {
     assert_eq!(site.take(2), Ok(vec![0, 1]));
     assert!(site.taken.expired.is_empty());
     for key in site.taken.batch.clone() {
-        site.queue.defer(&mut site.slots, key, site.now.mono);
+        site.queue.defer(&mut site.slots, key, site.priority, site.now.mono);
     }
     site.pass(10 * MINUTE);
     // The third has not been tried yet, the first two have: they are too old by the new clock.
@@ -251,10 +261,73 @@ fn a_queue_that_cannot_deliver_gives_the_old_up_as_well() {
     site.push(1, 3);
     site.pass(61 * MINUTE);
     site.queue.failed(site.now, "connection timed out");
-    let accepted = |_| Wall::from_secs(1_000_000);
-    let old = TooOld { expiry: &site.expiry, accepted, life: 60 * MINUTE };
-    let old = site.queue.sweep(&mut site.slots, site.now, 2, &old);
+    let terms = |_| Terms { accepted: Wall::from_secs(1_000_000), schedule: None };
+    let calendar = Calendar { expiry: &site.expiry, terms, life: 60 * MINUTE };
+    let old = site.queue.sweep(&mut site.slots, site.now, 2, &calendar);
     assert_eq!((old.len(), site.queue.waiting()), (2, 1));
+}
+
+#[test]
+fn who_has_priority_goes_first_and_keeps_it_over_a_retry() {
+    let mut site = Site::new(QueueSettings::default());
+    site.push(1, 2);
+    site.priority = Priority::new(90);
+    site.push(2, 2);
+    assert_eq!(site.take(10), Ok(vec![2, 3]));
+    for key in site.taken.batch.clone() {
+        site.queue.defer(&mut site.slots, key, site.priority, site.now.mono);
+    }
+    site.priority = Priority::new(0);
+    site.push(3, 1);
+    assert_eq!(site.take(1), Ok(vec![0]));
+    site.pass(11 * MINUTE);
+    assert_eq!(site.take(10), Ok(vec![2, 3]));
+    assert_eq!(site.take(10), Ok(vec![1]));
+    assert_eq!(site.take(10), Ok(vec![4]));
+}
+
+/// Second 1,000,000 is 1970-01-12 13:46:40.
+fn scheduled(times: &str, bounce_after: Duration) -> Site {
+    let mut site = Site::new(QueueSettings { bounce_after, ..QueueSettings::default() });
+    site.schedule = Some(Schedule::parse(times, &TimeZone::UTC).expect("a schedule"));
+    site
+}
+
+#[test]
+fn a_schedule_opens_closes_and_ends() {
+    let times = "1970-01-12 14:00:00/1970-01-12 14:10:00, 1970-01-12 15:00:00/1970-01-12 15:30:00";
+    let mut site = scheduled(times, 30 * MINUTE);
+    site.push(1, 3);
+    let wait = site.wait();
+    assert_eq!((wait.reason, wait.until), (WaitReason::NotDue, Some(Time::from_millis(801_000))));
+    site.pass(14 * MINUTE);
+    assert_eq!(site.take(1), Ok(vec![0]));
+    let key = site.taken.batch[0];
+    site.queue.defer(&mut site.slots, key, site.priority, site.now.mono);
+    // 14:11. The one who was put off would be due within no time, the others are older than bounce-after.
+    site.pass(10 * MINUTE);
+    assert_eq!(site.wait().reason, WaitReason::NotDue);
+    assert!(site.taken.expired.is_empty());
+    site.pass(50 * MINUTE);
+    assert_eq!(site.take(2).map(|batch| batch.len()), Ok(2));
+    site.pass(30 * MINUTE);
+    assert_eq!(site.wait().reason, WaitReason::NoRecipients);
+    assert_eq!(site.taken.expired.len(), 1, "nothing is left of the schedule");
+}
+
+#[test]
+fn a_schedule_that_a_clock_jumps_past_has_an_hour() {
+    let mut site = scheduled("1970-01-12 14:00:00/1970-01-12 14:10:00", 30 * MINUTE);
+    site.push(1, 1);
+    site.now.wall = Wall(site.now.wall.0 + 40 * 86_400_000);
+    assert!(site.expiry.observe(site.now).is_some());
+    assert_eq!(site.wait().reason, WaitReason::NotDue);
+    site.now.wall = Wall(site.now.wall.0 - 40 * 86_400_000);
+    let step = site.expiry.observe(site.now).expect("a jump");
+    let begins = |_| Some(Time::from_millis(801_000));
+    site.queue.clock_set(&mut site.slots, site.now.mono, step, begins);
+    site.pass(14 * MINUTE);
+    assert_eq!(site.take(1), Ok(vec![0]));
 }
 
 #[test]
@@ -264,7 +337,7 @@ fn start_times_and_new_mail() {
     let mut slot = Slot::new(RowRef::default(), 1);
     slot.set_due(site.now.mono + MINUTE);
     let key = site.slots.insert(slot);
-    site.queue.push(&mut site.slots, key, site.now.mono);
+    site.queue.push(&mut site.slots, key, site.priority, site.now.mono);
     assert_eq!(site.wait().reason, WaitReason::NotDue);
     site.queue.failed(site.now, "x");
     site.push(2, 1);
@@ -278,7 +351,7 @@ fn a_job_can_be_deleted_and_a_queue_emptied() {
     site.push(2, 3);
     assert_eq!(site.take(1), Ok(vec![0]));
     let key = site.taken.batch[0];
-    site.queue.defer(&mut site.slots, key, site.now.mono);
+    site.queue.defer(&mut site.slots, key, site.priority, site.now.mono);
     assert_eq!(site.queue.split(&mut site.slots, |slot| slot.submission == 1).len(), 2);
     assert_eq!(site.queue.iter(&site.slots).count(), 3);
     assert_eq!(site.queue.drain(&mut site.slots).len(), 3);

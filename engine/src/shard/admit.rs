@@ -1,6 +1,8 @@
 //! What crosses from intake to the owners of queues: recipients that are on stable storage.
 
 use crate::base::Wall;
+use crate::mail::priority::Priority;
+use crate::mail::schedule::Schedule;
 use crate::queue::QueueName;
 use crate::spool::record::{Location, Reports};
 use siphasher::sip::SipHasher13;
@@ -42,6 +44,8 @@ pub struct Admit {
     pub size: u32,
     pub accepted_at: Wall,
     pub start_at: Wall,
+    pub schedule: Schedule,
+    pub priority: Priority,
     pub reports: Reports,
     pub job: Arc<str>,
     pub record: Location,

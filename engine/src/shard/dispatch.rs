@@ -9,7 +9,7 @@ use crate::mail::content::{Content, Row};
 use crate::mail::row::{RowError, RowView, row_view};
 use crate::mail::seven_bit::to_seven_bit;
 use crate::mail::verp::{self, Returned};
-use crate::queue::TooOld;
+use crate::queue::Calendar;
 use crate::smtp::client::{self, Dsn};
 use crate::smtp::dsn::{ROW_FIELDS, xtext};
 use crate::spool::codec;
@@ -160,10 +160,10 @@ impl Shard {
         let mut taken = std::mem::take(&mut self.taken);
         let submissions = &self.submissions;
         let entry = &mut self.queues[queue];
-        let accepted = |key| submissions.accepted_at(key);
-        let old = TooOld { expiry: &self.expiry, accepted, life: entry.life() };
+        let terms = |key| submissions.terms(key);
+        let calendar = Calendar { expiry: &self.expiry, terms, life: entry.life() };
         // A refusal is seen by the empty batch; its reason is asked for where it is shown.
-        let _ = entry.queue.take(&mut self.slots, now, most, &old, &mut taken);
+        let _ = entry.queue.take(&mut self.slots, now, most, &calendar, &mut taken);
         self.expire(now, queue, &taken.expired);
         let batch = SmallVec::from_slice(&taken.batch);
         taken.batch.clear();
@@ -241,7 +241,8 @@ impl Shard {
         let entry = &mut self.queues[queue];
         entry.queue.give_back(now.mono, slots.len() as u32);
         for &slot in slots.iter().rev() {
-            entry.queue.hand_back(&mut self.slots, slot);
+            let priority = self.submissions.priority(self.slots[slot].submission);
+            entry.queue.hand_back(&mut self.slots, slot, priority);
         }
     }
 

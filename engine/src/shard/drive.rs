@@ -330,8 +330,9 @@ impl Shard {
         }
         work.coming -= u32::from(connection.coming);
         for transaction in connection.transactions.iter().rev() {
+            let priority = self.submissions.priority(transaction.submission);
             for recipient in transaction.recipients.iter().rev().filter(|r| !r.answered) {
-                entry.queue.hand_back(&mut self.slots, recipient.slot);
+                entry.queue.hand_back(&mut self.slots, recipient.slot, priority);
             }
         }
         entry.queue.disconnected(connection.grant);

@@ -33,9 +33,10 @@ pub use request::{
     Unreached,
 };
 
-use crate::base::{Now, Time, Wheel};
+use crate::base::{Now, Time, Wall, Wheel};
 use crate::limit::SharedConnections;
 use crate::mail::content::Content;
+use crate::mail::schedule::Opening;
 use crate::mail::verp::VerpKeys;
 use crate::queue::{Expiry, Queue, QueueName, Slot, Slots, Taken};
 use crate::route;
@@ -278,7 +279,12 @@ impl Shard {
     fn look_at_clock(&mut self, now: Now) {
         let Some(step) = self.expiry.observe(now) else { return };
         for queue in 0..self.queues.len() as u32 {
-            self.queues[queue].queue.clock_set(&mut self.slots, now.mono, step);
+            let submissions = &self.submissions;
+            let begins = |key| match submissions.terms(key).schedule?.at(now.wall) {
+                Opening::From(start) => Some(now.mono + start.since(now.wall)),
+                Opening::Open | Opening::Over => Some(now.mono),
+            };
+            self.queues[queue].queue.clock_set(&mut self.slots, now.mono, step, begins);
             self.turn(now, queue);
         }
     }
@@ -329,19 +335,15 @@ impl Shard {
     }
 
     fn admit(&mut self, now: Now, admit: Admit) {
-        let rows = admit.rows.len() as u32;
-        let submission = self.submissions.admit(
-            admit.submission,
-            admit.accepted_at,
-            &admit.job,
-            admit.size,
-            rows,
-            admit.reports,
-        );
+        let submission = self.submissions.admit(&admit);
         if let Some((at, bytes)) = admit.content {
             self.keep_content(now, at, &bytes);
         }
-        let start = u64::try_from(admit.start_at.0.saturating_sub(now.wall.0)).unwrap_or(0);
+        let scheduled = match admit.schedule.at(now.wall) {
+            Opening::From(start) => start,
+            Opening::Open | Opening::Over => Wall(0),
+        };
+        let start = admit.start_at.max(scheduled).since(now.wall);
         let mut queues: Vec<u32> = Vec::with_capacity(admit.queues.len());
         for name in admit.queues {
             queues.push(self.queue_key(name));
@@ -355,13 +357,13 @@ impl Shard {
             let mut slot = Slot::new(place, submission);
             slot.attempts = row.attempts;
             // Who was tried before a restart had begun already, whatever the calendar says now.
-            if start > 0 && row.attempts == 0 {
-                slot.set_due(now.mono + std::time::Duration::from_millis(start));
+            if row.attempts == 0 && !start.is_zero() {
+                slot.set_due(now.mono + start);
             }
             let slot = self.slots.insert(slot);
             let entry = &mut self.queues[queues[row.queue as usize]];
             entry.bytes += u64::from(admit.size);
-            entry.queue.push(&mut self.slots, slot, now.mono);
+            entry.queue.push(&mut self.slots, slot, admit.priority, now.mono);
             self.watch_delay(now, queues[row.queue as usize], slot);
         }
         for queue in queues {

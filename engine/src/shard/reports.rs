@@ -5,6 +5,7 @@
 use super::settle::Fate;
 use super::{Output, Shard};
 use crate::base::{Now, Time, Wall};
+use crate::mail::schedule::Schedule;
 use crate::report::Action;
 use crate::spool::record::{Attempt, Disposition, Location, Outcome, OutcomeBatch, Reports, RowRef, Said};
 use hashbrown::HashMap;
@@ -128,7 +129,11 @@ impl Shard {
         {
             let submission = self.slots[slot].submission;
             let entry = &self.queues[queue];
-            let life = i64::try_from(entry.life().as_millis()).unwrap_or(i64::MAX);
+            let terms = self.submissions.terms(submission);
+            let give_up = terms.schedule.and_then(Schedule::end).unwrap_or_else(|| {
+                let life = i64::try_from(entry.life().as_millis()).unwrap_or(i64::MAX);
+                Wall(terms.accepted.0.saturating_add(life))
+            });
             let said = Said {
                 status: "4.0.0 (delivery delayed)".to_owned(),
                 diagnostic: entry.queue.last_error().map(|e| e.text.to_string()).unwrap_or_default(),
@@ -142,7 +147,7 @@ impl Shard {
                 attempt: self.bare_attempt(queue),
                 said,
                 outcome: None,
-                give_up: Wall(self.submissions.accepted_at(submission).0.saturating_add(life)),
+                give_up,
             })));
             self.watch_delay(now, queue, slot);
         }

@@ -52,7 +52,7 @@ impl Shard {
             let queue = connection.queue;
             let entry = &mut self.queues[queue];
             entry.queue.give_back(granted, 1);
-            entry.queue.hand_back(&mut self.slots, slot);
+            entry.queue.hand_back(&mut self.slots, slot, self.submissions.priority(submission));
             return;
         };
         connection.errors += 1;
@@ -72,8 +72,9 @@ impl Shard {
             let untried: smallvec::SmallVec<[u32; 8]> = open.map(|r| r.slot).collect();
             let entry = &mut self.queues[queue];
             entry.queue.give_back(transaction.granted, untried.len() as u32);
+            let priority = self.submissions.priority(transaction.submission);
             for &slot in untried.iter().rev() {
-                entry.queue.hand_back(&mut self.slots, slot);
+                entry.queue.hand_back(&mut self.slots, slot, priority);
             }
             return;
         }
@@ -173,7 +174,8 @@ impl Shard {
                 job.deferrals += 1;
                 self.status.deferrals += 1;
                 self.status.in_doubt += u64::from(fate.disposition == Disposition::InDoubt);
-                entry.queue.defer(&mut self.slots, slot, now.mono);
+                let priority = self.submissions.priority(submission);
+                entry.queue.defer(&mut self.slots, slot, priority, now.mono);
                 self.submissions.deferred(submission);
                 return;
             }

@@ -1,7 +1,11 @@
 //! The submissions whose recipients wait on this shard, and the jobs they belong to. An entry costs a few dozen bytes
 //! until one of its recipients is due; only then is the header read from the spool.
 
+use super::admit::Admit;
 use crate::base::Wall;
+use crate::mail::priority::Priority;
+use crate::mail::schedule::Schedule;
+use crate::queue::Terms;
 use crate::spool::record::{Location, Reports, Submission};
 use hashbrown::HashMap;
 use std::rc::Rc;
@@ -17,6 +21,9 @@ struct Entry {
     rows: u32,
     job: u32,
     reports: Reports,
+    priority: Priority,
+    /// Boxed, because few have any.
+    schedule: Option<Box<Schedule>>,
     loaded: Option<Rc<Submission>>,
 }
 
@@ -60,24 +67,27 @@ pub struct Submissions {
 }
 
 impl Submissions {
-    /// Counts `rows` more waiting recipients of the submission at `at`.
-    pub fn admit(
-        &mut self,
-        at: Location,
-        accepted_at: Wall,
-        job: &Arc<str>,
-        size: u32,
-        rows: u32,
-        reports: Reports,
-    ) -> SubmissionKey {
-        let job = self.jobs.key(job);
+    /// Counts the rows as waiting recipients of their submission.
+    pub fn admit(&mut self, admit: &Admit) -> SubmissionKey {
+        let (at, size, rows) = (admit.submission, admit.size, admit.rows.len() as u32);
+        let job = self.jobs.key(&admit.job);
         self.jobs.counts[job as usize].waiting += u64::from(rows);
         self.jobs.counts[job as usize].bytes += u64::from(rows) * u64::from(size);
         if let Some(&key) = self.by_location.get(&at) {
             self.entries[key as usize].rows += rows;
             return key;
         }
-        let entry = Entry { at, accepted_at, size, rows, job, reports, loaded: None };
+        let entry = Entry {
+            at,
+            accepted_at: admit.accepted_at,
+            size,
+            rows,
+            job,
+            reports: admit.reports,
+            priority: admit.priority,
+            schedule: (!admit.schedule.is_empty()).then(|| Box::new(admit.schedule.clone())),
+            loaded: None,
+        };
         let key = match self.free.pop() {
             Some(key) => {
                 self.entries[key as usize] = entry;
@@ -98,6 +108,16 @@ impl Submissions {
 
     pub fn accepted_at(&self, key: SubmissionKey) -> Wall {
         self.entries[key as usize].accepted_at
+    }
+
+    pub fn priority(&self, key: SubmissionKey) -> Priority {
+        self.entries[key as usize].priority
+    }
+
+    /// When its recipients may go and are given up.
+    pub fn terms(&self, key: SubmissionKey) -> Terms<'_> {
+        let entry = &self.entries[key as usize];
+        Terms { accepted: entry.accepted_at, schedule: entry.schedule.as_deref() }
     }
 
     /// Bytes of the message, or the best estimate.
@@ -159,29 +179,41 @@ impl Submissions {
 
 #[cfg(test)]
 mod tests {
+    use super::super::admit::AdmitRow;
     use super::*;
+
+    fn admit(at: Location, rows: u16) -> Admit {
+        let row = |index| AdmitRow { index, attempts: 0, queue: 0 };
+        Admit {
+            submission: at,
+            size: 100,
+            accepted_at: Wall(5),
+            start_at: Wall(0),
+            schedule: Schedule::default(),
+            priority: Priority::default(),
+            reports: Reports::default(),
+            job: "spring".into(),
+            record: at,
+            first_ordinal: 0,
+            queues: Vec::new(),
+            rows: (0..rows).map(row).collect(),
+            content: None,
+        }
+    }
 
     #[test]
     fn the_last_recipient_takes_the_entry_with_it() {
         let mut submissions = Submissions::default();
         let at = Location { segment: 1, offset8: 512 };
-        let job: Arc<str> = "spring".into();
-        let key = submissions.admit(at, Wall(5), &job, 100, 2, Reports::default());
-        assert_eq!(submissions.admit(at, Wall(5), &job, 100, 1, Reports::default()), key);
+        let key = submissions.admit(&admit(at, 2));
+        assert_eq!(submissions.admit(&admit(at, 1)), key);
         let content = Location { segment: 1, offset8: 600 };
         submissions.load(key, Submission { content, ..Submission::default() });
         assert_eq!(submissions.settled(key), None);
         assert_eq!(submissions.settled(key), None);
         assert_eq!(submissions.jobs().next().unwrap().1.waiting, 1);
         assert_eq!(submissions.settled(key), Some(content));
-        let other = submissions.admit(
-            Location { segment: 2, offset8: 512 },
-            Wall(6),
-            &job,
-            100,
-            1,
-            Reports::default(),
-        );
+        let other = submissions.admit(&admit(Location { segment: 2, offset8: 512 }, 1));
         assert_eq!(other, key, "the slot is used again");
         assert!(submissions.loaded(other).is_none(), "and remembers nothing");
     }

@@ -6,7 +6,7 @@ use super::profile::Delivery;
 use super::said;
 use super::settle::Fate;
 use crate::base::Now;
-use crate::queue::{Gate, List, TooOld};
+use crate::queue::{Calendar, Gate, List};
 use crate::spool::record::{Attempt, Disposition, Said};
 use std::time::Duration;
 
@@ -146,9 +146,9 @@ impl Shard {
     pub(super) fn sweep(&mut self, now: Now, queue: u32) {
         let submissions = &self.submissions;
         let entry = &mut self.queues[queue];
-        let accepted = |key| submissions.accepted_at(key);
-        let old = TooOld { expiry: &self.expiry, accepted, life: entry.life() };
-        let expired = entry.queue.sweep(&mut self.slots, now, SWEEP, &old);
+        let terms = |key| submissions.terms(key);
+        let calendar = Calendar { expiry: &self.expiry, terms, life: entry.life() };
+        let expired = entry.queue.sweep(&mut self.slots, now, SWEEP, &calendar);
         let expired = self.keys_of(expired);
         self.expire(now, queue, &expired);
     }
@@ -162,7 +162,10 @@ impl Shard {
             let (said, disposition) = (said::of_no_mx(&entry.destination), Disposition::Bounced);
             return self.settle_unattempted(now, queue, slots, &Fate::failed(disposition, said));
         }
-        let last = entry.queue.last_error().map(|e| e.text.to_string()).unwrap_or_default();
+        let scheduled =
+            slots.iter().any(|&slot| self.submissions.terms(self.slots[slot].submission).schedule.is_some());
+        let without_try = if scheduled { "no time of its schedule is left" } else { "" };
+        let last = entry.queue.last_error().map_or(without_try, |error| &error.text).to_owned();
         let said = Said { status: "4.4.7 (delivery time expired)".to_owned(), diagnostic: last };
         let fate = Fate::failed(Disposition::Expired, said);
         self.settle_unattempted(now, queue, slots, &fate);

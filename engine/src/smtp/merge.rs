@@ -3,7 +3,9 @@
 
 use super::dsn::{Notify, ROW_FIELDS, RecipientDsn};
 use crate::mail::row::{SENDER_FIELD, put_value, row_view};
+use crate::mail::schedule::{Schedule, ScheduleError};
 use crate::mail::{Address, AddressError};
+use jiff::tz::TimeZone;
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -21,7 +23,7 @@ pub const MAX_PARTS: u16 = 100;
 const MAX_ID: usize = 128;
 
 /// Variables that nothing is done with yet, though PowerMTA's clients may set them.
-pub const WITHOUT_EFFECT: [&str; 3] = ["*priority", "*subaccountid", "*custommessageid"];
+pub const WITHOUT_EFFECT: [&str; 2] = ["*subaccountid", "*custommessageid"];
 
 /// Why definitions are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,8 +48,8 @@ pub enum DefinitionError {
     ReadOnly(String),
     #[error("{0} is not a reserved variable")]
     Unknown(String),
-    #[error("*schedule is not supported: the message would leave outside its times")]
-    Schedule,
+    #[error("*schedule: {0}")]
+    Schedule(ScheduleError),
     #[error("*from: {0}")]
     From(AddressError),
     #[error("*from needs SMTPUTF8")]
@@ -73,7 +75,6 @@ impl DefinitionError {
     pub fn code(&self) -> &'static str {
         match self {
             DefinitionError::Recipient | DefinitionError::Message | DefinitionError::Names => "552 5.3.4",
-            DefinitionError::Schedule => "504 5.5.4",
             _ => "501 5.5.4",
         }
     }
@@ -368,7 +369,10 @@ fn read_reserved(
     let one_word = printable && !value.contains(char::is_whitespace);
     match name {
         "*to" | "*date" => return Err(DefinitionError::ReadOnly(name.to_owned())),
-        "*schedule" => return Err(DefinitionError::Schedule),
+        // Which moments these are is for the shell to say, who knows the time zone.
+        "*schedule" => {
+            Schedule::parse(value, &TimeZone::UTC).map_err(DefinitionError::Schedule)?;
+        }
         "*from" => {
             *value = read_sender(value, suffix)?;
             if !value.is_ascii() && !smtputf8 {

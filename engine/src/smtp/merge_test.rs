@@ -70,10 +70,9 @@ fn reserved_variables() {
     assert_eq!(refused("*to=a@x.example"), "*to is read-only");
     assert_eq!(refused("*Date=now"), "*date is read-only");
     assert_eq!(refused("*color=red"), "*color is not a reserved variable");
-    assert!(
-        refused("*schedule=\"2026-01-01 00:00:00/2026-01-02 00:00:00\"")
-            .starts_with("*schedule is not supported")
-    );
+    let times = "2026-01-01 00:00:00/2026-01-02 00:00:00";
+    assert_eq!(one(&format!("*schedule=\"{times}\"")), times);
+    assert!(refused("*schedule=tomorrow").starts_with("*schedule: \"tomorrow\" is no time to deliver in"));
     assert_eq!(one("*jobID=1234"), "1234");
     for argument in ["*jobid=\"a b\"", "*jobid=\"\"", "*vmta=\"a b\"", "*envid=\"\"", r#"*envid="a\nb""#] {
         assert!(refused(argument).contains("printable"), "{argument}");
@@ -84,8 +83,8 @@ fn reserved_variables() {
         assert_eq!(refused(argument), "*priority is a number from 1 to 100", "{argument}");
     }
     let mut merge = Merge::default();
-    assert_eq!(merge.define("a=1 *Priority=5", "", false), Ok(Some("*priority")));
-    assert_eq!(merge.without_effect().collect::<Vec<_>>(), ["*priority"]);
+    assert_eq!(merge.define("a=1 *SubaccountId=5 *priority=5", "", false), Ok(Some("*subaccountid")));
+    assert_eq!(merge.without_effect().collect::<Vec<_>>(), ["*subaccountid"]);
 }
 
 #[test]

@@ -5,7 +5,9 @@
 //! of these records, so an outcome carries everything an accounting line needs that the row and the
 //! submission do not already say.
 
+use crate::mail::priority::Priority;
 use crate::mail::row::SENDER_FIELD;
+use crate::mail::schedule::Schedule;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -80,6 +82,10 @@ pub struct Submission {
     pub accepted_at: i64,
     /// Not before this time (unix milliseconds); 0 means at once.
     pub start_at: i64,
+    /// Delivery happens in these times only.
+    pub schedule: Schedule,
+    /// Of its recipients among those of their queues.
+    pub priority: Priority,
     /// Names of the merge fields, in the order of the values in each row.
     pub fields: Vec<String>,
     /// Rendered size in bytes, or the best estimate for templates (for SIZE).

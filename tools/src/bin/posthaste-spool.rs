@@ -284,7 +284,8 @@ fn describe(at: Location, header: &Submission) -> Value {
     json!({
         "at": at.to_string(), "id": header.id, "sender": header.sender, "job": header.job, "envid": header.envid,
         "virtualMta": header.virtual_mta, "source": header.source_type, "acceptedAt": header.accepted_at,
-        "startAt": header.start_at, "fields": header.fields, "size": header.size,
+        "startAt": header.start_at, "priority": header.priority.get(), "scheduleEnd": header.schedule.end().map(|end| end.0),
+        "fields": header.fields, "size": header.size,
         "contentAt": header.content.to_string(),
     })
 }

@@ -58,7 +58,7 @@ pub(super) const SOURCE: &[Directive] = {
         d("process-x-dkim-options", Bool, "false", LATER, "Obey `x-dkim-options`"),
         d("process-x-envid", Bool, "false", ON, "Take the envelope id from `x-envid` and remove the header"),
         d("process-x-job", Bool, "false", ON, "Take the job from `x-job`"),
-        d("process-x-schedule", Bool, "false", LATER, "Deliver only in the times that `x-schedule` names"),
+        d("process-x-schedule", Bool, "false", ON, "Deliver only in the times that `x-schedule` names"),
         d("process-x-virtual-mta", Bool, "false", ON, "Take the virtual MTA or pool from `x-virtual-mta`"),
         d("reject-invalid-virtual-mta", Bool, "true", ON, "Refuse messages that name an unknown virtual MTA"),
         d("reject-iprev-check-fail", Bool, "false", ON, "Refuse clients whose reverse DNS differs"),

@@ -104,6 +104,7 @@ impl<'e> Run<'e> {
             job: spoken::job(None, spoken.job, &settings.source, ""),
             envid: spoken.envid.unwrap_or_default(),
             virtual_mta: through.asked.clone(),
+            priority: through.priority,
             source_type: "api".to_owned(),
             source_mta: format!("{} ({})", ends.client, ends.client),
             received_from_ip: ends.client.to_string(),

@@ -1,13 +1,14 @@
 //! The virtual MTAs of an injection's recipients: one choice for all of them, or, where the source's pattern list asks for
 //! recipients, one for each (reference 6.3: as in mail merge).
 
-use crate::daemon::choice;
+use crate::daemon::choice::{self, Way};
 use crate::daemon::handed::Handed;
 use crate::daemon::http::Settings;
 use crate::daemon::intake::{Intake, Refused};
 use crate::daemon::profiles::Configured;
 use crate::ingest::chunk::{Chunk, MembersError};
 use crate::ingest::domains::Domains;
+use crate::mail::priority::Priority;
 use crate::mail::row::row_view;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use vmta_config::SourceSettings;
 pub struct Vmtas {
     /// What the request as a whole goes through.
     pub asked: String,
+    /// Of the request as a whole.
+    pub priority: Priority,
     /// What rows are numbered by.
     pub members: Vec<String>,
     each: Option<Each>,
@@ -45,9 +48,10 @@ impl Vmtas {
         let (configured, source) = (&settings.configured, &settings.source);
         let list = source.pattern_list.as_deref().filter(|_| asked.is_none());
         let handed = Handed { sender, message: fields, local_ip, ..Handed::default() };
-        let (asked, mut members) = choice::virtual_mta(asked, &handed, source, configured)?;
+        let Way { virtual_mta: asked, mut members, priority } =
+            choice::way(asked, &handed, source, configured)?;
         let Some(list) = list.filter(|list| configured.config.asks_recipients(list)) else {
-            return Ok(Vmtas { asked, members, each: None });
+            return Ok(Vmtas { asked, priority, members, each: None });
         };
         let named = configured.config.may_choose(list).into_iter().map(str::to_owned);
         let mut pools = HashMap::new();
@@ -65,7 +69,7 @@ impl Vmtas {
             local_ip: local_ip.to_owned(),
             pools,
         };
-        Ok(Vmtas { asked, members, each: Some(each) })
+        Ok(Vmtas { asked, priority, members, each: Some(each) })
     }
 
     /// Gives the rows of a request their turns: those of a request that is a `single` group with all other messages.
@@ -113,7 +117,7 @@ impl Each {
                 local_ip: &self.local_ip,
                 ..Handed::default()
             };
-            let (asked, _) = choice::virtual_mta(None, &handed, &self.source, &self.configured)?;
+            let asked = choice::way(None, &handed, &self.source, &self.configured)?.virtual_mta;
             let Some((members, numbers)) = self.pools.get(&asked) else {
                 return Err(Refused::NoSuchVmta(asked));
             };

@@ -3,7 +3,9 @@
 use crate::base::Wall;
 use crate::mail::content::Content;
 use crate::mail::merge::{Before, Meaning, compile};
+use crate::mail::priority::Priority;
 use crate::mail::row::{put_value, row_view};
+use crate::mail::schedule::Schedule;
 use crate::mail::verp::VerpKeys;
 use crate::queue::{QueueName, QueueSettings};
 use crate::route::SourceHost;
@@ -35,6 +37,8 @@ pub struct Mail {
     pub sender: String,
     pub accepted_at: Option<Wall>,
     pub start_at: Wall,
+    pub schedule: Schedule,
+    pub priority: Priority,
     pub reports: Reports,
     /// Names of the rows' values.
     pub fields: Vec<String>,
@@ -64,6 +68,8 @@ impl Mail {
             sender: "news@sender.example".to_owned(),
             accepted_at: None,
             start_at: Wall(0),
+            schedule: Schedule::default(),
+            priority: Priority::default(),
             reports: Reports::default(),
             fields: Vec::new(),
             envid: String::new(),
@@ -130,6 +136,8 @@ impl Spool {
             job: mail.job.clone(),
             accepted_at: accepted_at.0,
             start_at: mail.start_at.0,
+            schedule: mail.schedule.clone(),
+            priority: mail.priority,
             verp: mail.verp,
             envid: mail.envid.clone(),
             dsn_ret: mail.dsn_ret.clone(),
@@ -172,6 +180,8 @@ impl Spool {
             submission: places[1].at,
             accepted_at,
             start_at: mail.start_at,
+            schedule: mail.schedule.clone(),
+            priority: mail.priority,
             reports: mail.reports,
             job: mail.job.as_str().into(),
             record: places[2].at,

@@ -5,9 +5,13 @@ use super::site::reply;
 use super::spool::{Mail, TestProfiles, profile};
 use super::world::{Dial, START, World};
 use crate::base::{Time, Wall};
+use crate::limit::Rate;
+use crate::mail::priority::Priority;
+use crate::mail::schedule::Schedule;
 use crate::queue::QueueSettings;
 use crate::route::RouteError;
 use crate::spool::record::Disposition::{Deferred, Delivered, Expired};
+use jiff::tz::TimeZone;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,6 +42,48 @@ fn a_start_date_follows_the_calendar() {
     assert_eq!(world.count(Delivered), 0);
     world.run(20 * SECOND);
     assert_eq!(world.count(Delivered), 3);
+}
+
+#[test]
+fn a_schedule_is_kept_to_whatever_the_queue_is_busy_with() {
+    let mut world = world(|settings| {
+        settings.max_msg_rate = Some(Rate::per_second(1));
+        settings.bounce_after = 60 * SECOND;
+    });
+    let at = |second| {
+        let at = jiff::Timestamp::from_second(START.as_secs() + second).expect("a time");
+        at.strftime("%F %T").to_string()
+    };
+    let times = format!("{}/{}, {}/{}", at(600), at(1200), at(1800), at(2100));
+    let schedule = Schedule::parse(&times, &TimeZone::UTC).expect("a schedule");
+    world.submit(&Mail { schedule, ..Mail::many(1000, "a.example") });
+    world.submit(&Mail::to(&["now@a.example"]));
+    world.finish();
+    // The clock of the world is a second ahead.
+    let taken = |from: u64, to: u64| {
+        let within = |at: Time| (from + 1..to + 1).contains(&(at.as_millis() / 1000));
+        world.site.taken.iter().filter(|taken| within(taken.at)).count()
+    };
+    assert_eq!((taken(0, 600), taken(1201, 1800), taken(2101, 100_000)), (1, 0, 0));
+    let (first, second) = (taken(600, 1201), taken(1800, 2101));
+    assert!(first >= 590 && second >= 290, "{first} {second}");
+    assert_eq!(world.count(Delivered) + world.count(Expired), 1001);
+    let last = world.seen.iter().rfind(|seen| seen.disposition == Expired).expect("somebody too late");
+    assert_eq!(last.diagnostic, "no time of its schedule is left");
+}
+
+#[test]
+fn the_urgent_overtakes_what_waits_for_the_same_domain() {
+    let mut world = world(|settings| settings.max_msg_rate = Some(Rate::per_second(1)));
+    world.submit(&Mail::many(100, "a.example"));
+    world.run(10 * SECOND);
+    world.submit(&Mail { priority: Priority::new(90), ..Mail::to(&["code@a.example"]) });
+    world.submit(&Mail { priority: Priority::new(10), ..Mail::to(&["digest@a.example"]) });
+    world.finish();
+    let place = |who: &str| world.site.taken.iter().position(|taken| taken.recipients == [who]);
+    let code = place("code@a.example").expect("delivered");
+    assert!((10..=13).contains(&code), "{code}");
+    assert_eq!(place("digest@a.example"), Some(101));
 }
 
 #[test]
