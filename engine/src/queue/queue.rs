@@ -176,7 +176,7 @@ impl Queue {
         self.ready.iter(slots).chain(self.retry.iter(slots))
     }
 
-    /// Takes out those of the first `most` ready recipients that are too old. For a queue that cannot deliver and so
+    /// Takes out those of the first `most` ready recipients of each priority that are too old. For a queue that cannot deliver and so
     /// comes across them in no other way; to be called after [`Queue::failed`].
     pub fn sweep<'a, T: Fn(u32) -> Terms<'a>>(
         &mut self,

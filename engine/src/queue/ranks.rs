@@ -110,22 +110,16 @@ impl Ranks {
         all
     }
 
-    /// Looks at the first `most` slots and takes out, in order, those for which `out` says so.
-    pub fn split(&mut self, slots: &mut Slots, mut most: u32, mut out: impl FnMut(&Slot) -> bool) -> List {
+    /// Looks at the first `most` slots of each rank and takes out, in order, those for which `out` says so.
+    pub fn split(&mut self, slots: &mut Slots, most: u32, mut out: impl FnMut(&Slot) -> bool) -> List {
         let mut taken = List::default();
         let mut kept = Ranks::default();
-        while most > 0
-            && let Some((rank, mut list)) = self.pop_list()
-        {
-            let look = most.min(list.len());
-            most -= look;
-            let out = list.split(slots, look, &mut out);
+        while let Some((rank, mut list)) = self.pop_list() {
+            let out = list.split(slots, most, &mut out);
             taken.append(slots, out);
             kept.append(slots, rank, list);
         }
-        while let Some((rank, list)) = kept.pop_list() {
-            self.append(slots, rank, list);
-        }
+        *self = kept;
         taken
     }
 
@@ -196,10 +190,10 @@ mod tests {
                         prop_assert_eq!(ranks.pop_front(&mut slots), first);
                     }
                     _ => {
-                        let look = model.len().min(3);
                         let taken = ranks.split(&mut slots, 3, |slot| slot.submission == 1);
+                        let of_rank = |rank| model.iter().filter(move |entry| entry.0 == rank).take(3);
                         let odd = |(_, key): &&(u64, u32)| slots[*key].submission == 1;
-                        let expected: Vec<u32> = model[..look].iter().filter(odd).map(|e| e.1).collect();
+                        let expected: Vec<u32> = (0..5).flat_map(of_rank).filter(odd).map(|e| e.1).collect();
                         prop_assert_eq!(taken.iter(&slots).collect::<Vec<_>>(), expected.clone());
                         model.retain(|(_, key)| !expected.contains(key));
                     }

@@ -44,7 +44,7 @@ impl Ready {
         self.0.drain(slots)
     }
 
-    /// Looks at the first `most` and takes out those for which `out` says so.
+    /// Looks at the first `most` of each priority and takes out those for which `out` says so.
     pub fn split(&mut self, slots: &mut Slots, most: u32, out: impl FnMut(&Slot) -> bool) -> List {
         self.0.split(slots, most, out)
     }

@@ -23,6 +23,8 @@ pub struct Entry {
     pub bytes: u64,
     pub destination: Destination,
     pub sources: Sources,
+    /// When to look for mail that has become too old without anybody being taken.
+    pub look: Time,
     /// Counts plans, so that hosts of equal preference take turns.
     pub turn: u32,
     /// Boxed, because few of a million queues have connections at a time.
@@ -148,6 +150,7 @@ impl Entry {
             profile,
             vmta,
             bytes: 0,
+            look: Time::ZERO,
             destination,
             sources,
             turn: 0,

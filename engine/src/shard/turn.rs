@@ -5,7 +5,7 @@ use super::dispatch::Fed;
 use super::profile::Delivery;
 use super::said;
 use super::settle::Fate;
-use crate::base::Now;
+use crate::base::{Now, Time};
 use crate::queue::{Calendar, Gate, List};
 use crate::spool::record::{Attempt, Disposition, Said};
 use std::time::Duration;
@@ -17,6 +17,8 @@ const WORTH_LEAVING: Duration = Duration::from_millis(10);
 /// How often queues ask whether `total-max-smtp-out` leaves them a connection: one that another shard gives back is not heard
 /// of.
 const SHORT: Duration = Duration::from_millis(500);
+/// How often a queue is looked through at least for mail that has become too old.
+const LOOK: Duration = Duration::from_secs(3600);
 /// Recipients looked at for expiry after each failure of a queue that cannot deliver.
 const SWEEP: u32 = 10_000;
 
@@ -25,6 +27,7 @@ impl Shard {
         if self.queues[queue].profile.delivery == Delivery::Discard {
             self.discard(now, queue);
         }
+        self.look(now, queue);
         while !self.is_left_to_others(now, queue)
             && let Some(key) = self.queues[queue].next_idle()
         {
@@ -75,10 +78,33 @@ impl Shard {
         if let Some(until) = left.filter(|until| *until > now.mono) {
             wake = Some(wake.map_or(until, |w| w.min(until)));
         }
+        // That of a queue whose virtual MTA or route is gone waits for the operator (F39).
+        if entry.queue.waiting() > 0 && !entry.is_held() {
+            wake = Some(wake.map_or(entry.look, |w| w.min(entry.look)));
+        }
         match wake {
             Some(at) => self.queue_timers.set(queue, at),
             None => self.queue_timers.cancel(queue),
         }
+    }
+
+    /// No mail outlives `bounce-after` because nobody takes it: in a queue that is paused, or behind others that always go
+    /// first.
+    fn look(&mut self, now: Now, queue: u32) {
+        let entry = &self.queues[queue];
+        let looked_after = entry.look != Time::ZERO && now.mono.since(entry.look) < LOOK;
+        if entry.look > now.mono || entry.queue.waiting() == 0 || entry.is_held() {
+            return;
+        }
+        // Where nobody has looked for long, for want of mail or of a route, it has its turn first.
+        if looked_after {
+            self.sweep(now, queue);
+        }
+        let entry = &mut self.queues[queue];
+        let accepted = |slot: u32| self.submissions.accepted_at(self.slots[slot].submission);
+        let first = entry.queue.iter(&self.slots).next().map(accepted);
+        let left = first.map_or(LOOK, |accepted| entry.life().saturating_sub(now.wall.since(accepted)));
+        entry.look = now.mono + left.clamp(Duration::from_secs(1), LOOK);
     }
 
     /// Notes that a queue may not connect because of `total-max-smtp-out`.

@@ -10,6 +10,7 @@ use crate::mail::priority::Priority;
 use crate::mail::schedule::Schedule;
 use crate::queue::QueueSettings;
 use crate::route::RouteError;
+use crate::shard::{QueuePattern, ShardRequest};
 use crate::spool::record::Disposition::{Deferred, Delivered, Expired};
 use jiff::tz::TimeZone;
 use std::time::Duration;
@@ -156,6 +157,29 @@ fn mail_expires_in_a_queue_that_never_connects() {
         assert!(world.now.mono < Time::ZERO + DAY + 1300 * SECOND, "{:?}", world.now.mono);
         assert!(!world.seen[0].diagnostic.is_empty(), "says why it could not be delivered");
     }
+}
+
+#[test]
+fn mail_expires_in_a_paused_queue_and_behind_what_always_goes_first() {
+    let mut world = world(|settings| {
+        settings.bounce_after = DAY;
+        settings.max_msg_rate = Some(Rate::per_hour(10));
+    });
+    world.request(ShardRequest::Pause { queue: QueuePattern::parse("b.example/*"), paused: true });
+    world.submit(&Mail::many(5, "b.example"));
+    world.submit(&Mail { priority: Priority::new(1), ..Mail::to(&["last@a.example"]) });
+    for hour in 0..30 {
+        let addresses: Vec<String> = (0..10).map(|n| format!("h{hour}n{n}@a.example")).collect();
+        let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        world.submit(&Mail { priority: Priority::new(90), ..Mail::to(&addresses) });
+        world.run(3600 * SECOND);
+    }
+    let expired: Vec<&str> =
+        world.seen.iter().filter(|seen| seen.disposition == Expired).map(|seen| &*seen.address).collect();
+    assert_eq!(expired.len(), 6, "{expired:?}");
+    assert!(expired.contains(&"last@a.example"));
+    let late = world.seen.iter().filter(|seen| seen.disposition == Expired).map(|seen| seen.recorded).max();
+    assert!(late < Some(Time::ZERO + DAY + 2 * 3600 * SECOND), "{late:?}");
 }
 
 #[test]
