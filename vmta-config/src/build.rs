@@ -18,7 +18,7 @@ use crate::files::Files;
 use crate::lex::Word;
 use crate::lines::Lines;
 use crate::older;
-use crate::patterns::{BouncePattern, SmtpPattern, SmtpPatternList};
+use crate::patterns::BouncePattern;
 use crate::report::Usage;
 use crate::scope::Scope;
 use crate::settings::{
@@ -87,7 +87,7 @@ fn empty(top: &[Setting]) -> Config {
         pools: Vec::new(),
         by_name: HashMap::new(),
         categories: Vec::new(),
-        smtp_pattern_lists: Vec::new(),
+        smtp_pattern_lists: HashMap::new(),
         pattern_lists: Vec::new(),
         pattern_lists_by_name: HashMap::new(),
         address_lists: HashMap::new(),
@@ -426,22 +426,6 @@ impl Builder<'_> {
                 let help = "write 127.0.0.1:8000, 0.0.0.0:8000 or [::1]:8000".to_string();
                 self.lines.error(block.arg_at, "this tag takes one ADDRESS:PORT".into(), Some(help));
             }
-        }
-    }
-
-    fn smtp_pattern_list(&mut self, block: &Block) {
-        let settings = self.lines.settings(&block.items, Scope::SmtpPatternList);
-        let rule = |s: &Setting| match &s.value {
-            Value::Reply(pattern, actions) => {
-                let (pattern, actions) = (pattern.clone(), actions.clone());
-                Some(SmtpPattern { pattern, actions, origin: s.origin.clone() })
-            }
-            _ => None,
-        };
-        let rules: Vec<SmtpPattern> = settings.iter().filter_map(rule).collect();
-        self.keep_block(block, "", settings);
-        if self.define(Named::SmtpPatternList, block) {
-            self.config.smtp_pattern_lists.push(SmtpPatternList { name: block.arg.clone(), rules });
         }
     }
 

@@ -1,4 +1,4 @@
-//! `<pattern-list>` and `<address-list>` tags into lists, and the links between lists.
+//! `<pattern-list>`, `<smtp-pattern-list>` and `<address-list>` tags into lists, and the links between lists.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use crate::address_list::AddressList;
 use crate::build::{Builder, blocks};
 use crate::choose::{Asks, Outcome, PatternList, Rule};
 use crate::diagnostic::Diagnostic;
+use crate::patterns::{SmtpPattern, SmtpPatternList};
 use crate::scope::Scope;
 use crate::slots::Setting;
 use crate::source::Place;
@@ -62,6 +63,29 @@ impl Builder<'_> {
             self.lines.error(inner.at, "nothing leads to this list".into(), Some(help));
         }
         list
+    }
+
+    pub(crate) fn smtp_pattern_list(&mut self, block: &Block) {
+        let settings = self.lines.settings(&block.items, Scope::SmtpPatternList);
+        let rule = |s: &Setting| match &s.value {
+            Value::Reply(pattern, actions) => {
+                let (pattern, actions) = (pattern.clone(), actions.clone());
+                Some(SmtpPattern { pattern, actions, origin: s.origin.clone() })
+            }
+            _ => None,
+        };
+        let rules: Vec<SmtpPattern> = settings.iter().filter_map(rule).collect();
+        self.keep_block(block, "", settings);
+        if self.define(Named::SmtpPatternList, block) {
+            match SmtpPatternList::new(&block.arg, rules) {
+                Ok(list) => drop(self.config.smtp_pattern_lists.insert(block.arg.clone(), Arc::new(list))),
+                Err(why) => {
+                    let message = format!("the expressions of this list are together too large: {why}");
+                    let help = "write fewer or shorter ones, or several lists".to_string();
+                    self.lines.error(block.arg_at, message, Some(help));
+                }
+            }
+        }
     }
 
     pub(crate) fn address_list(&mut self, block: &Block) {

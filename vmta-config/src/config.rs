@@ -192,7 +192,7 @@ pub struct Config {
     pub(crate) pools: Vec<Pool>,
     pub(crate) by_name: HashMap<String, VmtaOrPool>,
     pub(crate) categories: Vec<BouncePattern>,
-    pub(crate) smtp_pattern_lists: Vec<SmtpPatternList>,
+    pub(crate) smtp_pattern_lists: HashMap<String, Arc<SmtpPatternList>>,
     /// Those with a name and those inside others.
     pub(crate) pattern_lists: Vec<PatternList>,
     pub(crate) pattern_lists_by_name: HashMap<String, usize>,
@@ -253,8 +253,9 @@ impl Config {
         &self.categories
     }
 
-    pub fn smtp_pattern_lists(&self) -> &[SmtpPatternList] {
-        &self.smtp_pattern_lists
+    /// The `<smtp-pattern-list>` of this name.
+    pub fn smtp_pattern_list(&self, name: &str) -> Option<&Arc<SmtpPatternList>> {
+        self.smtp_pattern_lists.get(name)
     }
 
     /// The `<address-list>` of this name.

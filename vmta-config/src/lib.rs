@@ -13,6 +13,7 @@ mod address_list;
 mod build;
 mod build_lists;
 mod build_sources;
+mod builtin;
 mod check;
 mod choose;
 mod compare;

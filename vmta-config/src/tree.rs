@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::builtin::{self, is_builtin};
 use crate::diagnostic::{Diagnostic, Findings};
 use crate::files::{Files, is_url, is_wildcard};
 use crate::lex::{Cursor, Lexed, lex_line, shorten};
@@ -275,7 +276,7 @@ impl<'a> Reader<'a> {
             let help = "include the innermost files from the outer ones".to_string();
             return Err((format!("files include each other more than {MAX_INCLUDES} deep"), Some(help)));
         }
-        let paths = match is_wildcard(path) && !is_url(path) {
+        let paths = match is_wildcard(path) && !is_url(path) && !is_builtin(path) {
             true => {
                 self.files.glob(path).map_err(|e| (format!("cannot list {path}: {e}"), path_help(path)))?
             }
@@ -296,8 +297,13 @@ impl<'a> Reader<'a> {
                     format!("the configuration has more than {MAX_FILES} files or {} MiB", MAX_BYTES >> 20);
                 return Err((message, Some("include fewer or smaller files".to_string())));
             }
-            let text =
-                self.files.read(&path).map_err(|e| (format!("cannot read {path}: {e}"), path_help(&path)))?;
+            let text = match is_builtin(&path) {
+                true => builtin::read(&path).map_err(|e| (format!("cannot read {path}: {e}"), None))?,
+                false => self
+                    .files
+                    .read(&path)
+                    .map_err(|e| (format!("cannot read {path}: {e}"), path_help(&path)))?,
+            };
             items.extend(self.text(&path, &text, Some(line.name_at), scope));
         }
         Ok(items)
@@ -362,7 +368,8 @@ fn unknown_tag_help(name: &str, scope: Scope) -> Option<String> {
 
 /// A relative path counts from the directory of the including file.
 pub(crate) fn resolve(from: &str, path: &str) -> String {
-    let absolute = path.starts_with('/') || path.contains("://") || path.get(1..2) == Some(":");
+    let absolute =
+        path.starts_with('/') || path.contains("://") || path.get(1..2) == Some(":") || is_builtin(path);
     // Of a URL, the host is no directory.
     let host = from.find("://").map_or(0, |at| at + 3);
     match from[host..].rfind('/').map(|end| host + end) {

@@ -25,7 +25,7 @@ pub(super) const GLOBAL: &[Directive] = {
         d("edns-udp-length", Number(0, u32::MAX as u64), "", LATER, "EDNS payload size for DNS look-ups, 512 to 2048").eg("1232"),
         d("host-id", Number(0, u32::MAX as u64), "0", LATER, "Goes into generated Message-IDs to keep servers apart").eg("2"),
         d("host-name", HostName, "", ON, "Names of this host; the first is the main one (banner, EHLO). Mail for them is accepted").repeats().eg("mail.example.com"),
-        d("include", Include, "", ON, "Read another file here; `*` and `?` name several; http and https URLs too").repeats().eg("/etc/posthaste/vmtas/*.conf"),
+        d("include", Include, "", ON, "Read another file; `*` and `?` name several; http and https URLs and `builtin:providers` too").repeats().eg("/etc/posthaste/vmtas/*.conf"),
         d("include-headers-from", File, "", LATER, "Headers put right after our Received header, from a file").eg("/etc/posthaste/headers"),
         d("invalid-virtual-mta-fallback", Name(Named::VirtualMta), "", LATER, "Virtual MTA for messages that name an unknown one; needs `reject-invalid-virtual-mta no`").eg("vmta1"),
         d("ip-connection-limit", CidrNumber, "", LATER, "Connections to a destination network, by source address").repeats().eg("203.0.113.0/24 10"),

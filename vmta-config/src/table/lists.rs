@@ -28,7 +28,7 @@ pub(super) const SMTP_PATTERNS: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::SmtpPatternList]), "3.1", name, syntax, default, status, doc)
     }
     &[
-        d("include", Include, "", ON, "Read another file here; `*` and `?` name several").repeats().eg("/etc/posthaste/replies.conf"),
+        d("include", Include, "", ON, "Read another file here; `*` and `?` name several; `builtin:replies` too").repeats().eg("builtin:replies"),
         d("reply", Reply, "", LATER, "What a matching reply of the receiver causes").repeats().eg("/421 .*too many/ mode=backoff"),
     ]
 };
