@@ -29,7 +29,7 @@ fn queue(c: &mut Criterion) {
         group.bench_function(label, |b| {
             b.iter(|| {
                 now.mono = Time(now.mono.0 + 2);
-                let terms = |_| Terms { accepted: Wall::from_secs(1_000_000), schedule: None };
+                let terms = |_| Terms { begins: Wall::from_secs(1_000_000), schedule: None };
                 let calendar = Calendar { expiry: &expiry, terms, life: Duration::MAX };
                 queue.take(&mut slots, now, 1, &calendar, &mut taken).expect("somebody may go");
                 for key in taken.batch.drain(..) {

@@ -8,6 +8,7 @@ use crate::daemon::directory::Directory;
 use crate::ingest::batch::Batch;
 use crate::ingest::import::{Import, Settings, Taken};
 use crate::ingest::progress::Counts;
+use crate::io::clock;
 use crate::io::config_files::ConfigFiles;
 use crate::mail::Fixed;
 use serde_json::json;
@@ -72,6 +73,7 @@ fn check(campaign: &Path, domain_suffix: &str) -> Result<Checked, String> {
         sender: String::new(),
     };
     let mut opened = CampaignDirectory::open(&dir, domain_suffix, fixed)?;
+    opened.schedule(clock::wall())?;
     let one = [String::new()];
     let settings = Settings {
         vmtas: &one,

@@ -3,12 +3,15 @@
 
 use super::directory::Directory;
 use super::pickup;
+use crate::base::Wall;
 use crate::ingest::campaign::{Campaign, MAX_CAMPAIGN, RecipientsFile, TemplateFiles};
 use crate::ingest::check_structure;
 use crate::ingest::compressed::open_compressed;
 use crate::ingest::prepare::{self, Prepared, TemplateBytes};
 use crate::ingest::table::Table;
 use crate::mail::Fixed;
+use crate::mail::schedule::Schedule;
+use jiff::tz::TimeZone;
 use rustix::fs::Stat;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -28,6 +31,8 @@ pub struct CampaignDirectory {
     pub table: Table<Box<dyn BufRead + Send>>,
     /// Of the recipients file: what tells the campaign from others (F26).
     pub stat: Stat,
+    /// Of `send-hours`.
+    zone: TimeZone,
 }
 
 impl CampaignDirectory {
@@ -52,6 +57,14 @@ impl CampaignDirectory {
             )
         })?;
         campaign.envelope_sender = sender.unwrap_or(campaign.envelope_sender);
+        let zone = match campaign.time_zone.as_str() {
+            "" => TimeZone::system(),
+            name => TimeZone::get(name).map_err(|_| {
+                format!(
+                    "{DESCRIPTION}: time-zone: {name:?} is not known here; write one as in \"Europe/Paris\"\n"
+                )
+            })?,
+        };
         let file = &campaign.recipients;
         let named = |e: &dyn std::fmt::Display| format!("{}: {e}\n", file.name);
         let (recipients, stat) = dir.open_file(OsStr::new(&file.name)).map_err(|e| named(&e))?;
@@ -60,7 +73,19 @@ impl CampaignDirectory {
         let prepared = prepare::prepare(&campaign, template.bytes(), table.columns(), &fixed(&campaign))
             .map_err(|errors| errors.iter().fold(String::new(), |all, e| all + &format!("{e}\n")))?;
         table.require(prepared.plan.columns());
-        Ok(CampaignDirectory { campaign, prepared, table, stat })
+        Ok(CampaignDirectory { campaign, prepared, table, stat, zone })
+    }
+
+    /// When it may be delivered if it is accepted now.
+    ///
+    /// # Errors
+    /// When it never could.
+    pub fn schedule(&self, now: Wall) -> Result<Schedule, String> {
+        prepare::schedule(&self.campaign, now.0, &self.zone).ok_or_else(|| {
+            format!(
+                "{DESCRIPTION}: no time is left to send it in; look at start-at, send-hours and send-until\n"
+            )
+        })
     }
 }
 

@@ -21,6 +21,7 @@ use crate::ingest::table::{Table, TableError};
 use crate::io::clock;
 use crate::io::failpoint::{Point, pass};
 use crate::io::storage::Pending;
+use crate::mail::schedule::Schedule;
 use crate::mail::suppression::Suppression;
 use crate::mail::{Content, Fixed, plain};
 use crate::spool::SpoolError;
@@ -116,6 +117,7 @@ pub struct Run {
 /// A campaign that was read and is right, before its rows.
 struct Ready {
     campaign: Campaign,
+    schedule: Schedule,
     identity: String,
     members: Vec<String>,
     domain_suffix: String,
@@ -189,21 +191,27 @@ impl Run {
             host: configured.host.to_string(),
             sender: campaign.envelope_sender.as_str().to_owned(),
         })?;
-        let CampaignDirectory { campaign, prepared, table, stat } = opened;
+        let identity = pickup::identity(&opened.stat, &self.job.name);
+        if self.done.contains(&identity) {
+            return Ok(Err(identity));
+        }
+        let schedule = match self.interrupted.contains_key(&identity) {
+            // What it was when the import began is in the spool.
+            true => Schedule::default(),
+            false => opened.schedule(started)?,
+        };
+        let CampaignDirectory { campaign, prepared, table, .. } = opened;
         let members = configured.members(&campaign.virtual_mta).ok_or_else(|| {
             format!(
                 "campaign.toml: virtual-mta: there is no virtual MTA or pool {:?}\n",
                 campaign.virtual_mta
             )
         })?;
-        let identity = pickup::identity(&stat, &self.job.name);
-        if self.done.contains(&identity) {
-            return Ok(Err(identity));
-        }
         let source = configured.config.source_named("{pickup}");
         let suppression = suppression(&configured.config, &source);
         Ok(Ok(Ready {
             campaign,
+            schedule,
             identity,
             members,
             domain_suffix,
@@ -218,6 +226,7 @@ impl Run {
     fn rows(&self, ready: Ready, rows: &mut Rows<'_>) -> Result<(), Stop> {
         let Ready {
             campaign,
+            schedule,
             identity,
             members,
             domain_suffix,
@@ -244,6 +253,7 @@ impl Run {
         };
         rows.content = Some(prepared.content);
         rows.submission = prepare::submission(&campaign, id, started.0, &identity);
+        rows.submission.schedule = schedule;
         let mut import = Import::new(prepared.plan, &settings)?.suppressing(suppression);
         let (mut batch, mut taken) = (Batch::new(), Taken::default());
         while table.read(&mut batch)? {

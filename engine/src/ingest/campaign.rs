@@ -5,6 +5,8 @@ use super::campaign_reader::{CampaignError, CampaignProblem, Entries};
 use super::compressed::Compression;
 use super::import::Duplicates;
 use super::table::Format;
+use crate::mail::hours::Hours;
+use crate::mail::priority::Priority;
 use crate::mail::{Address, Syntax, header};
 use toml::de::{DeTable, DeValue};
 
@@ -16,7 +18,7 @@ pub const MAX_JOB: usize = 128;
 pub const MAX_HEADERS: usize = 100;
 
 /// The keys there are.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 17] = [
     "job",
     "envelope-sender",
     "verp",
@@ -29,6 +31,10 @@ const KEYS: [&str; 13] = [
     "duplicates",
     "syntax",
     "start-at",
+    "send-hours",
+    "time-zone",
+    "send-until",
+    "priority",
     "headers",
 ];
 
@@ -66,6 +72,12 @@ pub struct Campaign {
     pub syntax: Syntax,
     /// Not before this time (unix milliseconds); 0 means at once.
     pub start_at: i64,
+    pub send_hours: Option<Hours>,
+    /// Of `send_hours`, as the IANA names it; empty for that of this machine.
+    pub time_zone: String,
+    /// Nothing is tried after this time (unix milliseconds).
+    pub send_until: Option<i64>,
+    pub priority: Priority,
     /// In the order of the file.
     pub headers: Vec<(String, String)>,
 }
@@ -120,7 +132,13 @@ fn read(entries: &mut Entries<'_>, table: &DeTable<'_>) -> Option<Campaign> {
         "pmta" => Ok(Syntax::Pmta),
         _ => Err("\"minijinja\" or \"pmta\"".to_owned()),
     });
-    let start_at = start_at(entries, table);
+    let start_at = instant(entries, table, "start-at").unwrap_or(0);
+    let send_until = instant(entries, table, "send-until");
+    let send_hours = entries.optional(table, "send-hours", |text| {
+        Hours::parse(text).ok_or_else(|| "hours as in \"Mon-Fri 09:00-18:00, Sat 10:00-14:00\"".to_owned())
+    });
+    let time_zone = entries.optional(table, "time-zone", name).unwrap_or_default();
+    let priority = entries.number(table, "priority", Priority::MOST).map(Priority::new);
     let headers = headers(entries, table);
     Some(Campaign {
         job: job?,
@@ -133,6 +151,10 @@ fn read(entries: &mut Entries<'_>, table: &DeTable<'_>) -> Option<Campaign> {
         duplicates: duplicates.unwrap_or_default(),
         syntax: syntax.unwrap_or_default(),
         start_at,
+        send_hours,
+        time_zone,
+        send_until,
+        priority: priority.unwrap_or_default(),
         headers,
     })
 }
@@ -209,22 +231,22 @@ fn template(entries: &mut Entries<'_>, table: &DeTable<'_>) -> Option<TemplateFi
     }
 }
 
-/// Unix milliseconds, 0 when the key is not there.
-fn start_at(entries: &mut Entries<'_>, table: &DeTable<'_>) -> i64 {
-    let Some(value) = table.get("start-at") else { return 0 };
+/// Unix milliseconds.
+fn instant(entries: &mut Entries<'_>, table: &DeTable<'_>, key: &str) -> Option<i64> {
+    let value = table.get(key)?;
     let instant = match value.get_ref() {
         DeValue::Datetime(time) if time.offset.is_some() => time.to_string().parse::<jiff::Timestamp>().ok(),
         _ => None,
     };
     match instant.map(jiff::Timestamp::as_millisecond) {
-        Some(at) if at > 0 => at,
+        Some(at) if at > 0 => Some(at),
         _ => {
             let right =
                 "a date and time with its offset from UTC and no quotes, as in 2026-12-01T09:00:00Z or \
                          2026-12-01T10:00:00+01:00"
                     .to_owned();
-            entries.refuse(value.span(), CampaignProblem::Value { key: "start-at".to_owned(), right });
-            0
+            entries.refuse(value.span(), CampaignProblem::Value { key: key.to_owned(), right });
+            None
         }
     }
 }

@@ -122,6 +122,20 @@ impl<'t> Entries<'t> {
             .ok()
     }
 
+    /// A whole number from 0 to `most`.
+    pub(super) fn number(&mut self, table: &DeTable<'_>, key: &str, most: u8) -> Option<u8> {
+        let value = table.get(key)?;
+        let number = match value.get_ref() {
+            DeValue::Integer(number) => number.as_str().parse().ok().filter(|number| *number <= most),
+            _ => None,
+        };
+        if number.is_none() {
+            let right = format!("a number from 0 to {most}, without quotes");
+            self.refuse(value.span(), CampaignProblem::Value { key: key.to_owned(), right });
+        }
+        number
+    }
+
     pub(super) fn boolean(&mut self, table: &DeTable<'_>, key: &str) -> Option<bool> {
         let value = table.get(key)?;
         if let DeValue::Boolean(boolean) = value.get_ref() {

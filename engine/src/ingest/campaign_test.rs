@@ -13,7 +13,11 @@ recipients = "recipients.csv"              # .csv (header row) or .jsonl; plain,
 email-column = "email"
 duplicates = "drop"                        # drop | keep
 syntax = "minijinja"                       # minijinja | pmta
-start-at = 2026-12-01T09:00:00Z            # optional
+start-at = 2026-12-01T09:00:00Z            # optional, as all that follows
+send-hours = "Mon-Fri 09:00-18:00"         # only then,
+time-zone = "Europe/Paris"                 # by the clocks there
+send-until = 2026-12-08T09:00:00Z
+priority = 40                              # 0 to 100
 
 [headers]                                  # added or replacing the template's; values may hold fields
 Subject = "Hello {{ first_name }}"
@@ -49,6 +53,10 @@ fn the_example_of_the_manual_is_read() {
         duplicates: Duplicates::Drop,
         syntax: Syntax::Minijinja,
         start_at: 1_796_115_600_000,
+        send_hours: Hours::parse("Mon-Fri 09:00-18:00"),
+        time_zone: "Europe/Paris".into(),
+        send_until: Some(1_796_720_400_000),
+        priority: Priority::new(40),
         headers: vec![
             ("Subject".into(), "Hello {{ first_name }}".into()),
             ("From".into(), "News <news@news.example>".into()),
@@ -122,6 +130,10 @@ fn every_value_is_checked_and_told_what_would_be_right() {
     for time in ["2026-12-01T09:00:00", "2026-12-01", "\"2026-12-01T09:00:00Z\"", "1900-01-01T00:00:00Z"] {
         right(&format!("start-at = {time}"), "as in 2026-12-01T09:00:00Z");
     }
+    right("send-until = 2026-12-01", "`send-until` has to be a date and time with its offset");
+    right("send-hours = \"9-18\"", "`send-hours` has to be hours as in \"Mon-Fri 09:00-18:00");
+    right("priority = 101", "`priority` has to be a number from 0 to 100, without quotes");
+    right("priority = \"5\"", "`priority` has to be a number from 0 to 100, without quotes");
     right("headers = 5", "`headers` has to be a table");
     right("headers.\"X Y\" = 'a'", "`X Y` cannot be the name of a header");
     right("headers = { A = 'a', a = 'b' }", "is there twice");

@@ -3,8 +3,11 @@
 
 use super::campaign::{Campaign, TemplateFiles};
 use super::plan::{Plan, PlanError, UsedField};
+use crate::base::Wall;
+use crate::mail::schedule::Schedule;
 use crate::mail::{Content, Fixed, Template, TemplateError, TemplateSource};
 use crate::spool::record::{Submission, Verp};
+use jiff::tz::TimeZone;
 
 /// What the template files hold, as [`Campaign::template`] names them.
 #[derive(Clone, Copy, Debug)]
@@ -125,6 +128,23 @@ fn as_text<'a>(
     }
 }
 
+/// How long a campaign with hours is tried, where it does not say so itself.
+const SEND_FOR_MS: i64 = 7 * 86_400_000;
+
+/// When a campaign that is accepted at `accepted_at` may be delivered. `None` when it never could.
+pub fn schedule(campaign: &Campaign, accepted_at: i64, zone: &TimeZone) -> Option<Schedule> {
+    if campaign.send_hours.is_none() && campaign.send_until.is_none() {
+        return Some(Schedule::default());
+    }
+    let from = campaign.start_at.max(accepted_at);
+    let until = campaign.send_until.unwrap_or(from.saturating_add(SEND_FOR_MS));
+    if until <= from {
+        return None;
+    }
+    let made = Schedule::of_campaign(campaign.send_hours.as_ref(), Wall(from), Wall(until), zone);
+    (!made.is_empty()).then_some(made)
+}
+
 /// The header of the campaign's submission, as far as the campaign says it. Its fields, size and needs are filled in from
 /// the content by `campaign_start`.
 pub fn submission(campaign: &Campaign, id: u64, accepted_at: i64, identity: &str) -> Submission {
@@ -137,6 +157,7 @@ pub fn submission(campaign: &Campaign, id: u64, accepted_at: i64, identity: &str
         source_type: "api".to_owned(),
         accepted_at,
         start_at: campaign.start_at,
+        priority: campaign.priority,
         pickup_identity: identity.to_owned(),
         ..Submission::default()
     }

@@ -7,6 +7,7 @@ use super::super::table::Table;
 use super::*;
 use crate::mail::Row;
 use crate::mail::row::row_view;
+use crate::mail::schedule::Opening;
 use crate::spool::record::Draft;
 use std::time::{Duration, Instant};
 
@@ -129,4 +130,25 @@ fn a_template_that_loops_is_refused_in_bounded_time() {
         assert!(errors[0].starts_with("b.txt: "), "{errors:?}");
     }
     assert!(started.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
+fn the_times_of_a_campaign() {
+    let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    let accepted = at("2026-11-27T20:00:00Z");
+    let opens = |more: &str| {
+        let campaign = campaign(&format!("text = \"t\"\n{more}"));
+        let schedule = schedule(&campaign, accepted, &TimeZone::UTC)?;
+        Some((schedule.at(Wall(accepted)), schedule.end().map(|end| end.0)))
+    };
+    assert_eq!(opens(""), Some((Opening::Open, None)));
+    // Accepted on a Friday evening.
+    assert_eq!(
+        opens("send-hours = \"Mon-Fri 09:00-18:00\""),
+        Some((Opening::From(Wall(at("2026-11-30T09:00:00Z"))), Some(at("2026-12-04T18:00:00Z"))))
+    );
+    let until = "send-until = 2026-11-28T00:00:00Z";
+    assert_eq!(opens(until), Some((Opening::Open, Some(at("2026-11-28T00:00:00Z")))));
+    assert_eq!(opens(&format!("send-hours = \"Mon-Fri 09:00-18:00\"\n{until}")), None);
+    assert_eq!(opens(&format!("start-at = 2026-11-29T00:00:00Z\n{until}")), None);
 }

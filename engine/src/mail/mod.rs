@@ -7,6 +7,7 @@ pub mod encode;
 pub mod encoded_word;
 pub mod fault;
 pub mod header;
+pub mod hours;
 pub mod lines;
 pub mod plain;
 pub mod priority;

@@ -15,7 +15,7 @@ impl Default for Priority {
 impl Priority {
     /// Of all mail that is not given another.
     const USUAL: u8 = 50;
-    const MOST: u8 = 100;
+    pub const MOST: u8 = 100;
 
     /// The nearest there is.
     pub fn new(priority: u8) -> Priority {

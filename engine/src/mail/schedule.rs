@@ -1,5 +1,6 @@
 //! When a message may be delivered: `x-schedule` and `*schedule` (reference 6.2).
 
+use super::hours::Hours;
 use crate::base::Wall;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -63,6 +64,16 @@ impl Schedule {
             windows.push(Window { start, end });
         }
         Ok(Schedule { windows })
+    }
+
+    /// The times of a campaign: from `from` to `until`, and of those only `hours`, where it has any.
+    pub fn of_campaign(hours: Option<&Hours>, from: Wall, until: Wall, zone: &TimeZone) -> Schedule {
+        let times = match hours {
+            Some(hours) => hours.between(from, until, zone),
+            None => vec![(from, until)],
+        };
+        let window = |(start, end): (Wall, Wall)| Window { start: start.0, end: end.0 };
+        Schedule { windows: times.into_iter().map(window).collect() }
     }
 
     pub fn is_empty(&self) -> bool {

@@ -43,15 +43,15 @@ impl Expiry {
         Some(step)
     }
 
-    /// Whether a recipient accepted at `accepted` and last tried at `tried` (`None`: never, or not known) is to be
+    /// Whether a recipient whose time began at `begins` and last tried at `tried` (`None`: never, or not known) is to be
     /// given up.
-    pub fn is_expired(&self, now: Now, accepted: Wall, tried: Option<Time>, bounce_after: Duration) -> bool {
-        let age = now.wall.0.saturating_sub(accepted.0);
+    pub fn is_expired(&self, now: Now, begins: Wall, tried: Option<Time>, bounce_after: Duration) -> bool {
+        let age = now.wall.0.saturating_sub(begins.0);
         if age <= i64::try_from(bounce_after.as_millis()).unwrap_or(i64::MAX) {
             return false;
         }
         match self.jumped {
-            Some(jump) if accepted < jump.wall => tried.is_some_and(|tried| tried >= jump.mono),
+            Some(jump) if begins < jump.wall => tried.is_some_and(|tried| tried >= jump.mono),
             _ => true,
         }
     }
@@ -60,7 +60,8 @@ impl Expiry {
 /// What its submission says of when a recipient may go.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
-    pub accepted: Wall,
+    /// When it was accepted, or is to start: its age counts from here.
+    pub begins: Wall,
     /// Where it says anything, it counts instead of `bounce-after` (reference 6.2).
     pub schedule: Option<&'a Schedule>,
 }
@@ -87,9 +88,9 @@ impl<'a, T: Fn(u32) -> Terms<'a>> Calendar<'_, T> {
     pub(super) fn turn(&self, now: Now, slot: &Slot, tried: Option<Time>) -> Turn {
         let terms = (self.terms)(slot.submission);
         if let Some(schedule) = terms.schedule {
-            return self.scheduled(now, terms.accepted, schedule);
+            return self.scheduled(now, terms.begins, schedule);
         }
-        match self.expiry.is_expired(now, terms.accepted, tried, self.life) {
+        match self.expiry.is_expired(now, terms.begins, tried, self.life) {
             true => Turn::TooOld,
             false => Turn::Now,
         }
@@ -100,12 +101,12 @@ impl<'a, T: Fn(u32) -> Terms<'a>> Calendar<'_, T> {
     }
 
     /// A clock that has jumped past the end of all times has an hour to be set right.
-    fn scheduled(&self, now: Now, accepted: Wall, schedule: &Schedule) -> Turn {
+    fn scheduled(&self, now: Now, begins: Wall, schedule: &Schedule) -> Turn {
         match schedule.at(now.wall) {
             Opening::Open => Turn::Now,
             Opening::From(start) => Turn::Later(now.mono + start.since(now.wall)),
             Opening::Over => match self.expiry.jumped {
-                Some(jump) if accepted < jump.wall && now.mono < jump.mono + TO_SET_IT_RIGHT => {
+                Some(jump) if begins < jump.wall && now.mono < jump.mono + TO_SET_IT_RIGHT => {
                     Turn::Later(jump.mono + TO_SET_IT_RIGHT)
                 }
                 _ => Turn::TooOld,

@@ -61,7 +61,7 @@ impl Site {
     /// 1,000,000.
     fn take(&mut self, most: u32) -> Result<Vec<u32>, Wait> {
         let schedule = self.schedule.as_ref();
-        let terms = |_| Terms { accepted: Wall::from_secs(1_000_000), schedule };
+        let terms = |_| Terms { begins: Wall::from_secs(1_000_000), schedule };
         let calendar = Calendar { expiry: &self.expiry, terms, life: self.queue.settings().bounce_after };
         self.queue.take(&mut self.slots, self.now, most, &calendar, &mut self.taken)?;
         Ok(self.taken.batch.iter().map(|&key| self.slots[key].row().record.offset8).collect())
@@ -261,7 +261,7 @@ fn a_queue_that_cannot_deliver_gives_the_old_up_as_well() {
     site.push(1, 3);
     site.pass(61 * MINUTE);
     site.queue.failed(site.now, "connection timed out");
-    let terms = |_| Terms { accepted: Wall::from_secs(1_000_000), schedule: None };
+    let terms = |_| Terms { begins: Wall::from_secs(1_000_000), schedule: None };
     let calendar = Calendar { expiry: &site.expiry, terms, life: 60 * MINUTE };
     let old = site.queue.sweep(&mut site.slots, site.now, 2, &calendar);
     assert_eq!((old.len(), site.queue.waiting()), (2, 1));

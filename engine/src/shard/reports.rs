@@ -132,7 +132,7 @@ impl Shard {
             let terms = self.submissions.terms(submission);
             let give_up = terms.schedule.and_then(Schedule::end).unwrap_or_else(|| {
                 let life = i64::try_from(entry.life().as_millis()).unwrap_or(i64::MAX);
-                Wall(terms.accepted.0.saturating_add(life))
+                Wall(terms.begins.0.saturating_add(life))
             });
             let said = Said {
                 status: "4.0.0 (delivery delayed)".to_owned(),

@@ -23,8 +23,22 @@ struct Entry {
     reports: Reports,
     priority: Priority,
     /// Boxed, because few have any.
-    schedule: Option<Box<Schedule>>,
+    times: Option<Box<Times>>,
     loaded: Option<Rc<Submission>>,
+}
+
+/// What says that mail goes later than at once.
+#[derive(Debug)]
+struct Times {
+    start_at: Wall,
+    schedule: Schedule,
+}
+
+impl Times {
+    fn of(admit: &Admit) -> Option<Times> {
+        let given = admit.start_at > admit.accepted_at || !admit.schedule.is_empty();
+        given.then(|| Times { start_at: admit.start_at, schedule: admit.schedule.clone() })
+    }
 }
 
 /// What `show jobs` counts for one job on this shard.
@@ -85,7 +99,7 @@ impl Submissions {
             job,
             reports: admit.reports,
             priority: admit.priority,
-            schedule: (!admit.schedule.is_empty()).then(|| Box::new(admit.schedule.clone())),
+            times: Times::of(admit).map(Box::new),
             loaded: None,
         };
         let key = match self.free.pop() {
@@ -117,7 +131,13 @@ impl Submissions {
     /// When its recipients may go and are given up.
     pub fn terms(&self, key: SubmissionKey) -> Terms<'_> {
         let entry = &self.entries[key as usize];
-        Terms { accepted: entry.accepted_at, schedule: entry.schedule.as_deref() }
+        match entry.times.as_deref() {
+            Some(Times { start_at, schedule }) => Terms {
+                begins: entry.accepted_at.max(*start_at),
+                schedule: (!schedule.is_empty()).then_some(schedule),
+            },
+            None => Terms { begins: entry.accepted_at, schedule: None },
+        }
     }
 
     /// Bytes of the message, or the best estimate.

@@ -101,9 +101,9 @@ impl Shard {
             self.sweep(now, queue);
         }
         let entry = &mut self.queues[queue];
-        let accepted = |slot: u32| self.submissions.accepted_at(self.slots[slot].submission);
-        let first = entry.queue.iter(&self.slots).next().map(accepted);
-        let left = first.map_or(LOOK, |accepted| entry.life().saturating_sub(now.wall.since(accepted)));
+        let begins = |slot: u32| self.submissions.terms(self.slots[slot].submission).begins;
+        let first = entry.queue.iter(&self.slots).next().map(begins);
+        let left = first.map_or(LOOK, |begins| entry.life().saturating_sub(now.wall.since(begins)));
         entry.look = now.mono + left.clamp(Duration::from_secs(1), LOOK);
     }
 

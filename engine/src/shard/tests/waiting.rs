@@ -46,6 +46,14 @@ fn a_start_date_follows_the_calendar() {
 }
 
 #[test]
+fn who_starts_late_is_not_old_when_he_starts() {
+    let mut world = world(|settings| settings.bounce_after = DAY);
+    world.submit(&Mail { start_at: Wall(START.0 + 10 * 86_400_000), ..Mail::many(3, "a.example") });
+    world.finish();
+    assert_eq!((world.count(Expired), world.count(Delivered)), (0, 3));
+}
+
+#[test]
 fn a_schedule_is_kept_to_whatever_the_queue_is_busy_with() {
     let mut world = world(|settings| {
         settings.max_msg_rate = Some(Rate::per_second(1));
