@@ -312,6 +312,8 @@ settings! {
         pattern_list: Option<String> = "pattern-list",
         /// `<address-list>`s of recipients that get no mail.
         suppression_lists: NameLists = "suppression-lists",
+        /// Recipients that are no addresses or suppressed are taken in and bounced.
+        accept_invalid_recipients: bool = "accept-invalid-recipients",
         reject_invalid_virtual_mta: bool = "reject-invalid-virtual-mta",
         process_x_virtual_mta: bool = "process-x-virtual-mta",
         retain_x_virtual_mta: bool = "retain-x-virtual-mta",

@@ -108,6 +108,8 @@ pub struct Accepted {
     pub accepted_at: Wall,
     pub start_at: Wall,
     pub reports: Reports,
+    /// Its recipients were taken in only to be bounced.
+    pub refused: bool,
     pub job: Arc<str>,
     /// The stored content, where it is still at hand.
     pub content: Option<(Location, Arc<[u8]>)>,
@@ -121,6 +123,7 @@ impl Accepted {
             accepted_at: Wall(submission.accepted_at),
             start_at: Wall(submission.start_at),
             reports: submission.reports,
+            refused: submission.refused_field().is_some(),
             job: submission.job.as_str().into(),
             content: content.map(|bytes| (submission.content, bytes)),
         }
@@ -195,6 +198,7 @@ impl Split {
                 accepted_at: accepted.accepted_at,
                 start_at: accepted.start_at,
                 reports: accepted.reports,
+                refused: accepted.refused,
                 job: accepted.job.clone(),
                 record: place.at,
                 first_ordinal: place.first_ordinal,

@@ -113,6 +113,7 @@ fn options(
             true => configured.domain_suffix().to_owned(),
             false => String::new(),
         },
+        accept_invalid: settings.accept_invalid_recipients,
         smtputf8: settings.allow_smtputf8,
         chunking: settings.allow_chunking,
         tls: (settings.allow_starttls || listener.immediate_tls)
@@ -189,6 +190,7 @@ impl Submit for Entrance {
         let handed = Handed {
             sender: &envelope.sender,
             recipients: &envelope.recipients,
+            refused: &envelope.refused,
             message: &arrival.message,
             smtputf8: envelope.smtputf8,
             envid: Some(envelope.envid.as_str()).filter(|id| !id.is_empty()),
@@ -248,7 +250,6 @@ fn refusal(refused: &Refused) -> Refusal {
         Refused::Header { .. } | Refused::Merged(_) => (550, "5.6.0"),
         Refused::Spool(SpoolError::TooBig { .. }) => (552, "5.3.4"),
         Refused::Recipients(_) => (550, "5.1.3"),
-        Refused::Suppressed { .. } => (550, "5.7.1"),
         Refused::Pool(_) => (451, "4.3.5"),
         Refused::Memory | Refused::Crowded => (452, "4.3.1"),
         Refused::Spool(e) if e.is_transient() => (452, "4.3.1"),

@@ -43,6 +43,8 @@ pub struct Admit {
     pub accepted_at: Wall,
     pub start_at: Wall,
     pub reports: Reports,
+    /// The recipients bounce at once: the last value of each row says why.
+    pub refused: bool,
     pub job: Arc<str>,
     pub record: Location,
     pub first_ordinal: u32,

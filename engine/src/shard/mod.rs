@@ -14,6 +14,7 @@ mod entries;
 mod operate;
 mod outcomes;
 mod profile;
+mod refused;
 mod reports;
 mod request;
 mod said;
@@ -329,6 +330,9 @@ impl Shard {
     }
 
     fn admit(&mut self, now: Now, admit: Admit) {
+        if admit.refused {
+            return self.bounce_refused(now, admit);
+        }
         let rows = admit.rows.len() as u32;
         let submission = self.submissions.admit(
             admit.submission,

@@ -72,6 +72,9 @@ pub struct ServerOptions {
     pub relay: Relay,
     /// Recipients that are refused: `suppression-lists`.
     pub suppression: Option<Suppression>,
+    /// Recipients that are no addresses or suppressed are taken in and bounced: `accept-invalid-recipients`. Counts for
+    /// clients who may relay.
+    pub accept_invalid: bool,
     /// Stands behind domains of a single label; empty for none.
     pub domain_suffix: String,
     pub smtputf8: bool,
@@ -124,6 +127,7 @@ impl ServerOptions {
             software: concat!("Posthaste v", env!("CARGO_PKG_VERSION")).to_owned(),
             relay: Relay::Closed { to: RelayDomains::none() },
             suppression: None,
+            accept_invalid: false,
             domain_suffix: String::new(),
             smtputf8: true,
             chunking: true,

@@ -5,7 +5,7 @@
 //! of these records, so an outcome carries everything an accounting line needs that the row and the
 //! submission do not already say.
 
-use crate::mail::row::SENDER_FIELD;
+use crate::mail::row::{REFUSED_FIELD, SENDER_FIELD};
 use rkyv::{Archive, Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -100,6 +100,11 @@ impl Submission {
     /// Which of the fields is the envelope sender of each row, if they have one each.
     pub fn sender_field(&self) -> Option<usize> {
         self.fields.iter().position(|field| field == SENDER_FIELD)
+    }
+
+    /// Which of the fields says why recipients were refused: they were taken in only to be bounced.
+    pub fn refused_field(&self) -> Option<usize> {
+        self.fields.last().filter(|field| *field == REFUSED_FIELD).map(|_| self.fields.len() - 1)
     }
 }
 
