@@ -233,6 +233,41 @@ fn in_a_merged_message() {
     );
 }
 
+/// Whom strangers may write to: `relay-address`, and the people behind postmaster@ and abuse@; `relay-debug` puts off the rest.
+#[test]
+fn whom_anybody_may_write_to() {
+    let site = site();
+    let mut ground = Ground::new().expect("a directory");
+    ground.route("home.example", site.addr("home"), "");
+    ground.add(
+        "<source 127.0.0.0/8>\n  always-allow-relaying no\n</source>\nrelay-debug yes\n\
+         relay-address /^desk[0-9]@home\\.example$/\npostmaster ann@home.example\npostmaster bob@home.example",
+    );
+    let engine = ground.start().expect("the engine starts");
+    let mut peer = client(&ground);
+    dialogue(
+        &mut peer,
+        &[
+            ("MAIL FROM:<stranger@x.example>", "250"),
+            ("RCPT TO:<other@home.example>", "450 4.7.1 relaying denied"),
+            ("RCPT TO:<xdesk1@home.example>", "450"),
+            ("RCPT TO:<abuse@home.example>", "450"),
+            ("RCPT TO:<Postmaster>", "250"),
+            ("RCPT TO:<abuse@mail.sender.example>", "250"),
+            ("RCPT TO:<desk1@home.example>", "250"),
+            ("DATA", "354"),
+        ],
+    );
+    peer.write(b"Subject: x\r\n\r\ntext\r\n.\r\n").expect("sent");
+    assert!(peer.reply().expect("a reply").starts_with("250 "));
+    delivered(&site, 3);
+    engine.wait_until_empty(PATIENCE);
+    assert!(engine.stop().expect("ends").success());
+    let mut reached: Vec<String> = site.ledger().deliveries.iter().map(|d| d.recipient.clone()).collect();
+    reached.sort();
+    assert_eq!(reached, ["ann@home.example", "bob@home.example", "desk1@home.example"]);
+}
+
 /// The engine dies on the way of messages, outcomes and reports to the disk, again and again: in the end each recipient of an
 /// accepted message is accounted and reported once.
 #[cfg(feature = "failpoints")]
@@ -257,6 +292,7 @@ fn dying_leaves_nobody_unreported_and_nobody_told_twice() {
         "pickup.durable-before-unlink=abort@9",
         "storage.synced-before-acknowledging=abort@4",
         "recovery.requeue=abort@1",
+        "outbound.bounced=abort@3",
         "storage.mid-append=abort@2",
     ] {
         let mut engine = ground.spawn_with(&ground.text(), "POSTHASTE_FAIL", armed).expect("it starts");

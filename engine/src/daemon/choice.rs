@@ -49,8 +49,15 @@ pub fn virtual_mta(
     match configured.members(&asked) {
         Some(members) => Ok((asked, members)),
         None if source.reject_invalid_virtual_mta => Err(Refused::NoSuchVmta(asked)),
-        None => Ok((asked, vec!["{default}".to_owned()])),
+        None => Ok(fallback(asked, configured)),
     }
+}
+
+/// Where messages go that name a virtual MTA which is not there: `invalid-virtual-mta-fallback`.
+fn fallback(asked: String, configured: &Configured) -> (String, Vec<String>) {
+    let named = configured.config.global().invalid_virtual_mta_fallback.as_deref();
+    let members = named.and_then(|name| Some((name.to_owned(), configured.members(name)?)));
+    members.unwrap_or_else(|| (asked, vec!["{default}".to_owned()]))
 }
 
 fn by_list(handed: &Handed<'_>, source: &SourceSettings, configured: &Configured) -> Option<String> {
@@ -147,6 +154,19 @@ mod tests {
             chosen(source, Some("z"), &plain),
             Err("specified Virtual MTA 'z' does not exist".to_owned())
         );
+    }
+
+    #[test]
+    fn an_unknown_one_is_refused_or_has_a_stand_in() {
+        let none = Handed::default();
+        let lenient = "reject-invalid-virtual-mta no";
+        assert_eq!(chosen(lenient, Some("z"), &none).as_deref(), Ok("z: {default}"));
+        let with_stand_in =
+            format!("{lenient}\n</source>\ninvalid-virtual-mta-fallback b\n<source {{pickup}}>");
+        assert_eq!(chosen(&with_stand_in, Some("z"), &none).as_deref(), Ok("b: b"));
+        assert_eq!(chosen(&with_stand_in, Some("a"), &none).as_deref(), Ok("a: a"));
+        let strict = "</source>\ninvalid-virtual-mta-fallback b\n<source {pickup}>";
+        assert!(chosen(strict, Some("z"), &none).is_err());
     }
 
     #[test]

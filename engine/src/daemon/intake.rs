@@ -6,6 +6,7 @@ use super::handed::Handed;
 use super::login_failures::LoginFailures;
 use super::memory::Pressure;
 use super::owners::{Accepted, Owners, Split};
+use super::postmaster;
 use super::profiles::Configured;
 use super::spoken::{self, Spoken};
 use crate::base::Wall;
@@ -288,7 +289,23 @@ impl Intake {
         self.has_room()?;
         match handed.merge {
             Some(merge) => self.prepare_merged(handed, merge, source, now),
+            None => self.prepare_finished(handed, source, now),
+        }
+    }
+
+    fn prepare_finished(
+        &self,
+        handed: &Handed<'_>,
+        source: &SourceSettings,
+        now: Wall,
+    ) -> Result<(Group, Vec<Ready>), Refused> {
+        match postmaster::forwarded(handed, &self.configured.load()) {
             None => self.prepare_plain(handed, source, now),
+            Some((recipients, dsn)) => {
+                let pickup_identity = handed.pickup_identity.clone();
+                let to_people = Handed { recipients: &recipients, dsn: &dsn, pickup_identity, ..*handed };
+                self.prepare_plain(&to_people, source, now)
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use super::refused::RefusedRecipient;
 use super::server_auth::Exchange;
 use super::server_data::Chunk;
 use super::server_merge::{Reading, Unheard};
-pub use super::server_options::{AuthOptions, Relay, RelayDomains, ServerOptions, Told};
+pub use super::server_options::{AuthOptions, Relay, RelayTo, ServerOptions, Told};
 use super::server_options::{MAX_COMMAND, MAX_OVERLONG, MAX_WAITING};
 pub use super::server_xclient::Assumed;
 use super::undot::DotReader;

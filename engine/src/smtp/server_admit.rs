@@ -9,7 +9,12 @@ impl Session {
     /// Takes a recipient, or says why not.
     pub(super) fn take(&mut self, address: &Address, reports: RecipientDsn) {
         if !self.relays(address) {
-            return self.refuse("550 5.7.1 relaying denied");
+            let debug = self.options.relay_debug;
+            return self.refuse(if debug {
+                "450 4.7.1 relaying denied"
+            } else {
+                "550 5.7.1 relaying denied"
+            });
         }
         let recipient = address.as_str();
         let suppression = self.options.suppression.as_ref();
@@ -51,6 +56,8 @@ impl Session {
         let Relay::Closed { to } = &self.options.relay else { return true };
         let mut domain = String::new();
         let routed = address.local().contains(['%', '!', '@', ':', ',']);
-        !routed && normalise_domain(address.domain(), &mut domain).is_ok() && to.contains(&domain)
+        !routed
+            && normalise_domain(address.domain(), &mut domain).is_ok()
+            && to.contains(address.local(), &domain)
     }
 }

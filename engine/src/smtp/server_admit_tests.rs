@@ -3,6 +3,7 @@
 use super::server::*;
 use super::server_tests::{codes, greeted, open_relay, play, tell};
 use crate::mail::suppression::Suppression;
+use std::sync::atomic::Ordering;
 
 fn suppressing() -> ServerOptions {
     let lists = Suppression::new(|address| (address.local() == "gone").then(|| "a1".into()));
@@ -114,11 +115,43 @@ fn they_count_as_recipients_and_what_names_nobody_is_refused() {
 /// Anybody could have reports sent to whomever he names as the sender.
 #[test]
 fn who_may_not_relay_is_refused_all_the_same() {
-    let ours = Relay::Closed { to: RelayDomains::new(|domain| domain == "b.test") };
+    let ours = Relay::Closed { to: RelayTo::new(|_, domain| domain == "b.test") };
     let mut session = greeted(ServerOptions { relay: ours, ..lenient() });
     let replies = tell(
         &mut session,
         "MAIL FROM:<a@a.test>\nRCPT TO:<gone@b.test>\nRCPT TO:<jim>\nRCPT TO:<x@c.test>\nRCPT TO:<here@b.test>\n",
     );
     assert_eq!(codes(&replies), ["250", "550", "501", "550", "250"]);
+}
+
+#[test]
+fn strangers_reach_the_addresses_that_are_named() {
+    let ours = RelayTo::new(|local, domain| (local, domain) == ("Desk", "b.test"));
+    for (debug, denied) in [(false, "550 5.7.1 relaying denied"), (true, "450 4.7.1 relaying denied")] {
+        let relay = Relay::Closed { to: ours.clone() };
+        let mut session = greeted(ServerOptions { relay, relay_debug: debug, ..open_relay() });
+        tell(&mut session, "MAIL FROM:<a@a.test>\n");
+        assert_eq!(tell(&mut session, "RCPT TO:<Desk@B.test>\n"), "250 2.1.5 <Desk@B.test> ok\n");
+        assert_eq!(tell(&mut session, "RCPT TO:<other@b.test>\n"), format!("{denied}\n"));
+    }
+}
+
+#[test]
+fn mail_is_put_off_at_once_while_memory_is_short() {
+    let options = open_relay();
+    let exhausted = options.exhausted.clone();
+    let mut session = greeted(ServerOptions { max_errors: 1, ..options });
+    exhausted.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        let said = tell(&mut session, "MAIL FROM:<a@a.test>\n");
+        assert_eq!(said, "452 4.3.2 Server resources temporarily exhausted\n");
+    }
+    assert_eq!(codes(&tell(&mut session, "RCPT TO:<b@b.test>\n"))[0], "503");
+    let options = ServerOptions { close_on_transient: true, exhausted: exhausted.clone(), ..open_relay() };
+    let mut hasty = greeted(options);
+    assert_eq!(tell(&mut hasty, "MAIL FROM:<a@a.test>\n"), "");
+    assert!(hasty.is_closed());
+    exhausted.store(false, Ordering::Relaxed);
+    let mut session = greeted(ServerOptions { exhausted, ..open_relay() });
+    assert_eq!(codes(&tell(&mut session, "MAIL FROM:<a@a.test>\n")), ["250"]);
 }

@@ -6,6 +6,7 @@ use super::server::{Envelope, Phase, Session};
 use super::server_path::{self, PathArgument, PathError};
 use super::server_xclient::{ATTRIBUTES, is_host};
 use crate::base::Now;
+use std::sync::atomic::Ordering;
 
 /// What no mail client says: whoever does wants us to talk to somebody else (A21).
 const FOREIGN: [&str; 9] =
@@ -131,6 +132,13 @@ impl Session {
         }
         if self.options.require_auth && self.user.is_empty() {
             return self.refuse("530 5.7.0 authentication required");
+        }
+        if self.options.exhausted.load(Ordering::Relaxed) {
+            // The client may come again: this is no error of its own.
+            return match self.options.close_on_transient {
+                true => self.close(),
+                false => self.reply("452 4.3.2 Server resources temporarily exhausted"),
+            };
         }
         let path = match server_path::parse(argument, "FROM:", &self.options) {
             Ok(path) => path,
