@@ -102,7 +102,7 @@ impl Handed<'_> {
 fn wanted(handed: &Handed<'_>, source: &SourceSettings) -> Reports {
     match handed.merge {
         Some(merge) => reports(handed, source, merge.notifies().iter().copied()),
-        None if handed.dsn.is_empty() => reports(handed, source, [Notify::NOT_GIVEN].into_iter()),
+        None if handed.dsn.is_empty() => reports(handed, source, [Notify::NOT_GIVEN]),
         None => reports(handed, source, handed.dsn.iter().map(|dsn| dsn.notify)),
     }
 }
@@ -111,20 +111,21 @@ fn wanted(handed: &Handed<'_>, source: &SourceSettings) -> Reports {
 fn reports(
     handed: &Handed<'_>,
     source: &SourceSettings,
-    notifies: impl Iterator<Item = Notify> + Clone,
+    notifies: impl IntoIterator<Item = Notify>,
 ) -> Reports {
     let own_senders = handed.merge.is_some_and(Merge::has_senders);
     if (handed.sender.is_empty() && !own_senders) || source.suppress_local_dsn {
         return Reports::default();
     }
-    let of_any = |wants: fn(Notify) -> bool| notifies.clone().any(wants);
-    Reports {
-        failure: of_any(Notify::failure),
-        delay: of_any(Notify::delay),
-        success: of_any(Notify::success),
-        full: match handed.dsn_ret {
-            "" => source.dsn_return_default == DsnReturn::Full,
-            given => given == "FULL",
-        },
+    let full = match handed.dsn_ret {
+        "" => source.dsn_return_default == DsnReturn::Full,
+        given => given == "FULL",
+    };
+    let mut wanted = Reports { full, ..Reports::default() };
+    for notify in notifies {
+        wanted.failure |= notify.failure();
+        wanted.delay |= notify.delay();
+        wanted.success |= notify.success();
     }
+    wanted
 }

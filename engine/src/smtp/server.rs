@@ -78,10 +78,10 @@ impl Envelope {
     }
 
     /// Adds a recipient that is to bounce.
-    pub(super) fn add_refused(&mut self, recipient: &RefusedRecipient) -> Result<(), DefinitionError> {
+    pub(super) fn add_refused(&mut self, recipient: RefusedRecipient) -> Result<(), DefinitionError> {
         match &mut self.merge {
-            Some(merge) => merge.push_refused(recipient)?,
-            None => self.refused.push(recipient.clone()),
+            Some(merge) => merge.push_refused(&recipient)?,
+            None => self.refused.push(recipient),
         }
         Ok(())
     }

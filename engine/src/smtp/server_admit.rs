@@ -37,11 +37,12 @@ impl Session {
         if !self.takes_in() {
             return self.refuse(OneLine(&recipient.reply));
         }
+        let taken = TakenIn(&recipient).to_string();
         let Some(envelope) = &mut self.envelope else { return };
-        if let Err(e) = envelope.add_refused(&recipient) {
+        if let Err(e) = envelope.add_refused(recipient) {
             return self.refuse(format_args!("{} {e}", e.code()));
         }
-        self.reply(TakenIn(&recipient));
+        self.reply(taken);
     }
 
     /// Whether recipients that cannot be are taken in and bounced. Those who may not relay are refused whatever is asked

@@ -8,9 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+/// Says of a local part and a domain whether they are meant.
+type Meant = dyn Fn(&str, &str) -> bool + Send + Sync;
+
 /// Addresses whose mail is taken from anybody: asked by local part, and domain in normal form (lower case, A-labels).
 #[derive(Clone)]
-pub struct RelayTo(Arc<dyn Fn(&str, &str) -> bool + Send + Sync>);
+pub struct RelayTo(Arc<Meant>);
 
 impl RelayTo {
     pub fn new(contains: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> RelayTo {
