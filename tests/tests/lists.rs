@@ -144,7 +144,9 @@ fn who_is_suppressed_gets_nothing_on_any_way_in() {
     let reason = until(PATIENCE, || fs::read_to_string(&reason).ok().filter(|text| !text.is_empty()));
     let told = reason.expect("a reason");
     assert!(
-        told.starts_with("one: recipient is in suppression list \"unsubscribed\": <jim@site.example>\n"),
+        told.starts_with(
+            "one: line 3: recipient is in suppression list \"unsubscribed\": <jim@site.example>\n"
+        ),
         "{told}"
     );
 

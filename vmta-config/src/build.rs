@@ -5,6 +5,7 @@ use std::sync::RwLock;
 
 use ipnet::IpNet;
 
+use crate::address_list::AddressList;
 use crate::build_lists::{self, Call};
 use crate::build_sources;
 use crate::check;
@@ -92,6 +93,7 @@ fn empty(top: &[Setting]) -> Config {
         pattern_lists_by_name: HashMap::new(),
         address_lists: HashMap::new(),
         relay: DomainIndex::default(),
+        relay_addresses: AddressList::default(),
         notes: Vec::new(),
         merged: RwLock::default(),
     }
@@ -124,9 +126,12 @@ impl Builder<'_> {
                     let slot = find(Scope::Source, "always-allow-relaying").unwrap_or(setting.slot);
                     self.config.source_base.push(Setting { slot, ..setting.clone() });
                 }
+                ("relay-address", _) => self.relay_address(setting),
+                ("postmaster", Value::Text(address)) => self.postmaster(address, setting.place),
                 _ => {}
             }
         }
+        self.config.relay_addresses.sort();
         let names = self.config.global.host_names.iter().cloned().map(DomainPattern::Exact);
         for pattern in self.config.global.relay_domains.iter().cloned().chain(names) {
             self.config.relay.add(&pattern, false, ());

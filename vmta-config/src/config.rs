@@ -198,6 +198,7 @@ pub struct Config {
     pub(crate) pattern_lists_by_name: HashMap<String, usize>,
     pub(crate) address_lists: HashMap<String, Arc<AddressList>>,
     pub(crate) relay: DomainIndex<()>,
+    pub(crate) relay_addresses: AddressList,
     pub(crate) notes: Vec<Note>,
     /// Settings already merged. Only a memory: the same key always gives the same settings.
     pub(crate) merged: RwLock<HashMap<QueueKey, Arc<DomainSettings>>>,
@@ -302,6 +303,11 @@ impl Config {
     /// Whether mail for `domain` is accepted from anybody: a `relay-domain` or a name of this host.
     pub fn relays(&self, domain: &str) -> bool {
         self.relay.covers(&normal(domain))
+    }
+
+    /// Whether mail for this address is accepted from anybody: by its domain (lower case, A-labels), or as a `relay-address`.
+    pub fn relays_address(&self, local: &str, domain: &str) -> bool {
+        self.relays(domain) || self.relay_addresses.contains(local, domain)
     }
 
     /// The settings of the queue `domain/vmta`. Queues with the same settings share them: a million queues cost a

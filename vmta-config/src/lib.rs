@@ -12,6 +12,7 @@
 mod address_list;
 mod build;
 mod build_lists;
+mod build_relay;
 mod build_sources;
 mod builtin;
 mod check;
@@ -41,6 +42,7 @@ mod tree;
 mod value;
 
 pub use address_list::AddressList;
+pub use build_relay::ROLES;
 pub use choose::{Chosen, Letter};
 pub use compare::{Change, Difference, compare};
 pub use config::{

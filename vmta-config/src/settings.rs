@@ -179,6 +179,7 @@ settings! {
         /// Resolvers, used in turn. Empty: those of the operating system.
         name_servers: Vec<IpAddr> = "name-server",
         log_file: Option<String> = "log-file",
+        /// Whoever gets the mail to the [`ROLES`] of this host.
         postmaster: Vec<String> = "postmaster",
         /// The pickup directory and the one for bad files.
         pickup: Option<(String, String)> = "pickup",
@@ -209,6 +210,12 @@ settings! {
         allow_destinations: Vec<IpNet> = "allow-destination",
         /// Bytes past which no mail is taken; `None` is automatic.
         memory_soft_limit: Option<u64> = "memory-soft-limit",
+        /// Where that is automatic: the part of the machine's memory; 100 is no limit.
+        max_memory_usage_percent: u32 = "max-memory-usage-percent",
+        /// Whoever may not relay is answered with 4xx.
+        relay_debug: bool = "relay-debug",
+        /// Where messages go that name an unknown virtual MTA, if they are not refused.
+        invalid_virtual_mta_fallback: Option<String> = "invalid-virtual-mta-fallback",
         /// Bytes of a spool segment.
         segment_size: u64 = "segment-size",
         /// The From field of delivery reports.
@@ -312,6 +319,8 @@ settings! {
         pattern_list: Option<String> = "pattern-list",
         /// `<address-list>`s of recipients that get no mail.
         suppression_lists: NameLists = "suppression-lists",
+        /// Recipients that are no addresses or suppressed are taken in and bounced.
+        accept_invalid_recipients: bool = "accept-invalid-recipients",
         reject_invalid_virtual_mta: bool = "reject-invalid-virtual-mta",
         process_x_virtual_mta: bool = "process-x-virtual-mta",
         retain_x_virtual_mta: bool = "retain-x-virtual-mta",

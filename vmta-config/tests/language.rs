@@ -135,6 +135,23 @@ fn relaying_is_closed_unless_somebody_opens_it() {
 }
 
 #[test]
+fn some_addresses_are_open_to_everybody() {
+    let config = config(
+        "relay-address Desk@a.example\nrelay-address /^fbl-[0-9]+@b\\.example$/\nrelay-domain c.example\n",
+    );
+    for (local, domain) in
+        [("desk", "a.example"), ("DESK", "a.example"), ("fbl-7", "b.example"), ("x", "c.example")]
+    {
+        assert!(config.relays_address(local, domain), "{local}@{domain}");
+    }
+    for (local, domain) in
+        [("desk", "b.example"), ("other", "a.example"), ("fbl-", "b.example"), ("xfbl-7", "b.example")]
+    {
+        assert!(!config.relays_address(local, domain), "{local}@{domain}");
+    }
+}
+
+#[test]
 fn accounting_files_have_their_directives() {
     let config = config(
         "<acct-file /var/log/acct.csv>\n records d,b,t\n record-fields d *,!dsnDiag,header_X-Job\n max-size 50M\n delete-after never\n iso-times no\n user-string \"two words\"\n</acct-file>\n\

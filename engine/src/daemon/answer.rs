@@ -111,8 +111,9 @@ impl Answerer {
     pub fn look_for_room(&self) {
         let configured = self.intake.configured.load();
         let global = configured.config.global();
-        let (used, limit) =
-            (memory::used(), global.memory_soft_limit.unwrap_or_else(memory::automatic_limit));
+        let limit =
+            global.memory_soft_limit.unwrap_or_else(|| memory::limit(global.max_memory_usage_percent));
+        let used = memory::used();
         if self.intake.memory.look(used, limit) {
             let high = self.intake.memory.is_high();
             self.clients.set_shut(high);

@@ -64,8 +64,18 @@ pub fn way(
     match configured.members(&virtual_mta) {
         Some(members) => Ok(Way { virtual_mta, members, priority }),
         None if source.reject_invalid_virtual_mta => Err(Refused::NoSuchVmta(virtual_mta)),
-        None => Ok(Way { virtual_mta, members: vec!["{default}".to_owned()], priority }),
+        None => {
+            let (virtual_mta, members) = fallback(virtual_mta, configured);
+            Ok(Way { virtual_mta, members, priority })
+        }
     }
+}
+
+/// Where messages go that name a virtual MTA which is not there: `invalid-virtual-mta-fallback`.
+fn fallback(asked: String, configured: &Configured) -> (String, Vec<String>) {
+    let named = configured.config.global().invalid_virtual_mta_fallback.as_deref();
+    let members = named.and_then(|name| Some((name.to_owned(), configured.members(name)?)));
+    members.unwrap_or_else(|| (asked, vec!["{default}".to_owned()]))
 }
 
 /// `default-virtual-mta`, which may mean whoever has the address that the client connected to.
@@ -164,6 +174,19 @@ mod tests {
             chosen(source, Some("z"), &plain),
             Err("specified Virtual MTA 'z' does not exist".to_owned())
         );
+    }
+
+    #[test]
+    fn an_unknown_one_is_refused_or_has_a_stand_in() {
+        let none = Handed::default();
+        let lenient = "reject-invalid-virtual-mta no";
+        assert_eq!(chosen(lenient, Some("z"), &none).as_deref(), Ok("z: {default}"));
+        let with_stand_in =
+            format!("{lenient}\n</source>\ninvalid-virtual-mta-fallback b\n<source {{pickup}}>");
+        assert_eq!(chosen(&with_stand_in, Some("z"), &none).as_deref(), Ok("b: b"));
+        assert_eq!(chosen(&with_stand_in, Some("a"), &none).as_deref(), Ok("a: a"));
+        let strict = "</source>\ninvalid-virtual-mta-fallback b\n<source {pickup}>";
+        assert!(chosen(strict, Some("z"), &none).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::base::Wall;
 use crate::mail::plain::Received;
 use crate::smtp::dsn::{Notify, RecipientDsn};
 use crate::smtp::merge::Merge;
+use crate::smtp::refused::RefusedRecipient;
 use crate::spool::record::{Reports, Submission, Verp};
 use vmta_config::{DsnReturn, SourceSettings};
 
@@ -12,6 +13,8 @@ use vmta_config::{DsnReturn, SourceSettings};
 pub struct Handed<'a> {
     pub sender: &'a str,
     pub recipients: &'a [String],
+    /// Those who bounce at once. Of a merged message they are among the others.
+    pub refused: &'a [RefusedRecipient],
     pub message: &'a [u8],
     /// LF ends a line too (files).
     pub lf_ends_lines: bool,
@@ -66,6 +69,11 @@ impl Handed<'_> {
         }
     }
 
+    /// The reports that are to be made of those who bounce at once.
+    pub(super) fn reports_of_refused(&self, source: &SourceSettings) -> Reports {
+        reports(self, source, self.refused.iter().map(|recipient| recipient.dsn.notify))
+    }
+
     /// The trace field, where the source has us put one on.
     pub(super) fn received<'a>(
         &'a self,
@@ -90,23 +98,34 @@ impl Handed<'_> {
     }
 }
 
-/// The reports that are to be made. Nobody is told of what becomes of mail without a sender (RFC 3461 section 6.2).
+/// The reports that are to be made of those who are sent to.
 fn wanted(handed: &Handed<'_>, source: &SourceSettings) -> Reports {
+    match handed.merge {
+        Some(merge) => reports(handed, source, merge.notifies().iter().copied()),
+        None if handed.dsn.is_empty() => reports(handed, source, [Notify::NOT_GIVEN]),
+        None => reports(handed, source, handed.dsn.iter().map(|dsn| dsn.notify)),
+    }
+}
+
+/// Nobody is told of what becomes of mail without a sender (RFC 3461 section 6.2).
+fn reports(
+    handed: &Handed<'_>,
+    source: &SourceSettings,
+    notifies: impl IntoIterator<Item = Notify>,
+) -> Reports {
     let own_senders = handed.merge.is_some_and(Merge::has_senders);
     if (handed.sender.is_empty() && !own_senders) || source.suppress_local_dsn {
         return Reports::default();
     }
-    let of_any = |wants: fn(Notify) -> bool| match handed.merge {
-        Some(merge) => merge.notifies().iter().any(|notify| wants(*notify)),
-        None => handed.dsn.iter().any(|dsn| wants(dsn.notify)),
+    let full = match handed.dsn_ret {
+        "" => source.dsn_return_default == DsnReturn::Full,
+        given => given == "FULL",
     };
-    Reports {
-        failure: (handed.merge.is_none() && handed.dsn.is_empty()) || of_any(Notify::failure),
-        delay: of_any(Notify::delay),
-        success: of_any(Notify::success),
-        full: match handed.dsn_ret {
-            "" => source.dsn_return_default == DsnReturn::Full,
-            given => given == "FULL",
-        },
+    let mut wanted = Reports { full, ..Reports::default() };
+    for notify in notifies {
+        wanted.failure |= notify.failure();
+        wanted.delay |= notify.delay();
+        wanted.success |= notify.success();
     }
+    wanted
 }

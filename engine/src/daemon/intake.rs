@@ -6,19 +6,20 @@ use super::handed::Handed;
 use super::login_failures::LoginFailures;
 use super::memory::Pressure;
 use super::owners::{Accepted, Owners, Split};
+use super::postmaster;
 use super::profiles::Configured;
 use super::spoken::{self, Spoken};
 use crate::base::Wall;
 use crate::ingest::chunk::MembersError;
-use crate::ingest::merged::MergedError;
+use crate::ingest::merged::{MergedError, Rows};
 use crate::ingest::submission::{self, Rotation, SubmissionError, Submitted};
 use crate::io::reactor::Reactor;
 use crate::io::storage::{Pending, Storage};
 use crate::mail::plain::{self, PlainOptions};
-use crate::mail::suppression::Suppressed;
 use crate::mail::{Content, PlainError};
+use crate::smtp::refused::RefusedRecipient;
 use crate::spool::SpoolError;
-use crate::spool::record::{Draft, Group, Place, Submission};
+use crate::spool::record::{Control, Draft, Group, Place, Ref, Submission};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -38,8 +39,6 @@ pub enum Refused {
     Header { field: String, problem: String },
     #[error(transparent)]
     Recipients(#[from] SubmissionError),
-    #[error("{why}: <{recipient}>")]
-    Suppressed { recipient: String, why: Suppressed },
     #[error(transparent)]
     Merged(#[from] MergedError),
     #[error(transparent)]
@@ -69,6 +68,28 @@ pub(super) struct Ready {
     pub header_at: usize,
     /// Of each `Rows` draft: domain and VMTA of each row.
     pub routes: Vec<Vec<(Arc<str>, Arc<str>)>>,
+}
+
+impl Ready {
+    /// Puts a submission into a group, of the content that stands at this place in it.
+    pub fn put(
+        drafts: &mut Vec<Draft>,
+        submission: Submission,
+        (content_at, content): (usize, Arc<[u8]>),
+        records: Vec<Rows>,
+    ) -> Ready {
+        let header_at = drafts.len();
+        let route = |Rows { draft, domains }: &Rows| {
+            let vmtas: Vec<Arc<str>> = draft.vmtas.iter().map(|name| name.as_str().into()).collect();
+            let vmtas = draft.vmta.iter().map(|vmta| vmtas[usize::from(*vmta)].clone());
+            domains.iter().cloned().zip(vmtas).collect()
+        };
+        let routes = records.iter().map(route).collect();
+        let (at, rows_of) = (Ref::Here(content_at), Ref::Here(header_at));
+        drafts.push(Draft::Accepted { submission: submission.clone(), content: at });
+        drafts.extend(records.into_iter().map(|rows| Draft::Rows { submission: rows_of, rows: rows.draft }));
+        Ready { submission, content, content_at, header_at, routes }
+    }
 }
 
 /// The way in.
@@ -268,7 +289,23 @@ impl Intake {
         self.has_room()?;
         match handed.merge {
             Some(merge) => self.prepare_merged(handed, merge, source, now),
+            None => self.prepare_finished(handed, source, now),
+        }
+    }
+
+    fn prepare_finished(
+        &self,
+        handed: &Handed<'_>,
+        source: &SourceSettings,
+        now: Wall,
+    ) -> Result<(Group, Vec<Ready>), Refused> {
+        match postmaster::forwarded(handed, &self.configured.load()) {
             None => self.prepare_plain(handed, source, now),
+            Some((recipients, dsn)) => {
+                let pickup_identity = handed.pickup_identity.clone();
+                let to_people = Handed { recipients: &recipients, dsn: &dsn, pickup_identity, ..*handed };
+                self.prepare_plain(&to_people, source, now)
+            }
         }
     }
 
@@ -296,15 +333,39 @@ impl Intake {
             priority,
             ..handed.header(source, now)
         };
+        let bouncing = (!handed.refused.is_empty()).then(|| submission.clone());
+        let (mut group, mut readies) = (Group::default(), Vec::new());
+        // Where there is nobody at all, this says so.
+        if bouncing.is_none() || !handed.recipients.is_empty() {
+            let (made, ready) = self.send(handed, source, submission, &content, &members)?;
+            (group, readies) = (made, vec![ready]);
+        }
+        if let Some(submission) = bouncing {
+            let id = if readies.is_empty() { id } else { self.storage.new_id() };
+            let submission = Submission { id, reports: handed.reports_of_refused(source), ..submission };
+            let vmta = members.first().map_or("", String::as_str);
+            readies.push(bounce(submission, &content, handed.refused, vmta, &mut group.drafts));
+        }
+        Ok((group, readies))
+    }
+
+    /// A message for those it is sent to.
+    fn send(
+        &self,
+        handed: &Handed<'_>,
+        source: &SourceSettings,
+        submission: Submission,
+        content: &Content,
+        members: &[String],
+    ) -> Result<(Group, Ready), Refused> {
         let recipients = handed.recipients.iter().map(String::as_str);
         let copy = choice::copied(handed.recipients, source);
         let recipients = recipients.chain(copy);
         let dsn = choice::reports(handed.dsn, handed.recipients.len(), copy);
-        let submitted = self.in_turn(asked, &members, |rotation| {
-            submission::plain(submission, &content, recipients, &dsn, rotation)
+        let submitted = self.in_turn(submission.virtual_mta.clone(), members, |rotation| {
+            submission::plain(submission, content, recipients, &dsn, rotation)
         })??;
-        let (group, ready) = ready(submitted);
-        Ok((group, vec![ready]))
+        Ok(ready(submitted))
     }
 
     /// Gives recipients of a pool their VMTAs: whose turn it is is known over all messages.
@@ -400,4 +461,28 @@ fn ready(submitted: Submitted) -> (Group, Ready) {
         made.routes[route.draft - 1 - made.header_at].push((route.domain, vmta));
     }
     (group, made)
+}
+
+/// Puts recipients who bounce at once into a group: as a submission of their own, of the content that others are sent.
+fn bounce(
+    submission: Submission,
+    content: &Content,
+    refused: &[RefusedRecipient],
+    vmta: &str,
+    drafts: &mut Vec<Draft>,
+) -> Ready {
+    let bytes = match drafts.first() {
+        Some(Draft::Content(bytes)) => bytes.clone(),
+        _ => {
+            let bytes = submission::stored(content);
+            drafts.push(Draft::Content(bytes.clone()));
+            if !submission.pickup_identity.is_empty() {
+                let identity = submission.pickup_identity.clone();
+                drafts.push(Draft::Control(Control::PickupDone { identity }));
+            }
+            bytes
+        }
+    };
+    let (submission, records) = submission::refused(submission, content, refused, vmta);
+    Ready::put(drafts, submission, (0, bytes), records)
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Mail is taken again when there is this part of the limit to spare.
@@ -10,12 +11,17 @@ const RELEASE: u64 = 10;
 
 #[derive(Debug, Default)]
 pub struct Pressure {
-    high: AtomicBool,
+    high: Arc<AtomicBool>,
 }
 
 impl Pressure {
     pub fn is_high(&self) -> bool {
         self.high.load(Ordering::Relaxed)
+    }
+
+    /// What [`Pressure::is_high`] says, for whoever is to see it change.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        self.high.clone()
     }
 
     /// To be told once a second what is used, in bytes. True when it has changed its mind.
@@ -28,8 +34,11 @@ impl Pressure {
     }
 }
 
-/// Three quarters of the machine's memory, or of what the control group allows, whichever is less.
-pub fn automatic_limit() -> u64 {
+/// So much of the machine's memory, or of what the control group allows, whichever is less; 100 per cent are no limit.
+pub fn limit(percent: u32) -> u64 {
+    if percent >= 100 {
+        return u64::MAX;
+    }
     let machine = field(&read("/proc/meminfo"), "MemTotal").unwrap_or(u64::MAX);
     let groups = read("/proc/self/cgroup");
     let own = groups.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
@@ -38,7 +47,7 @@ pub fn automatic_limit() -> u64 {
     let allowed = allowed.ancestors().take_while(|path| path.starts_with("/sys/fs/cgroup"));
     let allowed =
         allowed.filter_map(|path| fs::read_to_string(path.join("memory.max")).ok()?.trim().parse().ok());
-    allowed.fold(machine, u64::min) / 4 * 3
+    allowed.fold(machine, u64::min) / 100 * u64::from(percent)
 }
 
 /// Memory of this process that the kernel cannot take back: what is mapped from files does not count.
@@ -84,6 +93,9 @@ mod tests {
     fn the_kernel_says_what_there_is() {
         assert_eq!(field("VmRSS:\t  12 kB\nRssAnon:\t     345 kB\n", "RssAnon"), Some(345 << 10));
         assert_eq!(field("x", "RssAnon"), None);
-        assert!(used() > 1 << 20 && used() < automatic_limit());
+        assert!(used() > 1 << 20 && used() < limit(75));
+        assert!(limit(10) < limit(75) && limit(99) < u64::MAX);
+        assert_eq!(limit(100), u64::MAX);
+        assert!(!Pressure::default().look(u64::MAX - 1, limit(100)));
     }
 }

@@ -14,9 +14,9 @@ use crate::mail::header::Header;
 use crate::mail::merge::Before;
 use crate::mail::plain::{PlainOptions, prepare_plain};
 use crate::mail::priority::Priority;
-use crate::mail::row::SENDER_FIELD;
+use crate::mail::row::{REFUSED_FIELD, SENDER_FIELD};
 use crate::smtp::merge::Merge;
-use crate::spool::record::{Control, Draft, Group, Ref, Submission};
+use crate::spool::record::{Control, Draft, Group, Submission};
 use std::sync::Arc;
 use vmta_config::SourceSettings;
 
@@ -197,22 +197,10 @@ impl<'a> Filling<'a> {
             fields: text.content.fields().to_vec(),
             ..self.handed.header(self.source, self.now)
         };
+        submission.fields.extend(variant.refused.then(|| REFUSED_FIELD.to_owned()));
         submission::describe(&mut submission, &text.content);
-        let header_at = self.drafts.len();
-        let vmtas: Vec<Arc<str>> = members.iter().map(|name| name.as_str().into()).collect();
-        let route = |Rows { draft, domains }: &Rows| {
-            let vmtas = draft.vmta.iter().map(|vmta| vmtas[usize::from(*vmta)].clone());
-            domains.iter().cloned().zip(vmtas).collect()
-        };
-        let routes = records.iter().map(route).collect();
-        let content = bytes.clone();
-        let content_at = *at;
-        self.drafts.push(Draft::Accepted { submission: submission.clone(), content: Ref::Here(content_at) });
-        let submission_at = Ref::Here(header_at);
-        self.drafts.extend(
-            records.into_iter().map(|rows| Draft::Rows { submission: submission_at, rows: rows.draft }),
-        );
-        self.ready.push(Ready { submission, content, content_at, header_at, routes });
+        let content = (*at, bytes.clone());
+        self.ready.push(Ready::put(&mut self.drafts, submission, content, records));
         Ok(())
     }
 

@@ -30,6 +30,7 @@ pub mod owners;
 pub mod pickup;
 pub mod pickup_drop;
 pub mod pickup_place;
+mod postmaster;
 pub mod profiles;
 mod reception;
 pub mod recovery;

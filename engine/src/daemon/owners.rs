@@ -112,6 +112,8 @@ pub struct Accepted {
     pub schedule: Schedule,
     pub priority: Priority,
     pub reports: Reports,
+    /// Its recipients were taken in only to be bounced.
+    pub refused: bool,
     pub job: Arc<str>,
     /// The stored content, where it is still at hand.
     pub content: Option<(Location, Arc<[u8]>)>,
@@ -127,6 +129,7 @@ impl Accepted {
             schedule: submission.schedule.clone(),
             priority: submission.priority,
             reports: submission.reports,
+            refused: submission.refused_field().is_some(),
             job: submission.job.as_str().into(),
             content: content.map(|bytes| (submission.content, bytes)),
         }
@@ -203,6 +206,7 @@ impl Split {
                 schedule: accepted.schedule.clone(),
                 priority: accepted.priority,
                 reports: accepted.reports,
+                refused: accepted.refused,
                 job: accepted.job.clone(),
                 record: place.at,
                 first_ordinal: place.first_ordinal,

@@ -9,7 +9,7 @@ use super::pickup_place::{Place, PlaceError, options};
 use super::suppressed;
 use crate::ingest::answered::is_http;
 use crate::ingest::identity::FileIdentity;
-use crate::ingest::pickup;
+use crate::ingest::pickup::{self, PickupOptions};
 use crate::io::clock;
 use crate::io::failpoint::{Point, pass};
 use crate::io::storage::Recovered;
@@ -267,7 +267,9 @@ impl Watch {
         }
         let configured = self.intake.configured.load_full();
         let source = configured.config.source_named("{pickup}");
-        let options = options(&configured.config, &source);
+        let suppression = suppressed::suppression(&configured.config, &source);
+        let options =
+            PickupOptions { suppression: suppression.as_ref(), ..options(&configured.config, &source) };
         let mut bytes = Vec::new();
         if let Err(e) = file.take(options.max_bytes as u64 + 1).read_to_end(&mut bytes) {
             self.warn_once(name, &FileRefused::Io(e));
@@ -281,15 +283,12 @@ impl Watch {
                 return None;
             }
         };
-        for refused in &message.refused {
-            tracing::warn!(file = %name.display(), line = refused.line, address = %refused.address, error = %refused.error,
-                "pickup: recipient left out");
-        }
         let some = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
         let (job, envid, vmta) = (some(&message.job), some(&message.envid), some(&message.virtual_mta));
         let handed = Handed {
             sender: &message.sender,
             recipients: &message.recipients,
+            refused: &message.refused,
             message: &message.message,
             job: job.as_deref(),
             envid: envid.as_deref(),
@@ -303,9 +302,7 @@ impl Watch {
             merge: message.merge.as_deref(),
             ..Handed::default()
         };
-        let taken = suppressed::check(&configured.config, &source, message.all_recipients())
-            .and_then(|()| self.intake.take_blocking(&handed, &source, clock::wall()));
-        match taken {
+        match self.intake.take_blocking(&handed, &source, clock::wall()) {
             Ok(underway) => Some(Taken { name: name.to_owned(), identity, underway }),
             Err(e) => {
                 refused(place, name, &e);

@@ -78,5 +78,7 @@ pub fn options<'c>(config: &'c Config, source: &SourceSettings) -> PickupOptions
         process_job: source.process_x_job,
         process_envid: source.process_x_envid,
         domain_suffix: global.domain_suffix.as_deref().unwrap_or_default(),
+        suppression: None,
+        accept_invalid: source.accept_invalid_recipients,
     }
 }

@@ -3,7 +3,7 @@
 use super::owners::{Accepted, Split, Stopping};
 use crate::io::failpoint::{Point, pass};
 use crate::io::storage::Recovered;
-use crate::mail::normalise_domain;
+use crate::mail::queue_domain;
 use crate::mail::row::row_view;
 use crate::spool::record::Place;
 use hashbrown::HashSet;
@@ -32,16 +32,11 @@ pub fn requeue(
             // An unreadable row goes to a queue of its own, where its delivery fails and says so.
             let address =
                 record.rows.row(index).and_then(|b| row_view(b).ok()).map_or("", |view| view.address);
-            let domain = address.rsplit_once('@').map_or("invalid", |(_, domain)| domain);
-            let mut normal = String::new();
-            if normalise_domain(domain, &mut normal).is_err() {
-                normal = domain.to_ascii_lowercase();
-            }
             let vmta = record.rows.vmta(index).filter(|name| !name.is_empty()).unwrap_or("{default}");
             rows.push((
                 row.index,
                 tried.map_or(0, |t| t.attempts),
-                intern(&mut names, &normal),
+                intern(&mut names, &queue_domain(address)),
                 intern(&mut names, vmta),
             ));
         }

@@ -7,7 +7,7 @@ use super::owners::Stopping;
 use super::{reception, suppressed};
 use crate::io::reactor::Reactor;
 use crate::io::smtp_listener::{Arrival, Caller, Login, Reception, Refusal, Submit, hall};
-use crate::smtp::server::{AuthOptions, Relay, RelayDomains, ServerOptions};
+use crate::smtp::server::{AuthOptions, Relay, RelayTo, ServerOptions};
 use crate::spool::SpoolError;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -90,7 +90,11 @@ impl Door {
         let user = Some(user).filter(|user| !user.is_empty());
         let settings = configured.config.source_for(peer, listener.source.as_deref(), user);
         let suppression = suppressed::current(&self.configured, &settings);
-        let options = Arc::new(ServerOptions { suppression, ..options(configured, &settings, &listener) });
+        let options = Arc::new(ServerOptions {
+            suppression,
+            exhausted: self.intake.memory.flag(),
+            ..options(configured, &settings, &listener)
+        });
         Client { settings, options }
     }
 }
@@ -104,7 +108,11 @@ fn options(
         Relay::Open
     } else {
         let configured = configured.clone();
-        Relay::Closed { to: RelayDomains::new(move |domain| configured.config.relays(domain)) }
+        Relay::Closed {
+            to: RelayTo::new(move |local, domain| {
+                configured.config.relays_address(local, domain) || configured.is_postmaster(local, domain)
+            }),
+        }
     };
     let defaults = ServerOptions::new(&configured.host);
     ServerOptions {
@@ -113,6 +121,8 @@ fn options(
             true => configured.domain_suffix().to_owned(),
             false => String::new(),
         },
+        relay_debug: configured.config.global().relay_debug,
+        accept_invalid: settings.accept_invalid_recipients,
         smtputf8: settings.allow_smtputf8,
         chunking: settings.allow_chunking,
         tls: (settings.allow_starttls || listener.immediate_tls)
@@ -189,6 +199,7 @@ impl Submit for Entrance {
         let handed = Handed {
             sender: &envelope.sender,
             recipients: &envelope.recipients,
+            refused: &envelope.refused,
             message: &arrival.message,
             smtputf8: envelope.smtputf8,
             envid: Some(envelope.envid.as_str()).filter(|id| !id.is_empty()),
@@ -248,7 +259,6 @@ fn refusal(refused: &Refused) -> Refusal {
         Refused::Header { .. } | Refused::Merged(_) => (550, "5.6.0"),
         Refused::Spool(SpoolError::TooBig { .. }) => (552, "5.3.4"),
         Refused::Recipients(_) => (550, "5.1.3"),
-        Refused::Suppressed { .. } => (550, "5.7.1"),
         Refused::Pool(_) => (451, "4.3.5"),
         Refused::Memory | Refused::Crowded => (452, "4.3.1"),
         Refused::Spool(e) if e.is_transient() => (452, "4.3.1"),

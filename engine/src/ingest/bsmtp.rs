@@ -1,9 +1,10 @@
 //! Batch SMTP pickup files: the commands of a session without its replies (reference 5.3), those of mail merge included. Any
-//! command that would fail refuses the file, except that after `XACK OFF` recipients that are no addresses are left out.
+//! command that would fail refuses the file, except that after `XACK OFF` recipients that are no addresses, or are
+//! suppressed, bounce to the sender.
 
 use super::pickup::{
     Lines, MAX_ENVELOPE_LINE, MAX_LINE, MAX_RECIPIENTS, PickupError, PickupMessage, PickupOptions,
-    PickupProblem, RefusedRecipient, error,
+    PickupProblem, error,
 };
 use super::pickup_text::{MessageText, address_of, name};
 use crate::mail::AddressError;
@@ -23,7 +24,7 @@ pub(super) fn parse(
     lines: &mut Lines<'_>,
     options: &PickupOptions<'_>,
 ) -> Result<PickupMessage, PickupError> {
-    let mut session = Session { suffix: options.domain_suffix, ..Session::default() };
+    let mut session = Session { options: *options, ..Session::default() };
     loop {
         let Some(line) = lines.next()? else {
             let right = "the message comes last, after DATA or in parts after XPRT";
@@ -90,8 +91,7 @@ enum Follows {
 
 #[derive(Default)]
 struct Session<'o> {
-    /// Stands behind domains of a single label.
-    suffix: &'o str,
+    options: PickupOptions<'o>,
     message: PickupMessage,
     greeted: bool,
     mail: bool,
@@ -155,7 +155,7 @@ impl Session<'_> {
         };
         let Some((path, parameters)) = path(rest, "FROM:") else { return syntax(number, verb, right) };
         if !path.is_empty() {
-            let sender = address_of(path.as_bytes(), self.suffix);
+            let sender = address_of(path.as_bytes(), self.options.domain_suffix);
             self.message.sender = sender.or_else(|cause| refuse(number, field, path, cause))?;
         }
         for parameter in parameters.split_ascii_whitespace() {
@@ -208,7 +208,7 @@ impl Session<'_> {
         let right = "write RCPT TO:<user@domain>";
         let Some((path, parameters)) = path(rest, "TO:") else { return syntax(number, "RCPT", right) };
         let reports = rcpt_parameters(number, parameters)?;
-        match address_of(path.as_bytes(), self.suffix) {
+        match self.options.recipient(path.as_bytes()) {
             Ok(recipient) => match &mut self.message.merge {
                 None => {
                     if reports.is_given() || !self.message.dsn.is_empty() {
@@ -219,12 +219,14 @@ impl Session<'_> {
                 }
                 Some(merge) => merge.push(&recipient, &reports).or_else(|e| error(number, e.into()))?,
             },
-            Err(cause) if self.quiet => {
-                self.message.merge.iter_mut().for_each(|merge| merge.forget_open());
-                let address = path.chars().take(300).collect();
-                self.message.refused.push(RefusedRecipient { line: number, address, error: cause });
+            Err(why) if self.quiet || self.options.accept_invalid => {
+                let recipient = why.bounce(path, self.message.smtputf8, reports);
+                match &mut self.message.merge {
+                    None => self.message.refused.push(recipient),
+                    Some(merge) => merge.push_refused(&recipient).or_else(|e| error(number, e.into()))?,
+                }
             }
-            Err(cause) => return refuse(number, "RCPT TO", path, cause),
+            Err(why) => return error(number, why.problem("RCPT TO", path)),
         }
         Ok(())
     }
@@ -273,7 +275,9 @@ impl Session<'_> {
         let smtputf8 = self.message.smtputf8;
         match &mut self.message.merge {
             Some(merge) if merge.parts.is_empty() => {
-                merge.define(rest, self.suffix, smtputf8).or_else(|e| error(number, e.into()))?;
+                merge
+                    .define(rest, self.options.domain_suffix, smtputf8)
+                    .or_else(|e| error(number, e.into()))?;
                 Ok(())
             }
             _ => order(number, "XDFN", "it stands after XMRG, before the RCPT that it is for"),
@@ -290,7 +294,7 @@ impl Session<'_> {
         if merge.awaits_recipient() {
             return order(number, "XPRT", "RCPT follows XDFN");
         }
-        if merge.is_empty() && self.message.refused.is_empty() {
+        if merge.is_empty() {
             return error(number, PickupProblem::NoRecipient { field: "RCPT TO:<user@domain>" });
         }
         if merge.has_part(part) {

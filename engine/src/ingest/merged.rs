@@ -5,8 +5,8 @@ use super::chunk::{CHUNK_BYTES, CHUNK_ROWS};
 use super::domains::Domains;
 use crate::mail::header::Header;
 use crate::mail::merge::{Before, Meaning, MergeError, compile};
-use crate::mail::row::{SENDER_FIELD, put_value};
-use crate::mail::{AddressError, Content, address};
+use crate::mail::row::{REFUSED_FIELD, SENDER_FIELD, put_value};
+use crate::mail::{AddressError, Content, address, queue_domain};
 use crate::smtp::dsn::ROW_FIELDS;
 use crate::smtp::merge::Merge;
 use crate::spool::record::RowsDraft;
@@ -59,6 +59,8 @@ pub struct Variant<'m> {
     pub virtual_mta: Option<&'m str>,
     pub schedule: Option<&'m str>,
     pub priority: Option<&'m str>,
+    /// They were taken in only to be bounced.
+    pub refused: bool,
     /// Their places in the message, in order.
     pub rows: Vec<u32>,
 }
@@ -68,18 +70,20 @@ pub fn variants(merge: &Merge) -> Vec<Variant<'_>> {
     let named =
         ["*parts", "*jobid", "*envid", "*vmta", "*schedule", "*priority"].map(|name| merge.number(name));
     let mut variants: Vec<Variant<'_>> = Vec::new();
-    let mut known: HashMap<[Option<&str>; 6], usize> = HashMap::new();
+    let refusal = merge.number(REFUSED_FIELD);
+    let mut known: HashMap<([Option<&str>; 6], bool), usize> = HashMap::new();
     for (index, row) in merge.rows().enumerate() {
-        let mut key = [None; 6];
+        let (mut key, mut refused) = ([None; 6], false);
         for (number, value) in row.values() {
             if let Some(at) = named.iter().position(|name| *name == Some(number)) {
                 key[at] = Some(value);
             }
+            refused |= refusal == Some(number);
         }
-        let at = *known.entry(key).or_insert_with(|| {
+        let at = *known.entry((key, refused)).or_insert_with(|| {
             let [parts, job, envid, virtual_mta, schedule, priority] = key;
             let rows = Vec::new();
-            variants.push(Variant { parts, job, envid, virtual_mta, schedule, priority, rows });
+            variants.push(Variant { parts, job, envid, virtual_mta, schedule, priority, refused, rows });
             variants.len() - 1
         });
         variants[at].rows.push(index as u32);
@@ -212,10 +216,15 @@ impl Text {
         let mut records: Vec<Rows> = Vec::with_capacity(variant.rows.len().div_ceil(CHUNK_ROWS));
         let mut values: Vec<Option<&str>> = vec![None; self.columns.len()];
         let mut domain = String::new();
+        let refusal = merge.number(REFUSED_FIELD).filter(|_| variant.refused);
         for &index in &variant.rows {
             let row = merge.row(index as usize);
             values.fill(None);
+            let mut refused = None;
             for (number, value) in row.values() {
+                if refusal == Some(number) {
+                    refused = Some(value);
+                }
                 for column in self.uses.get(&number).into_iter().flatten() {
                     values[usize::from(*column)] = Some(value);
                 }
@@ -227,9 +236,13 @@ impl Text {
                 records.push(Rows { draft, domains: Vec::new() });
             }
             filled.next_row += 1;
-            let refuse = |error| MergedError::Address { address: row.address.to_owned(), error };
-            let checked = address::check(row.address.as_bytes()).map_err(refuse)?;
-            address::normalise_domain(checked.domain(), &mut domain).map_err(refuse)?;
+            if variant.refused {
+                domain = queue_domain(row.address);
+            } else {
+                let refuse = |error| MergedError::Address { address: row.address.to_owned(), error };
+                let checked = address::check(row.address.as_bytes()).map_err(refuse)?;
+                address::normalise_domain(checked.domain(), &mut domain).map_err(refuse)?;
+            }
             let number = filled.domains.intern(&domain);
             let Some(Rows { draft, domains }) = records.last_mut() else { continue };
             let before = draft.bytes.len();
@@ -243,6 +256,7 @@ impl Text {
                 }
                 put_value(&mut draft.bytes, value);
             }
+            refused.into_iter().for_each(|reply| put_value(&mut draft.bytes, reply));
             draft.ends.push(draft.bytes.len() as u32);
             draft.vmta.push(0);
             filled.grow(draft.bytes.len() - before)?;
@@ -258,6 +272,8 @@ impl Common<'_> {
         let lower = name.to_ascii_lowercase();
         match (lower.as_str(), self.merge.number(&lower)) {
             ("*to", _) => Meaning::Recipient,
+            // No text has it, whatever recipients there are.
+            (REFUSED_FIELD, _) => Meaning::Text(self.undefined(name)),
             ("*date", _) => Meaning::Text(self.date.to_owned()),
             (SENDER_FIELD, None) => Meaning::Text(self.sender.to_owned()),
             // What stays as it is stays as it is written.

@@ -5,6 +5,7 @@ use crate::mail::Row;
 use crate::mail::row::row_view;
 use crate::smtp::dsn::RecipientDsn;
 use crate::smtp::merge::Part;
+use crate::smtp::refused::RefusedRecipient;
 
 fn merge(recipients: &[(&str, &str)]) -> Merge {
     let mut merge = Merge::default();
@@ -39,6 +40,7 @@ fn messages(common: &Common<'_>, text: &str) -> Result<Vec<String>, MergedError>
         virtual_mta: None,
         schedule: None,
         priority: None,
+        refused: false,
         rows,
     };
     let records = text.rows(common.merge, &variant, &mut Filled::new(&[1; 16]))?;
@@ -179,4 +181,36 @@ fn texts_are_counted() {
     assert_eq!(texts.number(Some(&names[MAX_TEXTS])), Err(MergedError::ManyTexts));
     texts.grow(MAX_TEXT_BYTES - 5);
     assert_eq!((texts.room(3), texts.room(99)), (3, 5));
+}
+
+#[test]
+fn who_bounces_is_apart_and_no_text_has_why() {
+    let mut merge = merge(&[("a@x.example", "n=1")]);
+    let why = address::check(b"jim").expect_err("no address");
+    let refused = RefusedRecipient::malformed("jim", &why, false, RecipientDsn::default());
+    merge.define("n=2 *from=own@x.example", "", false).expect("defined");
+    merge.push_refused(&refused).expect("room");
+    let found = variants(&merge);
+    let told: Vec<_> = found.iter().map(|variant| (variant.refused, variant.rows.clone())).collect();
+    assert_eq!(told, [(false, vec![0]), (true, vec![1])]);
+
+    let common = common(&merge);
+    let text = Text::compile(&common, b"From: a@x.example\r\n\r\n[n][*refused].\r\n", "a@x.example")
+        .expect("a text");
+    let fields = text.content.fields();
+    assert!(!fields.contains(&REFUSED_FIELD.to_owned()), "{fields:?}");
+    let rows = |variant| {
+        let records = text.rows(&merge, variant, &mut Filled::new(&[1; 16])).expect("rows");
+        let row = row_view(&records[0].draft.bytes).expect("a row");
+        let values: Vec<String> = row.values().map(|value| value.expect("a value").to_owned()).collect();
+        (row.address.to_owned(), records[0].domains[0].to_string(), values)
+    };
+    let own = |values: &[&str]| values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>();
+    let (first, second) = (rows(&found[0]), rows(&found[1]));
+    assert_eq!(
+        (first.0.as_str(), first.1.as_str(), first.2.len()),
+        ("a@x.example", "x.example", fields.len())
+    );
+    assert_eq!((second.0.as_str(), second.1.as_str()), ("jim", "invalid"));
+    assert_eq!(second.2[fields.len()..], own(&[&refused.reply]));
 }

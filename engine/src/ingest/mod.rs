@@ -43,7 +43,7 @@ pub use domains::Domains;
 pub use fault::Fault;
 pub use identity::FileIdentity;
 pub use import::{Duplicates, Import, ImportError, Rejected, Settings, Taken};
-pub use pickup::{PickupError, PickupMessage, PickupOptions, PickupProblem, RefusedRecipient};
+pub use pickup::{PickupError, PickupMessage, PickupOptions, PickupProblem};
 pub use plan::{Plan, PlanError, UsedField};
 pub use prepare::{PrepareError, Prepared, TemplateBytes, prepare};
 pub use progress::{Counts, Progress};

@@ -1,10 +1,13 @@
 //! Pickup files: one message with its envelope, in the plain format (reference 5.2) or as batch SMTP (5.3). A file is
 //! taken whole or not at all; what is wrong is told with line and field, for the `.reason` file beside it.
 
+use super::pickup_text::address_of;
 use super::{bsmtp, pickup_plain};
-use crate::mail::{AddressError, Printable};
+use crate::mail::suppression::{Suppressed, Suppression};
+use crate::mail::{AddressError, Printable, check};
 use crate::smtp::dsn::RecipientDsn;
 use crate::smtp::merge::{DefinitionError, Merge};
+use crate::smtp::refused::RefusedRecipient;
 
 /// Recipients of one file at most. (PowerMTA means the format for about 5,000.)
 pub const MAX_RECIPIENTS: usize = 50_000;
@@ -29,6 +32,10 @@ pub struct PickupOptions<'a> {
     pub process_envid: bool,
     /// Stands behind domains of a single label; empty for none.
     pub domain_suffix: &'a str,
+    /// Recipients that get no mail: `suppression-lists`.
+    pub suppression: Option<&'a Suppression>,
+    /// `accept-invalid-recipients`: what is no address or suppressed bounces, and the file is taken.
+    pub accept_invalid: bool,
 }
 
 impl Default for PickupOptions<'_> {
@@ -41,6 +48,8 @@ impl Default for PickupOptions<'_> {
             process_job: true,
             process_envid: true,
             domain_suffix: "",
+            suppression: None,
+            accept_invalid: false,
         }
     }
 }
@@ -51,7 +60,7 @@ pub struct PickupMessage {
     /// Empty for the null sender.
     pub sender: String,
     pub recipients: Vec<String>,
-    /// Recipients that are not addresses, named after `XACK OFF`: they bounce to the sender, the others are sent.
+    /// Recipients that bounce to the sender: no addresses, or suppressed. Of a merged message they are among the others.
     pub refused: Vec<RefusedRecipient>,
     pub envid: String,
     pub job: String,
@@ -70,19 +79,43 @@ pub struct PickupMessage {
     pub merge: Option<Box<Merge>>,
 }
 
-impl PickupMessage {
-    /// Those of a merged message too.
-    pub fn all_recipients(&self) -> impl Iterator<Item = &str> {
-        let merged = self.merge.iter().flat_map(|merge| merge.rows().map(|row| row.address));
-        self.recipients.iter().map(String::as_str).chain(merged)
+/// Why a recipient gets no mail.
+pub(super) enum NoMail {
+    Address(AddressError),
+    Suppressed { address: String, why: Suppressed },
+}
+
+impl PickupOptions<'_> {
+    /// Checks a recipient, and puts `domain_suffix` behind a domain of a single label.
+    pub(super) fn recipient(&self, given: &[u8]) -> Result<String, NoMail> {
+        let address = address_of(given, self.domain_suffix).map_err(NoMail::Address)?;
+        let refuses = |lists: &Suppression| lists.refuses(check(address.as_bytes()).ok()?);
+        match self.suppression.and_then(refuses) {
+            Some(why) => Err(NoMail::Suppressed { address, why }),
+            None => Ok(address),
+        }
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefusedRecipient {
-    pub line: usize,
-    pub address: String,
-    pub error: AddressError,
+impl NoMail {
+    /// As the file is refused for it.
+    pub(super) fn problem(self, field: &'static str, given: &str) -> PickupProblem {
+        match self {
+            NoMail::Address(AddressError::NotUtf8) => PickupProblem::NotUtf8 { field },
+            NoMail::Address(error) => {
+                PickupProblem::Address { field, value: given.chars().take(300).collect(), error }
+            }
+            NoMail::Suppressed { address, why } => PickupProblem::Suppressed { address, why },
+        }
+    }
+
+    /// As it bounces.
+    pub(super) fn bounce(self, given: &str, smtputf8: bool, dsn: RecipientDsn) -> RefusedRecipient {
+        match self {
+            NoMail::Address(why) => RefusedRecipient::malformed(given, &why, smtputf8, dsn),
+            NoMail::Suppressed { address, why } => RefusedRecipient::suppressed(&address, &why, dsn),
+        }
+    }
 }
 
 /// Why a file goes to the bad directory.
@@ -114,6 +147,8 @@ pub enum PickupProblem {
     NotUtf8 { field: &'static str },
     #[error("`{value}` is not an address for `{field}`: {error}; write user@domain{}", bracket_hint(value))]
     Address { field: &'static str, value: String, error: AddressError },
+    #[error("{why}: <{address}>")]
+    Suppressed { address: String, why: Suppressed },
     #[error("there is no recipient; name each by {field}")]
     NoRecipient { field: &'static str },
     #[error("more than {MAX_RECIPIENTS} recipients; split the list, or use a campaign")]

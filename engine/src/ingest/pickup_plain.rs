@@ -3,7 +3,8 @@
 use super::pickup::{
     Lines, MAX_ENVELOPE_LINE, MAX_RECIPIENTS, PickupError, PickupMessage, PickupOptions, PickupProblem, error,
 };
-use super::pickup_text::{Control, MessageText, address, field};
+use super::pickup_text::{Control, MessageText, field, sender_address};
+use crate::smtp::dsn::RecipientDsn;
 
 pub(super) fn parse(
     lines: &mut Lines<'_>,
@@ -12,7 +13,8 @@ pub(super) fn parse(
     let mut text = MessageText::new(options, lines.remaining());
     text.read_envelope_headers();
     let sender = sender(lines, options.domain_suffix)?;
-    let (recipients, mut next) = envelope(lines, &mut text, options.domain_suffix)?;
+    let mut taken = PickupMessage::default();
+    let mut next = envelope(lines, &mut text, options, &mut taken)?;
     while let Some(line) = next {
         let following = lines.next()?;
         let line = if options.remove_dot { unstuffed(line, following.is_none()) } else { Some(line) };
@@ -26,17 +28,11 @@ pub(super) fn parse(
     let (message, controls) = text.finish(lines.number)?;
     Ok(PickupMessage {
         sender: controls.sender_override.unwrap_or(sender),
-        recipients,
-        refused: Vec::new(),
         envid: controls.envid.unwrap_or_default(),
         job: controls.job.unwrap_or_default(),
         virtual_mta: controls.virtual_mta.unwrap_or_default(),
-        verp: false,
-        dsn_ret: String::new(),
-        dsn: Vec::new(),
-        smtputf8: false,
         message,
-        merge: None,
+        ..taken
     })
 }
 
@@ -47,31 +43,40 @@ fn sender(lines: &mut Lines<'_>, suffix: &str) -> Result<String, PickupError> {
     match field(first) {
         Some((name, value)) if Control::named(name) == Some(Control::Sender) => {
             short(1, first)?;
-            address(1, Control::Sender.field(), value, true, suffix)
+            sender_address(1, Control::Sender.field(), value, suffix)
         }
         _ => error(1, PickupProblem::Start),
     }
 }
 
-/// The envelope's other lines; returns the recipients, and the line after the envelope.
+/// The envelope's other lines, with the recipients; returns the line after the envelope.
 fn envelope<'f>(
     lines: &mut Lines<'f>,
     text: &mut MessageText,
-    suffix: &str,
-) -> Result<(Vec<String>, Option<&'f [u8]>), PickupError> {
-    let mut recipients = Vec::new();
+    options: &PickupOptions<'_>,
+    taken: &mut PickupMessage,
+) -> Result<Option<&'f [u8]>, PickupError> {
     let next = loop {
         let Some(line) = lines.next()? else { break None };
         let number = lines.number;
         let Some((name, value)) = field(line) else { break Some(line) };
         match Control::named(name) {
             Some(Control::Sender) => return error(number, PickupProblem::Twice { field: "x-sender" }),
-            Some(Control::Receiver) if recipients.len() == MAX_RECIPIENTS => {
+            Some(Control::Receiver) if taken.recipients.len() + taken.refused.len() == MAX_RECIPIENTS => {
                 return error(number, PickupProblem::ManyRecipients);
             }
             Some(Control::Receiver) => {
                 short(number, line)?;
-                recipients.push(address(number, Control::Receiver.field(), value, false, suffix)?);
+                match options.recipient(value) {
+                    Ok(recipient) => taken.recipients.push(recipient),
+                    Err(why) => {
+                        let given = String::from_utf8_lossy(value);
+                        if !options.accept_invalid {
+                            return error(number, why.problem(Control::Receiver.field(), &given));
+                        }
+                        taken.refused.push(why.bounce(&given, false, RecipientDsn::default()));
+                    }
+                }
             }
             Some(control) if text.reads(control) => {
                 short(number, line)?;
@@ -80,10 +85,10 @@ fn envelope<'f>(
             _ => break Some(line),
         }
     };
-    if recipients.is_empty() {
+    if taken.recipients.is_empty() && taken.refused.is_empty() {
         return error(lines.number, PickupProblem::NoRecipient { field: "a line `x-receiver: user@domain`" });
     }
-    Ok((recipients, next))
+    Ok(next)
 }
 
 fn short(number: usize, line: &[u8]) -> Result<(), PickupError> {

@@ -1,6 +1,7 @@
 //! Pickup files, good and bad.
 
 use super::*;
+use crate::mail::row::REFUSED_FIELD;
 use proptest::prelude::*;
 
 fn read(file: &str) -> PickupMessage {
@@ -168,9 +169,33 @@ fn after_xack_off_bad_recipients_bounce_and_the_others_are_sent() {
     let message = read(file);
     assert_eq!(message.recipients, ["eva@x.example"]);
     let refusals: Vec<_> =
-        message.refused.iter().map(|refused| (refused.line, refused.address.as_str())).collect();
-    assert_eq!(refusals, [(3, "jim")]);
+        message.refused.iter().map(|refused| (refused.address.as_str(), &refused.reply[..9])).collect();
+    assert_eq!(refusals, [("jim", "501 5.1.3")]);
     assert!(refused(&file.replace("OFF", "ON")).starts_with("line 3: `jim` is not an address for `RCPT TO`"));
+}
+
+#[test]
+fn who_gets_no_mail_refuses_the_file_or_bounces() {
+    let lists = Suppression::new(|address| (address.local() == "gone").then(|| "a1".into()));
+    let strict =
+        PickupOptions { suppression: Some(&lists), domain_suffix: "x.example", ..PickupOptions::default() };
+    let lenient = PickupOptions { accept_invalid: true, ..strict };
+    let plain = "x-sender: a@x.example\nx-receiver: gone@x\nx-receiver: to x\nx-receiver: eva@x\nFrom: c\n\n";
+    let batch = "MAIL FROM:<a@x.example>\nRCPT TO:<gone@x>\nRCPT TO:<to x> NOTIFY=NEVER\nRCPT TO:<eva@x>\nDATA\nFrom: c\n\n.\n";
+    for file in [plain, batch] {
+        let error = parse(file.as_bytes(), &strict).expect_err("suppressed").to_string();
+        assert_eq!(error, "line 2: recipient is in suppression list \"a1\": <gone@x.x.example>");
+        let message = parse(file.as_bytes(), &lenient).expect("taken");
+        assert_eq!(message.recipients, ["eva@x.x.example"]);
+        let told: Vec<_> = message.refused.iter().map(|to| (to.address.as_str(), &to.reply[..9])).collect();
+        assert_eq!(told, [("gone@x.x.example", "550 5.7.1"), ("to x", "501 5.1.3")]);
+        let notify = message.refused[1].dsn.notify.to_string();
+        assert_eq!(notify, if file == batch { "NEVER" } else { "" });
+    }
+    // A file of them alone is taken as well; XACK OFF says the same of a file.
+    let alone = batch.replace("RCPT TO:<eva@x>\n", "");
+    assert!(parse(alone.as_bytes(), &lenient).is_ok_and(|m| m.recipients.is_empty() && m.refused.len() == 2));
+    assert!(parse(format!("XACK OFF\n{batch}").as_bytes(), &strict).is_ok_and(|m| m.refused.len() == 2));
 }
 
 #[test]
@@ -280,13 +305,15 @@ fn a_bad_file_with_mail_merge_is_refused_as_a_whole() {
 #[test]
 fn after_xack_off_a_merged_message_goes_to_the_others() {
     let message = read(&MERGED.replacen("XACK ON", "XACK OFF", 1).replacen("jim@ex.example", "jim", 1));
-    assert_eq!(message.refused.len(), 1);
+    assert!(message.refused.is_empty());
     let merge = message.merge.unwrap();
-    // Whoever comes next does not get what was defined for another.
-    assert_eq!(
-        merge.rows().map(|row| (row.address, row.values().count())).collect::<Vec<_>>(),
-        [("cosmo@ex.example", 2)]
-    );
+    let refused = merge.number(REFUSED_FIELD).expect("one is");
+    // Who bounces keeps what was defined for him, and whoever comes next does not get it.
+    let rows: Vec<_> = merge
+        .rows()
+        .map(|row| (row.address, row.values().count(), row.values().any(|(number, _)| number == refused)))
+        .collect();
+    assert_eq!(rows, [("jim", 6, true), ("cosmo@ex.example", 2, false)]);
 }
 
 #[test]

@@ -41,16 +41,15 @@ pub(super) fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     header::is_name(name).then(|| (name, line[colon + 1..].trim_ascii()))
 }
 
-/// The bare address that a field holds, with `suffix` behind a domain of a single label; empty, or `<>`, is the null sender
-/// where that is allowed.
-pub(super) fn address(
+/// The bare address of a sender that a field holds, with `suffix` behind a domain of a single label; empty, or `<>`, is the
+/// null sender.
+pub(super) fn sender_address(
     line: usize,
     field: &'static str,
     value: &[u8],
-    null: bool,
     suffix: &str,
 ) -> Result<String, PickupError> {
-    if null && (value.is_empty() || value == b"<>") {
+    if value.is_empty() || value == b"<>" {
         return Ok(String::new());
     }
     match address_of(value, suffix) {
@@ -98,7 +97,7 @@ impl Controls {
         let (place, value) = match control {
             Control::Sender | Control::Receiver => return error(line, PickupProblem::Misplaced { field }),
             Control::SenderOverride => {
-                (&mut self.sender_override, address(line, field, value, true, &self.domain_suffix)?)
+                (&mut self.sender_override, sender_address(line, field, value, &self.domain_suffix)?)
             }
             Control::Envid => (&mut self.envid, name(line, field, value)?),
             Control::Job => (&mut self.job, name(line, field, value)?),

@@ -1,10 +1,12 @@
 //! Submissions as groups of records: what becomes durable together when a message or a campaign is accepted.
 
 use super::chunk::{CHUNK_ROWS, MAX_VMTAS, MembersError};
+use super::merged::Rows;
 use super::progress::Progress;
-use crate::mail::row::put_value;
-use crate::mail::{AddressError, Content, address};
+use crate::mail::row::{REFUSED_FIELD, put_value};
+use crate::mail::{AddressError, Content, address, queue_domain};
 use crate::smtp::dsn::{ROW_FIELDS, RecipientDsn};
+use crate::smtp::refused::RefusedRecipient;
 use crate::spool::record::{Control, Draft, Group, Location, Ref, RowsDraft, Submission};
 use siphasher::sip::SipHasher13;
 use std::sync::Arc;
@@ -140,6 +142,33 @@ pub fn plain<'a>(
         drafts.push(Draft::Control(Control::PickupDone { identity }));
     }
     Ok(Submitted { group: Group { drafts }, routes })
+}
+
+/// Recipients of a finished message who bounce at once: their header, and their rows with domains. All have the first VMTA,
+/// which is `vmta`.
+pub fn refused(
+    mut submission: Submission,
+    content: &Content,
+    recipients: &[RefusedRecipient],
+    vmta: &str,
+) -> (Submission, Vec<Rows>) {
+    describe(&mut submission, content);
+    submission.fields = [ROW_FIELDS[0], ROW_FIELDS[1], REFUSED_FIELD].map(str::to_owned).to_vec();
+    let mut records = Vec::new();
+    for (number, chunk) in recipients.chunks(CHUNK_ROWS).enumerate() {
+        let first_row = (number * CHUNK_ROWS) as u64;
+        let mut draft = RowsDraft { vmtas: vec![vmta.to_owned()], first_row, ..RowsDraft::default() };
+        for RefusedRecipient { address, reply, dsn } in chunk {
+            for value in [address, &dsn.notify.to_string(), &*dsn.orcpt, reply] {
+                put_value(&mut draft.bytes, value);
+            }
+            draft.vmta.push(0);
+            draft.ends.push(draft.bytes.len() as u32);
+        }
+        let domains = chunk.iter().map(|recipient| queue_domain(&recipient.address).into()).collect();
+        records.push(Rows { draft, domains });
+    }
+    (submission, records)
 }
 
 /// Content and header of a submission whose rows are merged: the first two drafts of its first group.

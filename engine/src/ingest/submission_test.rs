@@ -121,3 +121,23 @@ fn groups_of_a_campaign_carry_how_far_it_is() {
         ] if *rows_of == at && *submission == at && identity == "id"
     ));
 }
+
+#[test]
+fn who_bounces_is_a_row_that_says_why() {
+    let why = address::check(b"jim").expect_err("no address");
+    let mut asked = RecipientDsn::default();
+    asked.take("NOTIFY", "FAILURE").expect("a NOTIFY");
+    let jim = RefusedRecipient::malformed("jim", &why, false, asked);
+    let many = RefusedRecipient::malformed("a b@X.example", &why, false, RecipientDsn::default());
+    let everybody: Vec<_> = std::iter::once(jim.clone()).chain(vec![many; CHUNK_ROWS]).collect();
+    let (submission, records) = refused(Submission::default(), &message(), &everybody, "v1");
+    assert_eq!(submission.refused_field(), Some(2));
+    assert!(submission.size > 0);
+    let numbers: Vec<_> = records.iter().map(|rows| (rows.draft.first_row, rows.domains.len())).collect();
+    assert_eq!(numbers, [(0, CHUNK_ROWS), (CHUNK_ROWS as u64, 1)]);
+    assert_eq!((&*records[0].domains[0], &*records[0].domains[1]), ("invalid", "x.example"));
+    assert_eq!(records[1].draft.vmtas, ["v1"]);
+    let first = row_view(&records[0].draft.bytes[..records[0].draft.ends[0] as usize]).expect("a row");
+    let values: Vec<_> = first.values().collect::<Result<_, _>>().expect("values");
+    assert_eq!((first.address, values), ("jim", vec!["FAILURE", "", jim.reply.as_str()]));
+}

@@ -353,6 +353,14 @@ pub fn normalise_domain(domain: &str, out: &mut String) -> Result<(), AddressErr
     Ok(())
 }
 
+/// The domain of the queue that a recipient belongs to: of his address, in its one form; `invalid` (RFC 6761) where he has
+/// none.
+pub fn queue_domain(address: &str) -> String {
+    let mut domain = String::new();
+    let found = address.rsplit_once('@').is_some_and(|(_, it)| normalise_domain(it, &mut domain).is_ok());
+    if found { domain } else { "invalid".to_owned() }
+}
+
 #[cfg(test)]
 #[path = "address_test.rs"]
 mod test;

@@ -37,7 +37,7 @@ mod sample;
 #[cfg(test)]
 mod template_test;
 
-pub use address::{Address, AddressError, AddressRef, check, normalise_domain};
+pub use address::{Address, AddressError, AddressRef, check, normalise_domain, queue_domain};
 pub use content::{Attached, Content, Fixed, Row, Syntax, Template, TemplateSource};
 pub use fault::{ContentError, RenderError, TemplateError, TemplateProblem};
 pub use mailbox_list::addresses;

@@ -4,6 +4,8 @@
 
 /// The field in which rows have an envelope sender each: that of their submission does not count then.
 pub const SENDER_FIELD: &str = "*from";
+/// The field, the last one, in which rows say why their recipients were refused: all of its submission bounce at once.
+pub const REFUSED_FIELD: &str = "*refused";
 
 /// A row's bytes do not hold what they should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

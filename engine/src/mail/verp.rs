@@ -13,7 +13,7 @@
 //!
 //! Numbers have their highest byte first. The domain is that of the envelope sender, in lower-case A-labels.
 
-use super::address::normalise_domain;
+use super::address::{check, normalise_domain};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use data_encoding::{BASE32_NOPAD_NOCASE, HEXLOWER_PERMISSIVE};
@@ -36,8 +36,8 @@ const DAY: i64 = 86_400_000;
 const MOST_KEYS: usize = 2;
 
 /// The envelope sender that names the recipient in PowerMTA's form: `ann@news.example` becomes
-/// `ann-jim=site.example@news.example` (reference 8.6). The sender itself where there is none, or the local part would be
-/// longer than SMTP allows.
+/// `ann-jim=site.example@news.example` (reference 8.6). The sender itself where there is none, or that would be no address:
+/// the local part longer than SMTP allows, or the recipient none.
 pub fn named(sender: &str, recipient: &str) -> String {
     let (Some((local, domain)), Some((to, at))) = (sender.rsplit_once('@'), recipient.rsplit_once('@'))
     else {
@@ -45,7 +45,9 @@ pub fn named(sender: &str, recipient: &str) -> String {
     };
     let quote = if local.starts_with('"') || to.starts_with('"') { "\"" } else { "" };
     let path = format!("{quote}{}-{}={at}{quote}", unquoted(local), unquoted(to));
-    if path.len() > MOST_LOCAL { sender.to_owned() } else { format!("{path}@{domain}") }
+    let named = format!("{path}@{domain}");
+    // What stands for a recipient need not be an address.
+    if path.len() > MOST_LOCAL || check(named.as_bytes()).is_err() { sender.to_owned() } else { named }
 }
 
 fn unquoted(local: &str) -> &str {

@@ -47,6 +47,8 @@ pub struct Admit {
     pub schedule: Schedule,
     pub priority: Priority,
     pub reports: Reports,
+    /// The recipients bounce at once: the last value of each row says why.
+    pub refused: bool,
     pub job: Arc<str>,
     pub record: Location,
     pub first_ordinal: u32,

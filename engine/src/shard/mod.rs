@@ -14,6 +14,7 @@ mod entries;
 mod operate;
 mod outcomes;
 mod profile;
+mod refused;
 mod reports;
 mod request;
 mod said;
@@ -335,6 +336,9 @@ impl Shard {
     }
 
     fn admit(&mut self, now: Now, admit: Admit) {
+        if admit.refused {
+            return self.bounce_refused(now, admit);
+        }
         let submission = self.submissions.admit(&admit);
         if let Some((at, bytes)) = admit.content {
             self.keep_content(now, at, &bytes);

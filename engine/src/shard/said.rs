@@ -2,6 +2,7 @@
 
 use crate::route::dns::{Destination, RouteError};
 use crate::smtp::client::{End, Failure, RecipientFate};
+use crate::smtp::reply::Reply;
 use crate::smtp::status;
 use crate::smtp::verdict::{Verdict, VerdictOptions};
 use crate::spool::record::Said;
@@ -50,4 +51,37 @@ pub fn of_route(error: &RouteError) -> String {
     let mut part = || parts.next().unwrap_or(0);
     let (class, subject, detail) = (part(), part(), part());
     status::with_text((class as u8, subject, detail))
+}
+
+/// A recipient that was taken in although RCPT would have been answered with `reply`.
+pub fn of_refused(reply: &str) -> Said {
+    let (code, text) = reply.split_once(' ').unwrap_or_default();
+    let reply = Reply::new(code.parse().unwrap_or(550), &[text]);
+    let status = reply.enhanced.unwrap_or((5, 0, 0));
+    Said { status: status::with_text(status), diagnostic: status::diagnostic(&reply) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_reads_like_any_refusal() {
+        let told = |reply: &str| {
+            let Said { status, diagnostic } = of_refused(reply);
+            (status, diagnostic)
+        };
+        assert_eq!(
+            told("550 5.7.1 recipient is in suppression list \"a1\": <x@y>"),
+            (
+                "5.7.1 (delivery not authorized)".to_owned(),
+                "smtp;550 5.7.1 recipient is in suppression list \"a1\": <x@y>".to_owned()
+            )
+        );
+        assert_eq!(told("501 5.1.3 no @").0, "5.1.3 (bad destination mailbox address syntax)");
+        // A damaged row bounces all the same.
+        for reply in ["", "550", "x y"] {
+            assert_eq!(told(reply).0, "5.0.0 (undefined status)", "{reply}");
+        }
+    }
 }

@@ -212,6 +212,7 @@ mod tests {
             schedule: Schedule::default(),
             priority: Priority::default(),
             reports: Reports::default(),
+            refused: false,
             job: "spring".into(),
             record: at,
             first_ordinal: 0,

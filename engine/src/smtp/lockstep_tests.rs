@@ -27,7 +27,7 @@ impl Site {
     fn new(secure: bool) -> Site {
         let options = ServerOptions {
             relay: Relay::Closed {
-                to: crate::smtp::server_options::RelayDomains::new(|domain| domain == "b.test"),
+                to: crate::smtp::server_options::RelayTo::new(|_, domain| domain == "b.test"),
             },
             max_recipients: 3,
             ..ServerOptions::new("mx.b.test")

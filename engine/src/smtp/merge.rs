@@ -2,7 +2,8 @@
 //! the form of stored rows, and the parts of a message that XPRT brings. Batch SMTP files say it in the same words.
 
 use super::dsn::{Notify, ROW_FIELDS, RecipientDsn};
-use crate::mail::row::{SENDER_FIELD, put_value, row_view};
+use super::refused::RefusedRecipient;
+use crate::mail::row::{REFUSED_FIELD, SENDER_FIELD, put_value, row_view};
 use crate::mail::schedule::{Schedule, ScheduleError};
 use crate::mail::{Address, AddressError};
 use jiff::tz::TimeZone;
@@ -254,6 +255,15 @@ impl Merge {
         self.ends.push(self.bytes.len() as u32);
         self.forget_open();
         Ok(())
+    }
+
+    /// Takes a recipient that is to bounce, with all that is defined for it.
+    ///
+    /// # Errors
+    /// When there is no room.
+    pub fn push_refused(&mut self, recipient: &RefusedRecipient) -> Result<(), DefinitionError> {
+        self.define_one(REFUSED_FIELD.to_owned(), &recipient.reply)?;
+        self.push(&recipient.address, &recipient.dsn)
     }
 
     /// Definitions are for one recipient, whether it was taken or not: the next must not get them (A32).

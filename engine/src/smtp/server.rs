@@ -13,10 +13,11 @@
 
 use super::dsn::RecipientDsn;
 use super::merge::{DefinitionError, Merge};
+use super::refused::RefusedRecipient;
 use super::server_auth::Exchange;
 use super::server_data::Chunk;
 use super::server_merge::{Reading, Unheard};
-pub use super::server_options::{AuthOptions, Relay, RelayDomains, ServerOptions, Told};
+pub use super::server_options::{AuthOptions, Relay, RelayTo, ServerOptions, Told};
 use super::server_options::{MAX_COMMAND, MAX_OVERLONG, MAX_WAITING};
 pub use super::server_xclient::Assumed;
 use super::undot::DotReader;
@@ -33,6 +34,8 @@ pub struct Envelope {
     /// Empty for the null sender.
     pub sender: String,
     pub recipients: Vec<String>,
+    /// Those that were taken in and are to bounce. Of a merged message they are among the others.
+    pub refused: Vec<RefusedRecipient>,
     /// The client's name for itself.
     pub helo: String,
     /// Who the client is, by AUTH; empty where it did not say.
@@ -71,6 +74,15 @@ impl Envelope {
             self.dsn.push(dsn);
         }
         self.recipients.push(recipient.to_owned());
+        Ok(())
+    }
+
+    /// Adds a recipient that is to bounce.
+    pub(super) fn add_refused(&mut self, recipient: RefusedRecipient) -> Result<(), DefinitionError> {
+        match &mut self.merge {
+            Some(merge) => merge.push_refused(&recipient)?,
+            None => self.refused.push(recipient),
+        }
         Ok(())
     }
 

@@ -110,7 +110,7 @@ fn a01_bare_line_ends_in_commands() {
 #[test]
 fn a20_relay_is_closed() {
     let options = || ServerOptions {
-        relay: Relay::Closed { to: RelayDomains::new(|domain| domain == "bounce.test") },
+        relay: Relay::Closed { to: RelayTo::new(|_, domain| domain == "bounce.test") },
         ..ServerOptions::new("mx.test")
     };
     let foreign = "victim@foreign.test";

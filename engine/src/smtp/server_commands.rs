@@ -1,10 +1,12 @@
 //! The commands of an inbound session.
 
 use super::dsn::{self, BadParameter, RecipientDsn};
+use super::refused::RefusedRecipient;
 use super::server::{Envelope, Phase, Session};
 use super::server_path::{self, PathArgument, PathError};
 use super::server_xclient::{ATTRIBUTES, is_host};
 use crate::base::Now;
+use std::sync::atomic::Ordering;
 
 /// What no mail client says: whoever does wants us to talk to somebody else (A21).
 const FOREIGN: [&str; 9] =
@@ -131,15 +133,25 @@ impl Session {
         if self.options.require_auth && self.user.is_empty() {
             return self.refuse("530 5.7.0 authentication required");
         }
+        if self.options.exhausted.load(Ordering::Relaxed) {
+            // The client may come again: this is no error of its own.
+            return match self.options.close_on_transient {
+                true => self.close(),
+                false => self.reply("452 4.3.2 Server resources temporarily exhausted"),
+            };
+        }
         let path = match server_path::parse(argument, "FROM:", &self.options) {
             Ok(path) => path,
-            Err(PathError::Syntax(wanted)) => {
+            Err(PathError(wanted)) => {
                 return self.refuse(format_args!("501 5.5.4 syntax: {verb} {wanted}"));
             }
-            Err(PathError::Address(e)) => return self.refuse(format_args!("501 5.1.7 sender address: {e}")),
+        };
+        let sender = match &path.address {
+            Ok(address) => address.as_ref().map(|a| a.as_str().to_owned()).unwrap_or_default(),
+            Err(e) => return self.refuse(format_args!("501 5.1.7 sender address: {e}")),
         };
         let mut envelope = Box::new(Envelope {
-            sender: path.address.as_ref().map(|a| a.as_str().to_owned()).unwrap_or_default(),
+            sender,
             helo: self.helo.to_string(),
             user: self.user.to_string(),
             esmtp: self.esmtp,
@@ -213,30 +225,20 @@ impl Session {
         let smtputf8 = envelope.smtputf8;
         let path = match server_path::parse(argument, "TO:", &self.options) {
             Ok(path) => path,
-            Err(PathError::Syntax(wanted)) => {
+            Err(PathError(wanted)) => {
                 return self.refuse(format_args!("501 5.5.4 syntax: RCPT {wanted}"));
-            }
-            Err(PathError::Address(e)) => {
-                return self.refuse(format_args!("501 5.1.3 recipient address: {e}"));
             }
         };
         let reports = match self.rcpt_parameters(&path) {
             Ok(reports) => reports,
             Err(refusal) => return self.refuse(refusal),
         };
-        let Some(address) = path.address else { return self.refuse("501 5.1.3 recipient address is empty") };
-        if !address.as_str().is_ascii() && !smtputf8 {
-            return self.refuse("553 5.6.7 recipient address needs SMTPUTF8");
+        match path.address {
+            Ok(Some(address)) if smtputf8 || address.as_str().is_ascii() => self.take(&address, reports),
+            Ok(Some(_)) => self.turn_down(RefusedRecipient::beyond_ascii(path.mailbox, reports)),
+            Ok(None) => self.refuse("501 5.1.3 recipient address is empty"),
+            Err(e) => self.turn_down(RefusedRecipient::malformed(path.mailbox, &e, smtputf8, reports)),
         }
-        if !self.admits(&address) {
-            return;
-        }
-        let recipient = address.as_str();
-        let Some(envelope) = &mut self.envelope else { return };
-        if let Err(e) = envelope.add(recipient, reports) {
-            return self.refuse(format_args!("{} {e}", e.code()));
-        }
-        self.reply(format_args!("250 2.1.5 <{recipient}> ok"));
     }
 
     fn rcpt_parameters(&self, path: &PathArgument<'_>) -> Result<RecipientDsn, &'static str> {
@@ -267,7 +269,7 @@ impl Session {
             None => self.refuse("503 5.5.1 MAIL first"),
             Some(envelope) if envelope.merge.is_some() => self.refuse("503 5.5.1 XPRT comes after XMRG"),
             Some(_) if self.chunk.is_some() => self.refuse("503 5.5.1 DATA after BDAT"),
-            Some(envelope) if envelope.recipients.is_empty() => self.refuse("554 5.5.1 no valid recipients"),
+            Some(envelope) if envelope.count() == 0 => self.refuse("554 5.5.1 no valid recipients"),
             // RFC 3030 section 3.
             Some(envelope) if envelope.binary => self.refuse("503 5.5.1 BINARYMIME goes with BDAT"),
             Some(_) => {

@@ -40,7 +40,7 @@ impl Session {
             Some(envelope) if envelope.merge.is_some() => Some("503 5.5.1 XPRT comes after XMRG"),
             // What there is to say is said at the end of the chunk.
             Some(_) if self.has_unheard() => Some("554 5.5.1 a command before it failed"),
-            Some(envelope) if envelope.recipients.is_empty() => Some("554 5.5.1 no valid recipients"),
+            Some(envelope) if envelope.count() == 0 => Some("554 5.5.1 no valid recipients"),
             Some(_) if self.outgrows(size) => Some("552 5.3.4 message is too large"),
             Some(_) => None,
         };

@@ -29,7 +29,7 @@ pub(super) struct Reading {
 impl Envelope {
     /// How many recipients there are.
     pub(super) fn count(&self) -> usize {
-        self.merge.as_ref().map_or(self.recipients.len(), |merge| merge.len())
+        self.merge.as_ref().map_or(self.recipients.len() + self.refused.len(), |merge| merge.len())
     }
 }
 

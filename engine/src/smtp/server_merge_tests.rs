@@ -2,6 +2,7 @@
 
 use super::server::*;
 use super::server_tests::{codes, events, greeted, open_relay, play, tell};
+use crate::mail::row::REFUSED_FIELD;
 
 fn options() -> ServerOptions {
     ServerOptions { merge: true, ..open_relay() }
@@ -307,4 +308,33 @@ fn a_bare_line_feed_in_a_part_ends_the_session() {
     session.handle_bytes(super::server_tests::NOW, b"a\nb\r\n.\r\n");
     assert!(super::server_tests::said(&mut session).starts_with("550 5.5.2"));
     assert!(session.is_closed());
+}
+
+#[test]
+fn with_xack_off_address_errors_may_bounce() {
+    let commands =
+        "XACK OFF\nXMRG FROM:<b@x.test>\nXDFN a=1\nRCPT TO:<jim>\nXDFN a=2\nRCPT TO:<eva@x.test>\n";
+    let mut strict = session();
+    let replies = tell(&mut strict, &format!("{commands}XPRT 1 LAST\n"));
+    assert_eq!(codes(&replies), ["250", "250", "501"], "the message is dropped");
+
+    let mut lenient = greeted(ServerOptions { accept_invalid: true, ..options() });
+    let replies = tell(&mut lenient, &format!("{commands}XPRT 1 LAST\n"));
+    assert_eq!(codes(&replies), ["250", "250", "354"]);
+    tell(&mut lenient, "text\n.\n");
+    let merge = message(&mut lenient).0.merge.expect("a merged message");
+    let refused = merge.number(REFUSED_FIELD).expect("one is refused");
+    let rows: Vec<_> = merge
+        .rows()
+        .map(|row| {
+            let mut values = row.values();
+            (row.address, values.next().expect("defined").1, values.find(|(number, _)| *number == refused))
+        })
+        .map(|(address, a, why)| (address, a, why.map(|(_, reply)| &reply[..9])))
+        .collect();
+    assert_eq!(rows, [("jim", "1", Some("501 5.1.3")), ("eva@x.test", "2", None)]);
+    // Other errors still cancel it.
+    lenient.accepted(super::server_tests::NOW, "1a");
+    let replies = tell(&mut lenient, "XMRG FROM:<b@x.test>\nXDFN *to=x\nRCPT TO:<jim@x.test>\nXPRT 1 LAST\n");
+    assert_eq!(codes(&replies), ["250", "250", "501"]);
 }

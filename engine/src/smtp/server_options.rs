@@ -5,37 +5,41 @@ use super::users::Users;
 use crate::mail::suppression::Suppression;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// Domains whose mail is taken from anybody: asked by name, in normal form (lower case, A-labels).
+/// Says of a local part and a domain whether they are meant.
+type Meant = dyn Fn(&str, &str) -> bool + Send + Sync;
+
+/// Addresses whose mail is taken from anybody: asked by local part, and domain in normal form (lower case, A-labels).
 #[derive(Clone)]
-pub struct RelayDomains(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+pub struct RelayTo(Arc<Meant>);
 
-impl RelayDomains {
-    pub fn new(contains: impl Fn(&str) -> bool + Send + Sync + 'static) -> RelayDomains {
-        RelayDomains(Arc::new(contains))
+impl RelayTo {
+    pub fn new(contains: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> RelayTo {
+        RelayTo(Arc::new(contains))
     }
 
-    pub fn none() -> RelayDomains {
-        RelayDomains::new(|_| false)
+    pub fn none() -> RelayTo {
+        RelayTo::new(|_, _| false)
     }
 
-    pub fn contains(&self, domain: &str) -> bool {
-        (self.0)(domain)
+    pub fn contains(&self, local: &str, domain: &str) -> bool {
+        (self.0)(local, domain)
     }
 }
 
-impl fmt::Debug for RelayDomains {
+impl fmt::Debug for RelayTo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RelayDomains")
+        f.write_str("RelayTo")
     }
 }
 
 /// For whom mail is taken.
 #[derive(Clone, Debug)]
 pub enum Relay {
-    /// Only for these domains (ours, for bounces and complaints). The default, with none (A20).
-    Closed { to: RelayDomains },
+    /// Only for these (ours, for bounces and complaints). The default, with none (A20).
+    Closed { to: RelayTo },
     /// For everybody: `always-allow-relaying`.
     Open,
 }
@@ -70,8 +74,15 @@ pub struct ServerOptions {
     /// Product and version in the greeting.
     pub software: String,
     pub relay: Relay,
+    /// Whoever may not relay is told to come again: `relay-debug`.
+    pub relay_debug: bool,
+    /// True while there is no memory for mail: MAIL is answered with 452.
+    pub exhausted: Arc<AtomicBool>,
     /// Recipients that are refused: `suppression-lists`.
     pub suppression: Option<Suppression>,
+    /// Recipients that are no addresses or suppressed are taken in and bounced: `accept-invalid-recipients`. Counts for
+    /// clients who may relay.
+    pub accept_invalid: bool,
     /// Stands behind domains of a single label; empty for none.
     pub domain_suffix: String,
     pub smtputf8: bool,
@@ -122,8 +133,11 @@ impl ServerOptions {
         ServerOptions {
             host: host.to_owned(),
             software: concat!("Posthaste v", env!("CARGO_PKG_VERSION")).to_owned(),
-            relay: Relay::Closed { to: RelayDomains::none() },
+            relay: Relay::Closed { to: RelayTo::none() },
+            relay_debug: false,
+            exhausted: Arc::default(),
             suppression: None,
+            accept_invalid: false,
             domain_suffix: String::new(),
             smtputf8: true,
             chunking: true,

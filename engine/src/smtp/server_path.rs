@@ -7,20 +7,18 @@ use thiserror::Error;
 /// Most parameters of one command.
 const MAX_PARAMETERS: usize = 16;
 
+/// This is no path; with what should have stood there.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum PathError {
-    /// With what should have stood there.
-    #[error("syntax: {0}")]
-    Syntax(&'static str),
-    #[error("{0}")]
-    Address(String),
-}
+#[error("syntax: {0}")]
+pub struct PathError(pub &'static str);
 
 /// A path and what follows it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct PathArgument<'a> {
+    /// What stands there for an address.
+    pub mailbox: &'a str,
     /// `None` for `<>`.
-    pub address: Option<Address>,
+    pub address: Result<Option<Address>, AddressError>,
     /// Keyword and value, in order.
     pub parameters: Vec<(&'a str, Option<&'a str>)>,
 }
@@ -33,7 +31,7 @@ pub fn parse<'a>(
     options: &ServerOptions,
 ) -> Result<PathArgument<'a>, PathError> {
     let wanted = if keyword == "FROM:" { "FROM:<address>" } else { "TO:<address>" };
-    let syntax = PathError::Syntax(wanted);
+    let syntax = PathError(wanted);
     let head =
         argument.get(..keyword.len()).filter(|h| h.eq_ignore_ascii_case(keyword)).ok_or(syntax.clone())?;
     // Blanks behind the colon are wrong and common.
@@ -49,8 +47,7 @@ pub fn parse<'a>(
         }
         m => address(m, &options.domain_suffix).map(Some),
     };
-    let address = address.map_err(|e| PathError::Address(e.to_string()))?;
-    Ok(PathArgument { address, parameters })
+    Ok(PathArgument { mailbox, address, parameters })
 }
 
 fn address(mailbox: &str, suffix: &str) -> Result<Address, AddressError> {
@@ -78,9 +75,7 @@ fn without_route(path: &str) -> Result<&str, PathError> {
     if !path.starts_with('@') {
         return Ok(path);
     }
-    path.split_once(':')
-        .map(|(_, mailbox)| mailbox)
-        .ok_or(PathError::Syntax("<address> without source route"))
+    path.split_once(':').map(|(_, mailbox)| mailbox).ok_or(PathError("<address> without source route"))
 }
 
 fn parameters(rest: &str) -> Result<Vec<(&str, Option<&str>)>, PathError> {
@@ -88,16 +83,16 @@ fn parameters(rest: &str) -> Result<Vec<(&str, Option<&str>)>, PathError> {
     if rest.trim_matches(' ').is_empty() {
         return Ok(found);
     }
-    let rest = rest.strip_prefix(' ').ok_or(PathError::Syntax("a blank between address and parameters"))?;
+    let rest = rest.strip_prefix(' ').ok_or(PathError("a blank between address and parameters"))?;
     for word in rest.split(' ').filter(|w| !w.is_empty()) {
         let (keyword, value) = word.split_once('=').map_or((word, None), |(k, v)| (k, Some(v)));
         let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
         if keyword.is_empty() || !keyword.bytes().all(fits) || value.is_some_and(|v| !v.bytes().all(is_value))
         {
-            return Err(PathError::Syntax("parameters of the form KEYWORD=value"));
+            return Err(PathError("parameters of the form KEYWORD=value"));
         }
         if found.len() == MAX_PARAMETERS {
-            return Err(PathError::Syntax("at most 16 parameters"));
+            return Err(PathError("at most 16 parameters"));
         }
         found.push((keyword, value));
     }
@@ -113,13 +108,15 @@ fn is_value(b: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn from(argument: &str) -> Result<Option<String>, PathError> {
+    fn from(argument: &str) -> Result<Option<String>, String> {
         from_with("", argument)
     }
 
-    fn from_with(domain_suffix: &str, argument: &str) -> Result<Option<String>, PathError> {
+    fn from_with(domain_suffix: &str, argument: &str) -> Result<Option<String>, String> {
         let options = ServerOptions { domain_suffix: domain_suffix.to_owned(), ..ServerOptions::new("mx") };
-        parse(argument, "FROM:", &options).map(|p| p.address.map(|a| a.as_str().to_owned()))
+        let path = parse(argument, "FROM:", &options).map_err(|e| e.to_string())?;
+        let address = path.address.map_err(|e| e.to_string())?;
+        Ok(address.map(|a| a.as_str().to_owned()))
     }
 
     #[test]

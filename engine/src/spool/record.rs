@@ -6,7 +6,7 @@
 //! submission do not already say.
 
 use crate::mail::priority::Priority;
-use crate::mail::row::SENDER_FIELD;
+use crate::mail::row::{REFUSED_FIELD, SENDER_FIELD};
 use crate::mail::schedule::Schedule;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::fmt;
@@ -106,6 +106,11 @@ impl Submission {
     /// Which of the fields is the envelope sender of each row, if they have one each.
     pub fn sender_field(&self) -> Option<usize> {
         self.fields.iter().position(|field| field == SENDER_FIELD)
+    }
+
+    /// Which of the fields says why recipients were refused: they were taken in only to be bounced.
+    pub fn refused_field(&self) -> Option<usize> {
+        self.fields.last().filter(|field| *field == REFUSED_FIELD).map(|_| self.fields.len() - 1)
     }
 }
 

@@ -4,6 +4,7 @@
 use posthaste::ingest::pickup::{MAX_RECIPIENTS, PickupMessage, PickupOptions, parse};
 use posthaste::mail::check;
 use posthaste::mail::header::Header;
+use posthaste::mail::row::REFUSED_FIELD;
 
 use super::input::{Input, assert_printable, is_crlf_only};
 
@@ -17,6 +18,8 @@ pub fn file(data: &[u8]) {
         process_job: choice & 4 == 0,
         process_envid: choice & 8 == 0,
         domain_suffix: if choice & 16 == 0 { "" } else { "suffix.example" },
+        suppression: None,
+        accept_invalid: choice & 32 != 0,
     };
     let file = input.rest();
     let parsed = parse(file, &options);
@@ -58,15 +61,23 @@ fn taken(message: &PickupMessage, options: &PickupOptions) {
     assert!(text.split(|b| *b == b'\n').all(|line| line.len() <= 999));
     assert!(message.sender.is_empty() || check(message.sender.as_bytes()).is_ok());
     if let Some(merge) = &message.merge {
-        assert!(merge.rows().all(|row| check(row.address.as_bytes()).is_ok()));
-        assert!(message.recipients.is_empty() && merge.len() + message.refused.len() > 0);
+        let bounces = merge.number(REFUSED_FIELD);
+        for row in merge.rows() {
+            let refused = row.values().any(|(number, _)| Some(number) == bounces);
+            assert!(refused || check(row.address.as_bytes()).is_ok(), "{}", row.address);
+            assert_printable(row.address);
+        }
+        assert!(message.recipients.is_empty() && message.refused.is_empty() && !merge.is_empty());
         assert!(merge.parts.is_sorted_by_key(|part| part.end));
         return assert_eq!(merge.parts.last().map(|part| part.end), Some(text.len()));
     }
     assert!(text.ends_with(b"\r\n"));
     assert!(message.recipients.len() + message.refused.len() <= MAX_RECIPIENTS);
     assert!(message.recipients.iter().all(|to| check(to.as_bytes()).is_ok()));
-    assert!(message.refused.iter().all(|to| check(to.address.as_bytes()).is_err()));
+    for refused in &message.refused {
+        assert!(refused.reply.starts_with("501 5.1.3 ") && !refused.address.is_empty());
+        assert_printable(&refused.address);
+    }
     assert!(!message.recipients.is_empty() || !message.refused.is_empty());
     let header = Header::scan(text);
     let count = |name: &str| {

@@ -5,9 +5,11 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use posthaste::base::{Now, Time, Wall};
+use posthaste::mail::row::REFUSED_FIELD;
 use posthaste::mail::{address, normalise_domain};
+use posthaste::smtp::merge::MergeRow;
 use posthaste::smtp::server::{
-    AuthOptions, Envelope, LineEnds, Relay, RelayDomains, ServerEvent, ServerOptions, Session,
+    AuthOptions, Envelope, LineEnds, Relay, RelayTo, ServerEvent, ServerOptions, Session,
 };
 use posthaste::smtp::users::Users;
 
@@ -35,7 +37,7 @@ struct Transcript {
 fn options(choice: u8) -> ServerOptions {
     let relay = match choice & 1 {
         0 => Relay::Open,
-        _ => Relay::Closed { to: RelayDomains::new(|domain| domain == "ours.example") },
+        _ => Relay::Closed { to: RelayTo::new(|_, domain| domain == "ours.example") },
     };
     ServerOptions {
         relay,
@@ -48,6 +50,7 @@ fn options(choice: u8) -> ServerOptions {
             after_tls: false,
         },
         require_auth: choice & 64 != 0,
+        accept_invalid: choice & 32 != 0,
         check_sender: choice & 128 == 0,
         xclient: choice & 128 != 0,
         max_message_size: MAX_SIZE,
@@ -156,15 +159,26 @@ fn taken(options: &ServerOptions, envelope: &Envelope, message: &[u8]) {
     assert!(is_crlf_only(message) && !message.contains(&0));
     assert!(message.is_empty() || message.ends_with(b"\r\n"));
     assert!(message.len() <= options.max_message_size);
+    let mut refused: Vec<&str> = envelope.refused.iter().map(|to| to.address.as_str()).collect();
     let (recipients, room): (Vec<&str>, _) = match &envelope.merge {
         None => (envelope.recipients.iter().map(String::as_str).collect(), options.max_recipients),
         Some(merge) => {
-            assert!(options.merge && envelope.recipients.is_empty());
+            assert!(options.merge && envelope.recipients.is_empty() && refused.is_empty());
             assert_eq!(merge.parts.last().map(|part| part.end), Some(message.len()));
-            (merge.rows().map(|row| row.address).collect(), options.max_merged)
+            let why = merge.number(REFUSED_FIELD);
+            let bounces = |row: &MergeRow<'_>| row.values().any(|(number, _)| Some(number) == why);
+            let (out, kept): (Vec<_>, Vec<_>) = merge.rows().partition(bounces);
+            refused.extend(out.iter().map(|row| row.address));
+            (kept.iter().map(|row| row.address).collect(), options.max_merged)
         }
     };
-    assert!((1..=room).contains(&recipients.len()));
+    assert!((1..=room).contains(&(recipients.len() + refused.len())));
+    let may_bounce = options.accept_invalid && matches!(options.relay, Relay::Open);
+    assert!(refused.is_empty() || may_bounce, "{refused:?}");
+    for address in refused {
+        assert!(!address.is_empty() && !address.contains(char::is_control), "{address:?}");
+        assert!(address.is_ascii() || envelope.smtputf8, "{address:?}");
+    }
     assert!(envelope.smtputf8 <= options.smtputf8);
     let sender = Some(envelope.sender.as_str()).filter(|s| !s.is_empty());
     for text in recipients.iter().copied().chain(sender) {

@@ -14,7 +14,7 @@ pub(super) const SOURCE: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::Source]), "2.3", name, syntax, default, status, doc)
     }
     &[
-        d("accept-invalid-recipients", Bool, "false", LATER, "Accept malformed and suppressed recipients and bounce them, instead of refusing them"),
+        d("accept-invalid-recipients", Bool, "false", ON, "Accept malformed and suppressed recipients and bounce them, instead of refusing them"),
         d("add-date-header", BoolOr(&["override"]), "no", ON, "Add a Date header where there is none, or instead of the one there is").eg("yes"),
         d("add-message-id-header", Bool, "false", ON, "Add a Message-ID where there is none"),
         d("add-received-header", Bool, "true", ON, "Add our Received header"),

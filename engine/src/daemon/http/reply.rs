@@ -67,8 +67,7 @@ impl From<&Refused> for Refusal {
             | Refused::Message(_)
             | Refused::Header { .. }
             | Refused::Merged(_)
-            | Refused::Recipients(_)
-            | Refused::Suppressed { .. } => StatusCode::BAD_REQUEST,
+            | Refused::Recipients(_) => StatusCode::BAD_REQUEST,
             Refused::Spool(e) if e.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             Refused::Memory | Refused::Crowded | Refused::Stopping | Refused::Spool(SpoolError::Stopped) => {
                 StatusCode::SERVICE_UNAVAILABLE

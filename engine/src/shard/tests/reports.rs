@@ -4,8 +4,10 @@ use super::delivery::world;
 use super::site::{Ask, Say, reply};
 use super::spool::{Mail, TestProfiles, profile};
 use super::world::{Dial, World};
+use crate::mail::row::REFUSED_FIELD;
 use crate::queue::QueueSettings;
 use crate::report::Action::{self, Delayed, Failed, Relayed};
+use crate::shard::{QueuePattern, ShardRequest};
 use crate::smtp::dsn::ROW_FIELDS;
 use crate::spool::record::Disposition::{Bounced, Delivered, Expired};
 use crate::spool::record::Reports;
@@ -132,4 +134,57 @@ fn mail_that_has_left_is_no_longer_delayed() {
     world.finish();
     assert_eq!((world.count(Delivered), reported(&world)), (1, vec![]));
     assert_eq!(world.shard.next_wake(), None);
+}
+
+const REFUSED: &str = "550 5.7.1 recipient is in suppression list \"a1\": <gone@a.example>";
+
+/// Two who were taken in only to be bounced.
+fn refused(reports: Reports) -> Mail {
+    let row = |address: &str, reply: &str| {
+        (address.to_owned(), vec![String::new(), String::new(), reply.to_owned()])
+    };
+    Mail {
+        reports,
+        rows: vec![row("gone@a.example", REFUSED), row("no address", "501 5.1.3 recipient address: no")],
+        fields: [ROW_FIELDS[0], ROW_FIELDS[1], REFUSED_FIELD].map(str::to_owned).to_vec(),
+        ..Mail::to(&[])
+    }
+}
+
+#[test]
+fn who_was_refused_bounces_at_once_and_nobody_is_asked() {
+    for (reports, told) in [(NONE, vec![]), (Reports { failure: true, ..NONE }, vec![Failed, Failed])] {
+        let (mut world, heard) = hearing("250 mx", |ask| ask.well());
+        let before = world.now.mono;
+        world.submit(&refused(reports));
+        world.finish();
+        assert_eq!(
+            (world.story("gone@a.example"), world.story("no address")),
+            (vec![Bounced], vec![Bounced])
+        );
+        assert_eq!((reported(&world), heard.borrow().len()), (told, 0));
+        assert!(world.now.mono < before + Duration::from_secs(1));
+        let status = world.status();
+        assert_eq!((status.waiting, status.bounced), (0, 2));
+        if let Some(report) = world.reported.first() {
+            assert_eq!(report.said.status, "5.7.1 (delivery not authorized)");
+            assert_eq!(report.said.diagnostic, format!("smtp;{REFUSED}"));
+            assert_eq!((report.attempt.queue.as_str(), report.attempt.vmta.as_str()), ("a.example/v1", "v1"));
+        }
+    }
+}
+
+/// They are nobody's to hold: neither a pause nor mail for the same queue has to do with them.
+#[test]
+fn who_was_refused_does_not_wait_for_the_queue() {
+    let (mut world, _) = hearing("250 mx", |ask| ask.well());
+    let queue = QueuePattern::parse("a.example/*");
+    world.request(ShardRequest::Pause { queue: queue.clone(), paused: true });
+    world.submit(&Mail::to(&["waits@a.example"]));
+    world.submit(&refused(NONE));
+    world.run(Duration::from_secs(1));
+    assert_eq!((world.count(Bounced), world.count(Delivered)), (2, 0));
+    world.request(ShardRequest::Pause { queue, paused: false });
+    world.finish();
+    assert_eq!((world.count(Bounced), world.count(Delivered)), (2, 1));
 }

@@ -4,7 +4,7 @@ use crate::base::Wall;
 use crate::mail::content::Content;
 use crate::mail::merge::{Before, Meaning, compile};
 use crate::mail::priority::Priority;
-use crate::mail::row::{put_value, row_view};
+use crate::mail::row::{REFUSED_FIELD, put_value, row_view};
 use crate::mail::schedule::Schedule;
 use crate::mail::verp::VerpKeys;
 use crate::queue::{QueueName, QueueSettings};
@@ -183,6 +183,7 @@ impl Spool {
             schedule: mail.schedule.clone(),
             priority: mail.priority,
             reports: mail.reports,
+            refused: mail.fields.last().is_some_and(|field| field == REFUSED_FIELD),
             job: mail.job.as_str().into(),
             record: places[2].at,
             first_ordinal: places[2].first_ordinal,
