@@ -2,6 +2,7 @@
 //! the engine to its promises. It shares no code with the engine but the names of dispositions.
 
 use super::plan::{Limits, Plan};
+use super::world::START;
 use posthaste::spool::record::Disposition;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -235,7 +236,7 @@ impl Auditor {
                 self.breach("no loss", format!("{address} was deleted, and nobody asked for it"));
             }
             Disposition::Expired if self.jumps.is_empty() => {
-                let age = at - work.offered.unwrap_or(at);
+                let age = at - self.begins(file.work, work.offered.unwrap_or(at));
                 let least = self.plan.domains[file.domain].limits.bounce_after;
                 if age < i64::try_from(least.as_millis()).unwrap_or(0) {
                     self.breach("bounce-after", format!("{address} expired at the age of {} s", age / 1000));
@@ -253,6 +254,12 @@ impl Auditor {
     }
 
     // ---- What several of these need.
+
+    /// When the age of what was offered then begins to count.
+    pub(super) fn begins(&self, work: usize, offered: i64) -> i64 {
+        let start = self.plan.works[work].start_at.map(|at| START.0 + at.as_millis() as i64);
+        start.map_or(offered, |start| start.max(offered))
+    }
 
     pub(super) fn limits(&self, key: (usize, usize)) -> &Limits {
         &self.plan.domains[key.0].limits

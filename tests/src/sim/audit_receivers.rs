@@ -172,7 +172,7 @@ impl Auditor {
         }
         let Some(offered) = self.works[file.work].offered_last else { return };
         let ago = i64::try_from((now - begun).as_millis()).unwrap_or(0);
-        let age = self.wall - ago - offered;
+        let age = self.wall - ago - self.begins(file.work, offered);
         if age > i64::try_from(limits.bounce_after.as_millis()).unwrap_or(i64::MAX) + 5_000 {
             self.breach("bounce-after", format!("{address} is attempted at the age of {} s", age / 1000));
         }

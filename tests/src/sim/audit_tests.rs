@@ -4,6 +4,7 @@
 use super::audit::Auditor;
 use super::plan::{Domain, Door, Limits, Manners, Plan, Vmta, Work, Zone};
 use super::verdict::AtEnd;
+use super::world::START;
 use posthaste::spool::record::Disposition::{Bounced, Deferred, Deleted, Delivered, Expired, InDoubt};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -260,6 +261,20 @@ fn expiry_comes_neither_early_nor_late() {
     connect(&mut audit, 1);
     attempt(&mut audit, 1, &["r0x1@d0.example"]);
     assert_eq!(broken(&audit), ["bounce-after"]);
+}
+
+#[test]
+fn the_age_of_mail_counts_from_its_start() {
+    let late = |at: i64| {
+        let mut audit = auditor();
+        let mut plan = plan();
+        plan.works[0].start_at = Some(500 * SECOND);
+        audit.plan = Rc::new(plan);
+        audit.outcome(ADDRESS, Expired, START.0 + at * 1000);
+        audit
+    };
+    assert_eq!(broken(&late(1499)), ["bounce-after"]);
+    assert_eq!(late(1500).breaches, []);
 }
 
 #[test]
