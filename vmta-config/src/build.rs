@@ -21,6 +21,7 @@ use crate::lines::Lines;
 use crate::older;
 use crate::patterns::BouncePattern;
 use crate::report::Usage;
+use crate::rollup::MxRollups;
 use crate::scope::Scope;
 use crate::settings::{
     AcctSettings, ApiListenerSettings, ApiSettings, Global, ListenerSettings, UserSettings,
@@ -92,6 +93,7 @@ fn empty(top: &[Setting]) -> Config {
         pattern_lists: Vec::new(),
         pattern_lists_by_name: HashMap::new(),
         address_lists: HashMap::new(),
+        rollups: MxRollups::default(),
         relay: DomainIndex::default(),
         relay_addresses: AddressList::default(),
         notes: Vec::new(),
@@ -155,6 +157,7 @@ impl Builder<'_> {
             Scope::SmtpPatternList => self.smtp_pattern_list(block),
             Scope::PatternList => self.pattern_list(block),
             Scope::AddressList => self.address_list(block),
+            Scope::MxRollupList => self.rollups(block),
             Scope::BounceCategoryPatterns => self.categories(block),
             _ => self.checked_only(block, ""),
         }

@@ -88,6 +88,16 @@ impl Builder<'_> {
         }
     }
 
+    pub(crate) fn rollups(&mut self, block: &Block) {
+        let settings = self.lines.settings(&block.items, Scope::MxRollupList);
+        for setting in &settings {
+            if let Value::Rollup(patterns, name, by_ip) = &setting.value {
+                self.config.rollups.add(patterns, name, *by_ip);
+            }
+        }
+        self.keep_block(block, "", settings);
+    }
+
     pub(crate) fn address_list(&mut self, block: &Block) {
         if block.arg.is_empty() {
             let help = "write `<address-list NAME>`".to_string();

@@ -13,6 +13,7 @@ use crate::diagnostic::Origin;
 use crate::domains::{Class, DomainIndex};
 use crate::explain::Note;
 use crate::patterns::{BouncePattern, SmtpPatternList};
+use crate::rollup::{MxRollup, MxRollups};
 use crate::scope::Scope;
 use crate::settings::{
     AcctSettings, ApiListenerSettings, ApiSettings, DomainSettings, Global, GroupSettings, ListenerSettings,
@@ -197,6 +198,7 @@ pub struct Config {
     pub(crate) pattern_lists: Vec<PatternList>,
     pub(crate) pattern_lists_by_name: HashMap<String, usize>,
     pub(crate) address_lists: HashMap<String, Arc<AddressList>>,
+    pub(crate) rollups: MxRollups,
     pub(crate) relay: DomainIndex<()>,
     pub(crate) relay_addresses: AddressList,
     pub(crate) notes: Vec<Note>,
@@ -310,15 +312,32 @@ impl Config {
         self.relays(domain) || self.relay_addresses.contains(local, domain)
     }
 
+    /// Whether any queue's mail goes into another by `queue-to`.
+    pub fn has_queue_to(&self) -> bool {
+        let is_one = |setting: &Setting| setting.written.row().name == "queue-to";
+        self.sections.iter().any(|section| section.settings.iter().any(is_one))
+    }
+
+    /// The rollup that a domain with these MX hosts of the best preference belongs to.
+    pub fn rollup_of(&self, best: &[&str]) -> Option<&MxRollup> {
+        self.rollups.of(best)
+    }
+
+    /// The rollup of this name, `.rollup` included.
+    pub fn rollup(&self, name: &str) -> Option<&MxRollup> {
+        self.rollups.named(name)
+    }
+
     /// The settings of the queue `domain/vmta`. Queues with the same settings share them: a million queues cost a
     /// pointer each, and a call costs a hash look-up per label and level.
     pub fn queue(&self, domain: &str, vmta: &str) -> Arc<DomainSettings> {
         let domain = normal(domain);
-        let key = self.queue_key(&domain, vmta);
+        let domain = self.rollups.settings_of(&domain);
+        let key = self.queue_key(domain, vmta);
         if let Some(found) = self.merged.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return found.clone();
         }
-        let chain = self.sections_of(&domain, &key);
+        let chain = self.sections_of(domain, &key);
         let slots = Slots::merge(chain.iter().map(|b| b.settings.as_slice()));
         let settings = Arc::new(DomainSettings::read(&slots));
         let mut merged = self.merged.write().unwrap_or_else(PoisonError::into_inner);
@@ -346,7 +365,8 @@ impl Config {
     /// The `<domain>` entries that apply to a queue, from the most general to the most specific.
     pub(crate) fn domain_sections(&self, domain: &str, vmta: &str) -> Vec<&Section> {
         let domain = normal(domain);
-        self.sections_of(&domain, &self.queue_key(&domain, vmta))
+        let domain = self.rollups.settings_of(&domain);
+        self.sections_of(domain, &self.queue_key(domain, vmta))
     }
 
     /// Every `<domain>` entry: the tags it stands in, and its argument as written.

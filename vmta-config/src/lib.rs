@@ -33,6 +33,7 @@ mod nearest;
 mod older;
 mod patterns;
 mod report;
+mod rollup;
 mod scope;
 mod settings;
 mod slots;
@@ -57,6 +58,7 @@ pub use load::{Loaded, load};
 pub use manual::manual;
 pub use patterns::{BouncePattern, SmtpPattern, SmtpPatternList};
 pub use report::FileReport;
+pub use rollup::MxRollup;
 pub use scope::{Scope, Scopes};
 pub use settings::{
     AcctSettings, AddDate, ApiListenerSettings, ApiSettings, Authentication, Certificate, DeleteAfter,

@@ -162,7 +162,7 @@ pub(crate) const TAGS: &[Tag] = &[
     tag("address-list", Scope::AddressList, Optional("a name")).within(&[Global, BP, FP]),
     tag("suppression-list", Scope::AddressList, Required("a name")).older("`<address-list NAME>`"),
     tag("email-patterns", Scope::EmailPatterns, Nothing).within(&[BP, FP]).later(),
-    tag("mx-rollup-list", Scope::MxRollupList, Nothing).later(),
+    tag("mx-rollup-list", Scope::MxRollupList, Nothing),
     tag("rewrite-list", Scope::RewriteList, Required("a name")).later(),
     tag("domain-key-list", Scope::DomainKeyList, Required("a name")).later(),
     tag("aliases", Scope::Aliases, Nothing).later(),

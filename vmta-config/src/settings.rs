@@ -273,6 +273,9 @@ settings! {
         ignore_pipelining: bool = "ignore-pipelining",
         pipeline_across_data: bool = "pipeline-across-data",
         prefer_chunking: bool = "prefer-chunking",
+        /// The domain whose queue has this one's mail.
+        queue_to: Option<String> = "queue-to",
+        disable_mx_rollup: bool = "disable-mx-rollup",
     }
 }
 

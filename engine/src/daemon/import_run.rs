@@ -5,7 +5,7 @@ use super::campaign_directory::{self, CampaignDirectory};
 use super::directory::Directory;
 use super::import::FINISHED;
 use super::intake::Intake;
-use super::owners::{Accepted, Split};
+use super::owners::Accepted;
 use super::pickup;
 use super::suppressed::suppression;
 use crate::base::Wall;
@@ -430,7 +430,7 @@ impl<'j> Rows<'j> {
             Some(accepted) => accepted,
             None => self.accepted_at(at)?,
         };
-        let mut split = Split::new(self.job.intake.owners.shards());
+        let mut split = self.job.intake.new_split(clock::wall());
         for (chunk, place) in chunks.iter().zip(&committed.places[first..]) {
             self.domains.truncate(chunk.first_new_domain as usize);
             self.domains.extend(chunk.new_domains.iter().cloned());

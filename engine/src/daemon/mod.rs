@@ -36,6 +36,7 @@ mod reception;
 pub mod recovery;
 pub mod reload;
 mod reports;
+mod rolled_up;
 mod routing;
 mod smtp_tls;
 mod spoken;

@@ -1,10 +1,12 @@
 //! From the configuration to the profiles the shards work with.
 
+use super::rolled_up::{RolledUp, named_hosts};
 use super::smtp_tls::ServerTls;
+use crate::base::Wall;
 use crate::limit::Rate;
-use crate::queue::QueueSettings;
+use crate::queue::{QueueName, QueueSettings};
 use crate::route::choose::SourceHost;
-use crate::route::{AddressPolicy, Host, HostList, HostSpec, RoutePolicy};
+use crate::route::{AddressPolicy, Host, HostList, HostSpec, Route, RoutePolicy};
 use crate::shard::{Delivery, Profiles, QueueProfile, VmtaProfile};
 use crate::smtp::client::{StartTls, Timeouts};
 use crate::smtp::tls::{TlsClientConfig, TlsError};
@@ -29,6 +31,8 @@ pub struct Configured {
     vmtas: HashMap<String, Arc<VmtaProfile>>,
     /// The first virtual MTA that has an address.
     owners: HashMap<IpAddr, String>,
+    rolled_up: RolledUp,
+    has_queue_to: bool,
 }
 
 /// Why a configuration cannot be put into effect on this machine.
@@ -49,18 +53,19 @@ pub enum ProfileError {
 
 impl Configured {
     pub fn new(config: Arc<Config>, host: &str) -> Result<Configured, ProfileError> {
-        Configured::made(config, host, &HashMap::new())
+        Configured::made(config, host, &HashMap::new(), RolledUp::default())
     }
 
     /// What follows `before` at a reload: a virtual MTA that stays keeps its memory of TLS sessions.
     pub fn after(config: Arc<Config>, host: &str, before: &Configured) -> Result<Configured, ProfileError> {
-        Configured::made(config, host, &before.vmtas)
+        Configured::made(config, host, &before.vmtas, RolledUp::after(&before.rolled_up))
     }
 
     fn made(
         config: Arc<Config>,
         host: &str,
         before: &HashMap<String, Arc<VmtaProfile>>,
+        rolled_up: RolledUp,
     ) -> Result<Configured, ProfileError> {
         let host: Arc<str> = host.into();
         let mut vmtas = HashMap::new();
@@ -87,7 +92,8 @@ impl Configured {
                 owners.entry(address).or_insert_with(|| vmta.name.clone());
             }
         }
-        Ok(Configured { config, host, server_tls, users, vmtas, owners })
+        let has_queue_to = config.has_queue_to();
+        Ok(Configured { config, host, server_tls, users, vmtas, owners, rolled_up, has_queue_to })
     }
 
     /// The rules for what a stranger's DNS may lead to.
@@ -110,6 +116,29 @@ impl Configured {
     /// What stands behind domains of a single label in the addresses of envelopes; empty for nothing.
     pub fn domain_suffix(&self) -> &str {
         self.config.global().domain_suffix.as_deref().unwrap_or_default()
+    }
+
+    /// The queue that takes mail for a domain through a virtual MTA: by `queue-to`, or that of the rollup which the domain is
+    /// known to belong to.
+    pub fn queue_of(&self, domain: &Arc<str>, vmta: &Arc<str>, now: Wall) -> QueueName {
+        let vmta = vmta.clone();
+        if self.has_queue_to
+            && let Some(other) = &self.config.queue(domain, &vmta).queue_to
+        {
+            return QueueName { domain: other.to_ascii_lowercase().into(), vmta };
+        }
+        let rollup = self.rolled_up.of(domain, now);
+        let rollup = rollup.filter(|_| !self.config.queue(domain, &vmta).disable_mx_rollup);
+        QueueName { domain: rollup.unwrap_or_else(|| domain.clone()), vmta }
+    }
+
+    /// Where mail of a rollup's queue goes.
+    fn rollup_hosts(&self, queue: &str) -> Option<Arc<HostList>> {
+        if !queue.ends_with(".rollup") {
+            return None;
+        }
+        let named = self.config.rollup(queue).filter(|rollup| !rollup.hosts.is_empty());
+        named.map(|rollup| Arc::new(named_hosts(rollup))).or_else(|| self.rolled_up.hosts(queue))
     }
 
     /// The virtual MTA that sends from an address.
@@ -220,7 +249,10 @@ impl Profiles for ConfigProfiles {
             let profile = Arc::new(queue_profile(&settings));
             (settings, profile)
         });
-        profile.clone()
+        match self.configured.rollup_hosts(domain).filter(|_| profile.hosts.is_none()) {
+            Some(hosts) => Arc::new(QueueProfile { hosts: Some(hosts), ..(**profile).clone() }),
+            None => profile.clone(),
+        }
     }
 
     fn vmta(&self, name: &str) -> Option<Arc<VmtaProfile>> {
@@ -230,6 +262,15 @@ impl Profiles for ConfigProfiles {
     fn pool_of(&self, vmta: &str) -> String {
         let vmta = self.configured.config.virtual_mta(vmta);
         vmta.and_then(|v| v.pools.first().cloned()).unwrap_or_default()
+    }
+
+    fn rollup(&self, queue: &QueueName, route: &Route, now: Wall) -> Option<Arc<str>> {
+        let Configured { config, rolled_up, .. } = &*self.configured;
+        let best: Vec<&str> = route.mx.iter().map(|host| &**host).collect();
+        let rollup = config.rollup_of(&best)?;
+        let stays =
+            queue.domain.ends_with(".rollup") || config.queue(&queue.domain, &queue.vmta).disable_mx_rollup;
+        (!stays).then(|| rolled_up.learn(&queue.domain, rollup, route, now))
     }
 }
 

@@ -136,6 +136,12 @@ impl Queue {
         all
     }
 
+    /// Takes out the first `most` of each priority of those whose time has come, to be put elsewhere.
+    pub fn take_ready(&mut self, slots: &mut Slots, now: Time, most: u32) -> List {
+        self.retry.wake(slots, now, &mut self.ready);
+        self.ready.split(slots, most, |_| true)
+    }
+
     /// Takes the recipients out for which `out` says so (`delete`).
     pub fn split(&mut self, slots: &mut Slots, mut out: impl FnMut(&Slot) -> bool) -> List {
         let mut taken = self.ready.split(slots, u32::MAX, &mut out);

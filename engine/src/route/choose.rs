@@ -165,7 +165,8 @@ mod tests {
             let addresses = words.map(|word| word.parse().expect(word)).collect();
             RouteHost { name, preference, port: None, addresses }
         };
-        Route { hosts: hosts.iter().map(host).collect(), ttl: Duration::from_secs(60), no_mx: false }
+        let hosts = hosts.iter().map(host).collect();
+        Route { hosts, ttl: Duration::from_secs(60), no_mx: false, mx: Vec::new() }
     }
 
     fn sources(addresses: &[&str]) -> Sources {

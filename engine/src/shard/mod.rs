@@ -11,6 +11,7 @@ mod contents;
 mod dispatch;
 mod drive;
 mod entries;
+mod moves;
 mod operate;
 mod outcomes;
 mod profile;
@@ -120,6 +121,8 @@ pub enum Output {
     Report(Box<Report>),
     /// The mail of this queue is no longer held for want of its route: that need not be remembered any longer (F39).
     RouteRegained(QueueName),
+    /// Recipients for other queues: to be admitted by their owners.
+    Move(Vec<Admit>),
 }
 
 /// DNS questions a shard has out at once.

@@ -1,9 +1,10 @@
 //! What the configuration says about a queue and a VMTA, as the shard needs it. Profiles are made by the shell from
 //! the configuration (and by tests by hand); queues with the same settings share one.
 
-use crate::queue::QueueSettings;
-use crate::route::HostList;
+use crate::base::Wall;
+use crate::queue::{QueueName, QueueSettings};
 use crate::route::choose::SourceHost;
+use crate::route::{HostList, Route};
 use crate::smtp::client::{StartTls, Timeouts};
 use crate::smtp::tls::TlsClientConfig;
 use crate::smtp::verdict::VerdictOptions;
@@ -74,4 +75,8 @@ pub trait Profiles: std::fmt::Debug + Send {
     fn vmta(&self, name: &str) -> Option<Arc<VmtaProfile>>;
     /// The pool a VMTA was chosen through, for accounting; empty if none has it.
     fn pool_of(&self, vmta: &str) -> String;
+    /// The domain whose queue has the mail of this one, because it leads to the same MX hosts (`<mx-rollup-list>`).
+    fn rollup(&self, _queue: &QueueName, _route: &Route, _now: Wall) -> Option<Arc<str>> {
+        None
+    }
 }

@@ -182,11 +182,7 @@ impl Shard {
         }
         entry.queue.settled(fate.disposition);
         entry.bytes = entry.bytes.saturating_sub(u64::from(self.submissions.size(submission)));
-        self.slots.remove(slot);
-        self.delays.forget(slot);
-        if let Some(content) = self.submissions.settled(submission) {
-            self.contents.finished(content);
-        }
+        self.leave(slot);
     }
 
     pub(super) fn verdict_options(&mut self, key: u32) -> VerdictOptions {

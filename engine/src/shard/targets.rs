@@ -77,12 +77,13 @@ impl Shard {
     }
 
     fn route_of(&mut self, now: Now, queue: u32) -> Option<Arc<Route>> {
-        let entry = &mut self.queues[queue];
+        let entry = &self.queues[queue];
         // Held mail leaves neither from another address nor by another route (F39).
         if entry.is_held() || entry.resolving {
             return None;
         }
         match self.routes.lookup(&entry.destination, queue, now.mono) {
+            Looked::Hit(route) if self.rolls_up(now, queue, &route) => None,
             Looked::Hit(route) => self.may_go(now, queue, route.no_mx).then_some(route),
             Looked::Failed(error) => {
                 if self.may_go(now, queue, error.no_mx) {
@@ -91,11 +92,11 @@ impl Shard {
                 None
             }
             Looked::Pending => {
-                entry.resolving = true;
+                self.queues[queue].resolving = true;
                 None
             }
             Looked::Ask(query) => {
-                entry.resolving = true;
+                self.queues[queue].resolving = true;
                 self.outputs.push_back(Output::Resolve(query));
                 None
             }

@@ -301,6 +301,12 @@ impl World {
             }
             Output::Close { connection } => self.close(shard, connection),
             Output::Resolve(query) => self.resolve(life, shard, query),
+            Output::Move(admits) => {
+                for admit in admits {
+                    let (owner, post) = (admit.owner(life.shards.len()), &self.ground.post);
+                    post.send(News::Message(owner, Message::Admit(vec![admit])));
+                }
+            }
             Output::RouteRegained(queue) => {
                 life.storage.note(Control::RouteLost { queue: queue.to_string(), lost: false });
             }

@@ -91,7 +91,7 @@ pub(super) const ROLLUP: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::MxRollupList]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("mx", MxRollup, "", LATER, "MX hosts whose domains share one queue; `rollup-by-ip` makes one for each address").repeats().eg("*.yahoodns.net yahoo.rollup"),
+        d("mx", MxRollup, "", ON, "MX hosts whose domains share a queue; `rollup-by-ip` makes one for each set of addresses").repeats().eg("*.yahoodns.net yahoo.rollup"),
     ]
 };
 

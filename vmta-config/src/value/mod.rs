@@ -183,6 +183,8 @@ pub enum Value {
     CidrVolume(IpNet, VolumeRate),
     Domains(Vec<DomainPattern>),
     DomainsNumber(Vec<DomainPattern>, u64),
+    /// Patterns of MX hosts, the rollup of domains that have them, and whether it is `rollup-by-ip`.
+    Rollup(Vec<DomainPattern>, String, bool),
     SourceHost(SourceHost),
     Listener(IpNet, u16, Option<String>),
     Pair(String, String),

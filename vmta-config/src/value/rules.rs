@@ -207,21 +207,22 @@ const ROLLUP: &str = "write PATTERN NAME.rollup, perhaps with rollup-by-ip: mx *
 /// `PATTERN NAME.rollup [rollup-by-ip]`
 pub(super) fn rollup(c: &mut Cursor, macros: &Macros) -> Result<Value, ParseError> {
     let hosts = c.word("a pattern of MX host names")?;
-    expand_patterns(&hosts, macros)?;
+    let patterns = expand_patterns(&hosts, macros)?.into_iter().map(|(pattern, _)| pattern).collect();
     let name = c.word("the name of the rollup")?;
     if !name.text.ends_with(".rollup") || name.text.len() == ".rollup".len() {
         let message = format!("`{}` is not the name of a rollup", shorten(&name.text));
         return Err(ParseError::new(name.at, message).help(ROLLUP));
     }
-    ascii_domain(&name.text).map_err(|m| ParseError::new(name.at.clone(), m))?;
-    if !c.at_end() {
+    let ascii = ascii_domain(&name.text).map_err(|m| ParseError::new(name.at.clone(), m))?;
+    let by_ip = !c.at_end();
+    if by_ip {
         let word = c.word("rollup-by-ip")?;
         if word.text != "rollup-by-ip" {
             let message = format!("`{}` is not expected here", shorten(&word.text));
             return Err(ParseError::new(word.at, message).help(ROLLUP));
         }
     }
-    Ok(Value::Pair(hosts.text, name.text))
+    Ok(Value::Rollup(patterns, ascii, by_ip))
 }
 
 #[cfg(test)]

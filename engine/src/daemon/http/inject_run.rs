@@ -10,7 +10,7 @@ use crate::base::Wall;
 use crate::daemon::choice;
 use crate::daemon::handed::Handed;
 use crate::daemon::intake::Refused;
-use crate::daemon::owners::{Accepted, Split};
+use crate::daemon::owners::Accepted;
 use crate::daemon::spoken::{self, Spoken};
 use crate::daemon::suppressed::suppression;
 use crate::ingest::answered::{Answered, Begun, MAX_LISTS};
@@ -20,6 +20,7 @@ use crate::ingest::import::{Duplicates, Import, ImportError, Settings as ImportS
 use crate::ingest::inject::{InjectError, InjectHead};
 use crate::ingest::inject_rows::InjectRows;
 use crate::ingest::submission;
+use crate::io::clock;
 use crate::io::http_listener::Ends;
 use crate::mail::{Content, Fixed, plain};
 use crate::spool::codec::decode_submission;
@@ -318,7 +319,7 @@ impl<'e> Run<'e> {
                 Accepted::new(at, &submission, None)
             }
         };
-        let mut split = Split::new(intake.owners.shards());
+        let mut split = intake.new_split(clock::wall());
         for (chunk, place) in chunks.iter().zip(&committed.places[rows..]) {
             self.domains.truncate(chunk.first_new_domain as usize);
             self.domains.extend(chunk.new_domains.iter().cloned());

@@ -8,7 +8,7 @@ use crate::mail::row::{REFUSED_FIELD, put_value, row_view};
 use crate::mail::schedule::Schedule;
 use crate::mail::verp::VerpKeys;
 use crate::queue::{QueueName, QueueSettings};
-use crate::route::SourceHost;
+use crate::route::{Route, SourceHost};
 use crate::shard::{Admit, AdmitRow, Delivery, Profiles, QueueProfile, VmtaProfile};
 use crate::smtp::client::{StartTls, Timeouts};
 use crate::smtp::tls::TlsClientConfig;
@@ -207,6 +207,8 @@ pub struct TestProfiles {
     pub usual: QueueProfile,
     pub domains: HashMap<String, QueueProfile>,
     pub vmtas: Vec<Arc<VmtaProfile>>,
+    /// An MX host and the rollup of the domains that have it.
+    pub rollup: Option<(&'static str, &'static str)>,
 }
 
 /// PowerMTA's defaults, to one host.
@@ -239,7 +241,7 @@ impl TestProfiles {
         let tls = TlsClientConfig::new(rustls::RootCertStore::empty()).expect("TLS");
         let source = SourceHost { address: "10.1.0.1".parse().ok(), helo: "v1.sender.example".into() };
         let vmta = VmtaProfile { name: "v1".into(), sources: [source].into(), tls: Some(Arc::new(tls)) };
-        TestProfiles { usual, domains: HashMap::new(), vmtas: vec![Arc::new(vmta)] }
+        TestProfiles { usual, domains: HashMap::new(), vmtas: vec![Arc::new(vmta)], rollup: None }
     }
 
     pub fn with(mut self, domain: &str, profile: QueueProfile) -> TestProfiles {
@@ -259,5 +261,10 @@ impl Profiles for TestProfiles {
 
     fn pool_of(&self, _vmta: &str) -> String {
         String::new()
+    }
+
+    fn rollup(&self, _queue: &QueueName, route: &Route, _now: Wall) -> Option<Arc<str>> {
+        let (host, rollup) = self.rollup?;
+        route.mx.iter().any(|mx| **mx == *host).then(|| rollup.into())
     }
 }

@@ -31,6 +31,7 @@ pub enum Dial {
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub address: String,
+    pub queue: String,
     pub disposition: Disposition,
     pub status: String,
     pub diagnostic: String,
@@ -277,6 +278,9 @@ impl World {
                     self.reported.push(*report);
                     self.shard.handle(self.now, Input::Reported);
                 }
+                Output::Move(admits) => {
+                    admits.into_iter().for_each(|admit| self.shard.handle(self.now, Input::Admit(admit)));
+                }
                 Output::RouteRegained(name) => self.regained.push(name.to_string()),
                 Output::Load(at) => self.unread.push(at),
                 Output::Settle(batch) if self.room => self.settle(&batch),
@@ -329,6 +333,7 @@ impl World {
             let said = &batch.said[outcome.said as usize];
             let seen = Seen {
                 address: self.spool.address(outcome.row),
+                queue: batch.attempts[outcome.attempt as usize].queue.clone(),
                 disposition: outcome.disposition,
                 status: said.status.clone(),
                 diagnostic: said.diagnostic.clone(),
