@@ -94,6 +94,7 @@ fn empty(top: &[Setting]) -> Config {
         address_lists: HashMap::new(),
         relay: DomainIndex::default(),
         relay_addresses: AddressList::default(),
+        failure_words: None,
         notes: Vec::new(),
         merged: RwLock::default(),
     }
@@ -128,6 +129,7 @@ impl Builder<'_> {
                 }
                 ("relay-address", _) => self.relay_address(setting),
                 ("postmaster", Value::Text(address)) => self.postmaster(address, setting.place),
+                ("dsn-failed-body-template-from", value) => self.failure_words(value, setting.place),
                 _ => {}
             }
         }
