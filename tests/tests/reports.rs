@@ -180,6 +180,29 @@ fn a_delay_while_it_lasts() {
     engine.stop().expect("ends");
 }
 
+/// `deliver-local-dsn` of the recipient's domain: one is told of, of the same message, and the other is not.
+#[test]
+fn domains_of_which_nobody_is_told() {
+    let site = site();
+    let mut ground = ground(&site);
+    ground.route("quiet.example", site.addr("site"), "  deliver-local-dsn no");
+    let engine = ground.start().expect("the engine starts");
+    let commands = [
+        "MAIL FROM:<q@home.example>",
+        "RCPT TO:<no1@quiet.example> NOTIFY=FAILURE",
+        "RCPT TO:<well@quiet.example> NOTIFY=SUCCESS",
+        "RCPT TO:<no2@site.example> NOTIFY=FAILURE",
+    ];
+    send(ground.listen, &commands, MESSAGE);
+    reports(&site, "q@home.example", 1);
+    engine.wait_until_empty(PATIENCE);
+    engine.stop().expect("ends");
+    let told = reports(&site, "q@home.example", 1);
+    assert!(told[0].0.contains("rfc822;no2@site.example"), "{told:?}");
+    let lines = tests::accounting::read(&ground.path("acct")).expect("accounting");
+    assert_eq!(tests::accounting::per_recipient(&lines, "b").get("no1@quiet.example"), Some(&1));
+}
+
 /// `dsn-failed-*-template`: what the message brings along stays where it was put.
 #[test]
 fn failures_in_the_words_of_the_operator() {

@@ -271,6 +271,8 @@ settings! {
         ignore_8bitmime: bool = "ignore-8bitmime",
         ignore_chunking: bool = "ignore-chunking",
         ignore_dsn: bool = "ignore-dsn",
+        /// Delivery reports are made.
+        deliver_local_dsn: bool = "deliver-local-dsn",
         dsn_format: DsnFormat = "dsn-format",
         /// Age of mail, and its multiples, at which its delay is reported to those who asked; `None` is never.
         notify_of_delay_every: Option<Duration> = "notify-of-delay-every",
