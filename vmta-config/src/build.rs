@@ -96,6 +96,7 @@ fn empty(top: &[Setting]) -> Config {
         rollups: MxRollups::default(),
         relay: DomainIndex::default(),
         relay_addresses: AddressList::default(),
+        failure_words: None,
         notes: Vec::new(),
         merged: RwLock::default(),
     }
@@ -130,6 +131,7 @@ impl Builder<'_> {
                 }
                 ("relay-address", _) => self.relay_address(setting),
                 ("postmaster", Value::Text(address)) => self.postmaster(address, setting.place),
+                ("dsn-failed-body-template-from", value) => self.failure_words(value, setting.place),
                 _ => {}
             }
         }

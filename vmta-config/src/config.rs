@@ -20,7 +20,7 @@ use crate::settings::{
     SourceSettings, SpoolSettings, UserSettings,
 };
 use crate::slots::{Setting, Slots};
-use crate::value::{SourceHost, matches_net};
+use crate::value::{ReportTemplate, SourceHost, matches_net};
 
 /// One spool directory.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,6 +201,8 @@ pub struct Config {
     pub(crate) rollups: MxRollups,
     pub(crate) relay: DomainIndex<()>,
     pub(crate) relay_addresses: AddressList,
+    /// Of `dsn-failed-body-template-from`.
+    pub(crate) failure_words: Option<ReportTemplate>,
     pub(crate) notes: Vec<Note>,
     /// Settings already merged. Only a memory: the same key always gives the same settings.
     pub(crate) merged: RwLock<HashMap<QueueKey, Arc<DomainSettings>>>,
@@ -264,6 +266,11 @@ impl Config {
     /// The `<address-list>` of this name.
     pub fn address_list(&self, name: &str) -> Option<&Arc<AddressList>> {
         self.address_lists.get(name)
+    }
+
+    /// The text part of failure reports, where it is not the usual one.
+    pub fn failure_words(&self) -> Option<&ReportTemplate> {
+        self.failure_words.as_ref()
     }
 
     /// Directives used that are not in effect.

@@ -13,6 +13,7 @@ mod address_list;
 mod build;
 mod build_lists;
 mod build_relay;
+mod build_report;
 mod build_sources;
 mod builtin;
 mod check;
@@ -69,6 +70,6 @@ pub use slots::NameLists;
 pub use table::{Directive, Status, directives};
 pub use value::{
     Choice, DailyLimit, DomainPattern, FieldSelection, HeaderField, HostAndPort, MailHost, Named, ParseError,
-    Pattern, QueueFilter, Rate, RecordType, Route, SmtpAction, SourceHost, Subject, Syntax, Value,
-    VolumeRate,
+    Pattern, QueueFilter, Rate, RecordType, ReportTemplate, ReportVariable, Route, SmtpAction, SourceHost,
+    Subject, Syntax, TemplatePiece, Value, VolumeRate,
 };

@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use crate::scope::Scope;
 use crate::slots::{FromValues, NameLists, Slots};
 use crate::value::{
-    DomainPattern, FieldSelection, HeaderField, QueueFilter, Rate, RecordType, Route, SourceHost, Value,
+    DomainPattern, FieldSelection, HeaderField, QueueFilter, Rate, RecordType, ReportTemplate, Route,
+    SourceHost, Value,
 };
 
 /// A struct whose fields are read from directives of one scope.
@@ -220,6 +221,9 @@ settings! {
         segment_size: u64 = "segment-size",
         /// The From field of delivery reports.
         custom_dsn_from_header: Option<String> = "custom-dsn-from-header",
+        /// The same of those of failures.
+        dsn_failed_from: Option<ReportTemplate> = "dsn-failed-from-template",
+        dsn_failed_subject: Option<ReportTemplate> = "dsn-failed-subject-template",
         /// Shown to SMTP clients on listeners that have none of their own.
         smtp_server_tls_certificate: Option<Certificate> = "smtp-server-tls-certificate",
         smtp_server_tls_v1_2: bool = "smtp-server-tls-allow-tlsv1.2",
@@ -267,6 +271,8 @@ settings! {
         ignore_8bitmime: bool = "ignore-8bitmime",
         ignore_chunking: bool = "ignore-chunking",
         ignore_dsn: bool = "ignore-dsn",
+        /// Delivery reports are made.
+        deliver_local_dsn: bool = "deliver-local-dsn",
         dsn_format: DsnFormat = "dsn-format",
         /// Age of mail, and its multiples, at which its delay is reported to those who asked; `None` is never.
         notify_of_delay_every: Option<Duration> = "notify-of-delay-every",

@@ -10,8 +10,8 @@ use crate::scope::Scope;
 use crate::source::Place;
 use crate::table::{self, RowId};
 use crate::value::{
-    DomainPattern, FieldSelection, HeaderField, Pattern, QueueFilter, Rate, RecordType, Route, SourceHost,
-    Value,
+    DomainPattern, FieldSelection, HeaderField, Pattern, QueueFilter, Rate, RecordType, ReportTemplate,
+    Route, SourceHost, Value,
 };
 
 /// One directive line, understood.
@@ -94,6 +94,7 @@ from_last! {
     Option<(String, String)>: None, { Value::Pair(a, b) => Some((a.clone(), b.clone())) }
     Option<Route>: None, { Value::Hosts(r) => Some(r.clone()) }
     Vec<RecordType>: Vec::new(), { Value::Records(r) => r.clone() }
+    Option<ReportTemplate>: None, { Value::Template(t) => Some(t.clone()) }
     Option<QueueFilter>: None, { Value::QueueFilter(f) => Some(f.clone()) }
 }
 

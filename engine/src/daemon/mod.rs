@@ -14,6 +14,7 @@ pub mod control;
 pub mod control_socket;
 pub mod directory;
 pub mod engine;
+mod failure_text;
 pub mod handed;
 pub mod http;
 pub mod import;

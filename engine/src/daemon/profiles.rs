@@ -318,6 +318,7 @@ fn queue_profile(settings: &DomainSettings) -> QueueProfile {
         ignore_chunking: settings.ignore_chunking,
         ignore_pipelining: settings.ignore_pipelining,
         ignore_dsn: settings.ignore_dsn,
+        reports: settings.deliver_local_dsn,
         notify_of_delay_every: settings.notify_of_delay_every,
         pipeline_across_data: settings.pipeline_across_data,
         prefer_chunking: settings.prefer_chunking,

@@ -2,6 +2,7 @@
 //! the outcome it is about.
 
 use super::accounting_config::categories;
+use super::failure_text::{FailureText, Values};
 use super::intake::{Intake, Refused};
 use crate::acct::{Categories, Record};
 use crate::base::Wall;
@@ -166,13 +167,33 @@ impl Reporter {
         };
         let settings =
             config.queue(report.attempt.queue.split('/').next().unwrap_or_default(), &report.attempt.vmta);
+        let (date, arrived) = (plain::date(report.at), plain::date(Wall(submission.accepted_at)));
+        let told = match report.action {
+            Action::Failed => FailureText::new(
+                config,
+                &Values {
+                    host,
+                    sender: &found.sender,
+                    recipient: &found.recipient,
+                    message: found.message.as_deref(),
+                    date: &date,
+                    arrived: &arrived,
+                    status,
+                    diagnostic,
+                    settings: &settings,
+                },
+            ),
+            Action::Delayed | Action::Relayed => FailureText::default(),
+        };
         report::compose(&Notification {
             action: report.action,
             host,
-            from: config.global().custom_dsn_from_header.as_deref(),
+            from: told.from.as_deref().or(config.global().custom_dsn_from_header.as_deref()),
+            subject: told.subject.as_deref(),
+            words: told.words.as_deref(),
             to: &found.sender,
-            date: &plain::date(report.at),
-            arrived: &plain::date(Wall(submission.accepted_at)),
+            date: &date,
+            arrived: &arrived,
             give_up: &plain::date(report.give_up),
             message_id: &format!("<{id:x}@{host}>"),
             boundary: &format!("{:08x}", fastrand::u32(..)),

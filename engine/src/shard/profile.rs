@@ -49,6 +49,8 @@ pub struct QueueProfile {
     pub ignore_chunking: bool,
     pub ignore_pipelining: bool,
     pub ignore_dsn: bool,
+    /// Whether senders are told what becomes of their mail.
+    pub reports: bool,
     /// None: delays are not reported.
     pub notify_of_delay_every: Option<Duration>,
     pub pipeline_across_data: bool,

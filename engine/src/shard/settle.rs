@@ -154,7 +154,7 @@ impl Shard {
         if fate.disposition != Disposition::Delivered {
             self.queues[queue].queue.note_error(now, last_error(&fate.said));
         }
-        match self.due_report(submission, &fate) {
+        match self.due_report(queue, submission, &fate) {
             Some(action) => self.report(now, action, attempt.attempt(), fate.said, settled.outcome(now)),
             None => self.outcomes.push(now, attempt, fate.said, settled),
         }

@@ -8,6 +8,7 @@ mod regex;
 mod remote;
 mod reply;
 mod rules;
+mod template;
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -24,6 +25,7 @@ pub use regex::Pattern;
 pub use reply::SmtpAction;
 pub(crate) use rules::NESTED;
 pub use rules::{Choice, Subject};
+pub use template::{ReportTemplate, ReportVariable, TemplatePiece};
 
 use crate::lex::{Cursor, shorten};
 use crate::macros::Macros;
@@ -136,6 +138,10 @@ pub enum Syntax {
     /// A line of a `<pattern-list>`.
     Choice(Subject),
     Alias,
+    /// A text with variables of failure reports; `""` clears.
+    Template,
+    /// The same with an address in it.
+    FromTemplate,
     /// `SRC DST` of a `<rewrite-list>`.
     Rewrite,
     FromDomain,
@@ -190,6 +196,7 @@ pub enum Value {
     Pair(String, String),
     Hosts(Route),
     Pattern(Pattern),
+    Template(ReportTemplate),
     Reply(Pattern, Vec<SmtpAction>),
     Category(Pattern, String),
     Records(Vec<RecordType>),
@@ -251,6 +258,8 @@ impl Syntax {
             Syntax::Category => reply::category(c)?,
             Syntax::Choice(subject) => rules::choice(c, subject)?,
             Syntax::Alias => rules::alias(c)?,
+            Syntax::Template => template::template(c)?,
+            Syntax::FromTemplate => template::from_template(c)?,
             Syntax::Rewrite => rules::rewrite(c)?,
             Syntax::FromDomain => rules::from_domain(c, macros)?,
             Syntax::MxRollup => rules::rollup(c, macros)?,

@@ -226,6 +226,7 @@ pub fn profile(hosts: &str) -> QueueProfile {
         ignore_8bitmime: false,
         ignore_chunking: false,
         ignore_dsn: false,
+        reports: true,
         notify_of_delay_every: Some(Duration::from_secs(4 * 3600)),
         ignore_pipelining: false,
         pipeline_across_data: true,
