@@ -94,6 +94,7 @@ from_last! {
     Option<(String, String)>: None, { Value::Pair(a, b) => Some((a.clone(), b.clone())) }
     Option<Route>: None, { Value::Hosts(r) => Some(r.clone()) }
     Vec<RecordType>: Vec::new(), { Value::Records(r) => r.clone() }
+    Option<Vec<&'static str>>: None, { Value::Ciphers(suites, _) => Some(suites.clone()) }
     Option<QueueFilter>: None, { Value::QueueFilter(f) => Some(f.clone()) }
 }
 
