@@ -173,6 +173,8 @@ impl fmt::Display for Syntax {
             Syntax::RecordFields => "TYPE FIELD,!FIELD,...",
             Syntax::HeaderField => "TYPE header_NAME FIELD",
             Syntax::QueueFilter => "DOMAIN[/VMTA],!DOMAIN[/VMTA],...",
+            Syntax::Ciphers { v1_3: true } => "SUITE:SUITE:...",
+            Syntax::Ciphers { v1_3: false } => "OPENSSL-CIPHERS",
             Syntax::Unchecked => "as in PowerMTA",
         })
     }

@@ -228,6 +228,9 @@ settings! {
         smtp_server_tls_certificate: Option<Certificate> = "smtp-server-tls-certificate",
         smtp_server_tls_v1_2: bool = "smtp-server-tls-allow-tlsv1.2",
         smtp_server_tls_v1_3: bool = "smtp-server-tls-allow-tlsv1.3",
+        /// Suites under OpenSSL's names, as everywhere.
+        smtp_server_tls_ciphers: Option<Vec<&'static str>> = "smtp-server-tls-ciphers",
+        smtp_server_tls_ciphers_1_3: Option<Vec<&'static str>> = "smtp-server-tls-v1.3-ciphersuites",
     }
 }
 
@@ -387,6 +390,8 @@ settings! {
         tls_certificate: Option<Certificate> = "tls-certificate",
         tls_v1_2: bool = "tls-allow-tlsv1.2",
         tls_v1_3: bool = "tls-allow-tlsv1.3",
+        tls_ciphers: Option<Vec<&'static str>> = "tls-ciphers",
+        tls_ciphers_1_3: Option<Vec<&'static str>> = "tls-tlsv1.3-ciphersuites",
     }
 }
 
@@ -460,6 +465,8 @@ settings! {
         tls_certificate: Option<Certificate> = "tls-certificate",
         tls_v1_2: bool = "tls-allow-tlsv1.2",
         tls_v1_3: bool = "tls-allow-tlsv1.3",
+        tls_ciphers: Option<Vec<&'static str>> = "tls-ciphers",
+        tls_ciphers_1_3: Option<Vec<&'static str>> = "tls-tlsv1.3-ciphersuites",
     }
 }
 

@@ -95,6 +95,7 @@ from_last! {
     Option<Route>: None, { Value::Hosts(r) => Some(r.clone()) }
     Vec<RecordType>: Vec::new(), { Value::Records(r) => r.clone() }
     Option<ReportTemplate>: None, { Value::Template(t) => Some(t.clone()) }
+    Option<Vec<&'static str>>: None, { Value::Ciphers(suites, _) => Some(suites.clone()) }
     Option<QueueFilter>: None, { Value::QueueFilter(f) => Some(f.clone()) }
 }
 

@@ -159,8 +159,8 @@ pub(super) const LISTENER_TLS: &[Directive] = {
         d("tls-allow-tlsv1", Bool, "false", no("TLS below 1.2 is not spoken (RFC 8996)"), "Whether TLS 1.0 may be spoken"),
         d("tls-allow-tlsv1.1", Bool, "true", no("TLS below 1.2 is not spoken (RFC 8996)"), "Whether TLS 1.1 may be spoken"),
         d("tls-ca-file", File, "", LATER, "CAs that client certificates are checked with").eg("/etc/posthaste/ca.pem"),
-        d("tls-ciphers", Text, "", LATER, "Ciphers up to TLS 1.2").eg("HIGH:!ADH"),
+        d("tls-ciphers", Ciphers { v1_3: false }, "", ON, "Ciphers up to TLS 1.2").eg("HIGH:!ADH"),
         d("tls-dh-key-length", Keyword(&["1024", "2048", "4096"]), "", no("only elliptic-curve key exchange is used"), "DH parameter size").eg("2048"),
-        d("tls-tlsv1.3-ciphersuites", Text, "", LATER, "Cipher suites of TLS 1.3").eg("TLS_AES_256_GCM_SHA384"),
+        d("tls-tlsv1.3-ciphersuites", Ciphers { v1_3: true }, "", ON, "Cipher suites of TLS 1.3").eg("TLS_AES_256_GCM_SHA384"),
     ]
 };

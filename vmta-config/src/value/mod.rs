@@ -1,6 +1,7 @@
 //! The value types of reference 1.3: how each is written (`Syntax`), what it becomes (`Value`), and the parser.
 
 mod acct;
+mod ciphers;
 mod hosts;
 mod names;
 mod numbers;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use acct::{FieldSelection, HeaderField, QueueFilter, RecordType};
+pub(crate) use ciphers::known as known_ciphers;
 pub use hosts::{HostAndPort, MailHost, Route, SourceHost};
 pub use names::DomainPattern;
 pub(crate) use names::{ascii_domain, expand_patterns, literal, matches_net, network};
@@ -159,6 +161,10 @@ pub enum Syntax {
     RecordFields,
     HeaderField,
     QueueFilter,
+    /// A cipher list of OpenSSL's, for TLS 1.3 or for what was before.
+    Ciphers {
+        v1_3: bool,
+    },
     /// Taken as written; for what has no effect here.
     Unchecked,
 }
@@ -203,6 +209,8 @@ pub enum Value {
     RecordFields(RecordType, FieldSelection),
     HeaderField(HeaderField),
     QueueFilter(QueueFilter),
+    /// Suites in their order, and the words that select nothing.
+    Ciphers(Vec<&'static str>, Vec<String>),
     /// The name of a header, the expression and the results of a line that chooses.
     Choice(Option<String>, Option<Pattern>, Vec<Choice>),
 }
@@ -264,6 +272,7 @@ impl Syntax {
             Syntax::FromDomain => rules::from_domain(c, macros)?,
             Syntax::MxRollup => rules::rollup(c, macros)?,
             Syntax::HeaderList => rules::header_list(c)?,
+            Syntax::Ciphers { v1_3 } => ciphers::ciphers(c, v1_3)?,
             _ => return self.parse_named(c, macros),
         })
     }
