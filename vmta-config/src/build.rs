@@ -92,6 +92,7 @@ fn empty(top: &[Setting]) -> Config {
         pattern_lists: Vec::new(),
         pattern_lists_by_name: HashMap::new(),
         address_lists: HashMap::new(),
+        rewrite_lists: HashMap::new(),
         relay: DomainIndex::default(),
         relay_addresses: AddressList::default(),
         notes: Vec::new(),
@@ -155,6 +156,7 @@ impl Builder<'_> {
             Scope::SmtpPatternList => self.smtp_pattern_list(block),
             Scope::PatternList => self.pattern_list(block),
             Scope::AddressList => self.address_list(block),
+            Scope::RewriteList => self.rewrite_list(block),
             Scope::BounceCategoryPatterns => self.categories(block),
             _ => self.checked_only(block, ""),
         }
@@ -205,7 +207,6 @@ impl Builder<'_> {
     fn checked_only(&mut self, block: &Block, outer: &str) {
         let Some(tag) = block.tag else { return };
         let kind = match tag.scope {
-            Scope::RewriteList => Some(Named::RewriteList),
             Scope::AddressList => Some(Named::AddressList),
             Scope::Proxy => Some(Named::Proxy),
             _ => None,
@@ -276,6 +277,7 @@ impl Builder<'_> {
             source_hosts = self.config.global.source_hosts.clone();
         }
         let host_name = slots.read(Scope::VirtualMta, "host-name");
+        let rewrite_list = slots.read(Scope::VirtualMta, "rewrite-list");
         let level = self.inner_domains(block, "virtual-mta");
         if !self.define_vmta(block) {
             return;
@@ -288,6 +290,7 @@ impl Builder<'_> {
             source_hosts,
             host_name,
             pools: Vec::new(),
+            rewrite_list,
             origin: self.lines.sources.origin(block.at),
             level,
             pool_level: None,
@@ -308,8 +311,9 @@ impl Builder<'_> {
 
     fn pool(&mut self, block: &Block) {
         let settings = self.lines.settings(&block.items, Scope::VirtualMtaPool);
-        let members: Vec<String> =
-            Slots::merge([settings.as_slice()]).read(Scope::VirtualMtaPool, "virtual-mta");
+        let slots = Slots::merge([settings.as_slice()]);
+        let members: Vec<String> = slots.read(Scope::VirtualMtaPool, "virtual-mta");
+        let rewrite_list = slots.read(Scope::VirtualMtaPool, "rewrite-list");
         let level = self.inner_domains(block, "virtual-mta-pool");
         if !self.define_vmta(block) {
             return;
@@ -322,7 +326,14 @@ impl Builder<'_> {
         let at = VmtaOrPool::Pool(self.config.pools.len());
         self.config.by_name.insert(block.arg.clone(), at);
         let origin = self.lines.sources.origin(block.at);
-        self.config.pools.push(Pool { name: block.arg.clone(), members, origin, level, section });
+        self.config.pools.push(Pool {
+            name: block.arg.clone(),
+            members,
+            origin,
+            rewrite_list,
+            level,
+            section,
+        });
     }
 
     /// By address if the argument is one, otherwise by name. The same source twice merges, in the order of the file.

@@ -13,6 +13,7 @@ use crate::diagnostic::Origin;
 use crate::domains::{Class, DomainIndex};
 use crate::explain::Note;
 use crate::patterns::{BouncePattern, SmtpPatternList};
+use crate::rewrite_list::RewriteList;
 use crate::scope::Scope;
 use crate::settings::{
     AcctSettings, ApiListenerSettings, ApiSettings, DomainSettings, Global, GroupSettings, ListenerSettings,
@@ -121,6 +122,8 @@ pub struct VirtualMta {
     pub host_name: Option<String>,
     /// The pools it is a member of.
     pub pools: Vec<String>,
+    /// Its own `rewrite-list`.
+    pub(crate) rewrite_list: Option<String>,
     pub origin: Origin,
     /// Its own `<domain>` entries, and those of the one pool that has some.
     pub(crate) level: Option<u32>,
@@ -135,6 +138,8 @@ pub struct Pool {
     /// Virtual MTAs, used in turn; never empty.
     pub members: Vec<String>,
     pub origin: Origin,
+    /// Of members that have none of their own.
+    pub(crate) rewrite_list: Option<String>,
     pub(crate) level: Option<u32>,
     pub(crate) section: usize,
 }
@@ -197,6 +202,7 @@ pub struct Config {
     pub(crate) pattern_lists: Vec<PatternList>,
     pub(crate) pattern_lists_by_name: HashMap<String, usize>,
     pub(crate) address_lists: HashMap<String, Arc<AddressList>>,
+    pub(crate) rewrite_lists: HashMap<String, Arc<RewriteList>>,
     pub(crate) relay: DomainIndex<()>,
     pub(crate) relay_addresses: AddressList,
     pub(crate) notes: Vec<Note>,
@@ -262,6 +268,17 @@ impl Config {
     /// The `<address-list>` of this name.
     pub fn address_list(&self, name: &str) -> Option<&Arc<AddressList>> {
         self.address_lists.get(name)
+    }
+
+    /// The `<rewrite-list>` of this name.
+    pub fn rewrite_list(&self, name: &str) -> Option<&Arc<RewriteList>> {
+        self.rewrite_lists.get(name)
+    }
+
+    /// What a virtual MTA rewrites by: its own list, or that of the first of its pools that has one.
+    pub fn rewrite_list_of(&self, vmta: &VirtualMta) -> Option<&Arc<RewriteList>> {
+        let inherited = || vmta.pools.iter().find_map(|pool| self.pool(pool)?.rewrite_list.as_deref());
+        self.rewrite_list(vmta.rewrite_list.as_deref().or_else(inherited)?)
     }
 
     /// Directives used that are not in effect.

@@ -33,6 +33,7 @@ mod nearest;
 mod older;
 mod patterns;
 mod report;
+mod rewrite_list;
 mod scope;
 mod settings;
 mod slots;
@@ -57,6 +58,7 @@ pub use load::{Loaded, load};
 pub use manual::manual;
 pub use patterns::{BouncePattern, SmtpPattern, SmtpPatternList};
 pub use report::FileReport;
+pub use rewrite_list::RewriteList;
 pub use scope::{Scope, Scopes};
 pub use settings::{
     AcctSettings, AddDate, ApiListenerSettings, ApiSettings, Authentication, Certificate, DeleteAfter,

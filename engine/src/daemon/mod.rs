@@ -36,6 +36,7 @@ mod reception;
 pub mod recovery;
 pub mod reload;
 mod reports;
+mod rewriting;
 mod routing;
 mod smtp_tls;
 mod spoken;

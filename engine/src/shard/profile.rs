@@ -1,6 +1,7 @@
 //! What the configuration says about a queue and a VMTA, as the shard needs it. Profiles are made by the shell from
 //! the configuration (and by tests by hand); queues with the same settings share one.
 
+use crate::mail::rewrite::Rewrites;
 use crate::queue::QueueSettings;
 use crate::route::HostList;
 use crate::route::choose::SourceHost;
@@ -65,6 +66,8 @@ pub struct VmtaProfile {
     pub sources: Arc<[SourceHost]>,
     /// TLS settings with the VMTA's own session cache: a session must not link two VMTAs.
     pub tls: Option<Arc<TlsClientConfig>>,
+    /// Its own list, or that of its pool.
+    pub rewrites: Option<Arc<dyn Rewrites>>,
 }
 
 /// Where profiles come from.
@@ -74,4 +77,6 @@ pub trait Profiles: std::fmt::Debug + Send {
     fn vmta(&self, name: &str) -> Option<Arc<VmtaProfile>>;
     /// The pool a VMTA was chosen through, for accounting; empty if none has it.
     fn pool_of(&self, vmta: &str) -> String;
+    /// The list of this name, by which senders are rewritten.
+    fn rewrites(&self, list: &str) -> Option<Arc<dyn Rewrites>>;
 }

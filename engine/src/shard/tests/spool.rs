@@ -4,6 +4,7 @@ use crate::base::Wall;
 use crate::mail::content::Content;
 use crate::mail::merge::{Before, Meaning, compile};
 use crate::mail::priority::Priority;
+use crate::mail::rewrite::Rewrites;
 use crate::mail::row::{REFUSED_FIELD, put_value, row_view};
 use crate::mail::schedule::Schedule;
 use crate::mail::verp::VerpKeys;
@@ -17,7 +18,7 @@ use crate::spool::header::SegmentHeader;
 use crate::spool::ledger::Ledger;
 use crate::spool::log::Log;
 use crate::spool::record::{
-    Draft, Group, Location, Place, Ref, Reports, RowRef, RowsDraft, Submission, Verp,
+    AtDelivery, Draft, Group, Location, Place, Ref, Reports, RowRef, RowsDraft, Submission, Verp,
 };
 use crate::spool::rows::RowsView;
 use crate::spool::segments::Segments;
@@ -47,6 +48,7 @@ pub struct Mail {
     /// The content is not handed over with the recipients.
     pub cold: bool,
     pub verp: Verp,
+    pub at_delivery: AtDelivery,
 }
 
 pub fn verp_keys() -> VerpKeys {
@@ -76,6 +78,7 @@ impl Mail {
             dsn_ret: String::new(),
             cold: false,
             verp: Verp::No,
+            at_delivery: AtDelivery::default(),
         }
     }
 
@@ -139,6 +142,7 @@ impl Spool {
             schedule: mail.schedule.clone(),
             priority: mail.priority,
             verp: mail.verp,
+            at_delivery: mail.at_delivery.clone(),
             envid: mail.envid.clone(),
             dsn_ret: mail.dsn_ret.clone(),
             size: mail.content.len() as u32,
@@ -207,6 +211,7 @@ pub struct TestProfiles {
     pub usual: QueueProfile,
     pub domains: HashMap<String, QueueProfile>,
     pub vmtas: Vec<Arc<VmtaProfile>>,
+    pub lists: HashMap<String, Arc<dyn Rewrites>>,
 }
 
 /// PowerMTA's defaults, to one host.
@@ -238,8 +243,13 @@ impl TestProfiles {
     pub fn new(usual: QueueProfile) -> TestProfiles {
         let tls = TlsClientConfig::new(rustls::RootCertStore::empty()).expect("TLS");
         let source = SourceHost { address: "10.1.0.1".parse().ok(), helo: "v1.sender.example".into() };
-        let vmta = VmtaProfile { name: "v1".into(), sources: [source].into(), tls: Some(Arc::new(tls)) };
-        TestProfiles { usual, domains: HashMap::new(), vmtas: vec![Arc::new(vmta)] }
+        let vmta = VmtaProfile {
+            name: "v1".into(),
+            sources: [source].into(),
+            tls: Some(Arc::new(tls)),
+            rewrites: None,
+        };
+        TestProfiles { usual, domains: HashMap::new(), vmtas: vec![Arc::new(vmta)], lists: HashMap::new() }
     }
 
     pub fn with(mut self, domain: &str, profile: QueueProfile) -> TestProfiles {
@@ -259,5 +269,9 @@ impl Profiles for TestProfiles {
 
     fn pool_of(&self, _vmta: &str) -> String {
         String::new()
+    }
+
+    fn rewrites(&self, list: &str) -> Option<Arc<dyn Rewrites>> {
+        self.lists.get(list).cloned()
     }
 }
