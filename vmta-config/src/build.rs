@@ -94,6 +94,7 @@ fn empty(top: &[Setting]) -> Config {
         pattern_lists_by_name: HashMap::new(),
         address_lists: HashMap::new(),
         rollups: MxRollups::default(),
+        rewrite_lists: HashMap::new(),
         relay: DomainIndex::default(),
         relay_addresses: AddressList::default(),
         failure_words: None,
@@ -160,6 +161,7 @@ impl Builder<'_> {
             Scope::PatternList => self.pattern_list(block),
             Scope::AddressList => self.address_list(block),
             Scope::MxRollupList => self.rollups(block),
+            Scope::RewriteList => self.rewrite_list(block),
             Scope::BounceCategoryPatterns => self.categories(block),
             _ => self.checked_only(block, ""),
         }
@@ -210,7 +212,6 @@ impl Builder<'_> {
     fn checked_only(&mut self, block: &Block, outer: &str) {
         let Some(tag) = block.tag else { return };
         let kind = match tag.scope {
-            Scope::RewriteList => Some(Named::RewriteList),
             Scope::AddressList => Some(Named::AddressList),
             Scope::Proxy => Some(Named::Proxy),
             _ => None,
@@ -281,6 +282,7 @@ impl Builder<'_> {
             source_hosts = self.config.global.source_hosts.clone();
         }
         let host_name = slots.read(Scope::VirtualMta, "host-name");
+        let rewrite_list = slots.read(Scope::VirtualMta, "rewrite-list");
         let level = self.inner_domains(block, "virtual-mta");
         if !self.define_vmta(block) {
             return;
@@ -293,6 +295,7 @@ impl Builder<'_> {
             source_hosts,
             host_name,
             pools: Vec::new(),
+            rewrite_list,
             origin: self.lines.sources.origin(block.at),
             level,
             pool_level: None,
@@ -313,8 +316,9 @@ impl Builder<'_> {
 
     fn pool(&mut self, block: &Block) {
         let settings = self.lines.settings(&block.items, Scope::VirtualMtaPool);
-        let members: Vec<String> =
-            Slots::merge([settings.as_slice()]).read(Scope::VirtualMtaPool, "virtual-mta");
+        let slots = Slots::merge([settings.as_slice()]);
+        let members: Vec<String> = slots.read(Scope::VirtualMtaPool, "virtual-mta");
+        let rewrite_list = slots.read(Scope::VirtualMtaPool, "rewrite-list");
         let level = self.inner_domains(block, "virtual-mta-pool");
         if !self.define_vmta(block) {
             return;
@@ -327,7 +331,14 @@ impl Builder<'_> {
         let at = VmtaOrPool::Pool(self.config.pools.len());
         self.config.by_name.insert(block.arg.clone(), at);
         let origin = self.lines.sources.origin(block.at);
-        self.config.pools.push(Pool { name: block.arg.clone(), members, origin, level, section });
+        self.config.pools.push(Pool {
+            name: block.arg.clone(),
+            members,
+            origin,
+            rewrite_list,
+            level,
+            section,
+        });
     }
 
     /// By address if the argument is one, otherwise by name. The same source twice merges, in the order of the file.

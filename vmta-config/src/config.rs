@@ -13,6 +13,7 @@ use crate::diagnostic::Origin;
 use crate::domains::{Class, DomainIndex};
 use crate::explain::Note;
 use crate::patterns::{BouncePattern, SmtpPatternList};
+use crate::rewrite_list::RewriteList;
 use crate::rollup::{MxRollup, MxRollups};
 use crate::scope::Scope;
 use crate::settings::{
@@ -122,6 +123,8 @@ pub struct VirtualMta {
     pub host_name: Option<String>,
     /// The pools it is a member of.
     pub pools: Vec<String>,
+    /// Its own `rewrite-list`.
+    pub(crate) rewrite_list: Option<String>,
     pub origin: Origin,
     /// Its own `<domain>` entries, and those of the one pool that has some.
     pub(crate) level: Option<u32>,
@@ -136,6 +139,8 @@ pub struct Pool {
     /// Virtual MTAs, used in turn; never empty.
     pub members: Vec<String>,
     pub origin: Origin,
+    /// Of members that have none of their own.
+    pub(crate) rewrite_list: Option<String>,
     pub(crate) level: Option<u32>,
     pub(crate) section: usize,
 }
@@ -199,6 +204,7 @@ pub struct Config {
     pub(crate) pattern_lists_by_name: HashMap<String, usize>,
     pub(crate) address_lists: HashMap<String, Arc<AddressList>>,
     pub(crate) rollups: MxRollups,
+    pub(crate) rewrite_lists: HashMap<String, Arc<RewriteList>>,
     pub(crate) relay: DomainIndex<()>,
     pub(crate) relay_addresses: AddressList,
     /// Of `dsn-failed-body-template-from`.
@@ -271,6 +277,17 @@ impl Config {
     /// The text part of failure reports, where it is not the usual one.
     pub fn failure_words(&self) -> Option<&ReportTemplate> {
         self.failure_words.as_ref()
+    }
+
+    /// The `<rewrite-list>` of this name.
+    pub fn rewrite_list(&self, name: &str) -> Option<&Arc<RewriteList>> {
+        self.rewrite_lists.get(name)
+    }
+
+    /// What a virtual MTA rewrites by: its own list, or that of the first of its pools that has one.
+    pub fn rewrite_list_of(&self, vmta: &VirtualMta) -> Option<&Arc<RewriteList>> {
+        let inherited = || vmta.pools.iter().find_map(|pool| self.pool(pool)?.rewrite_list.as_deref());
+        self.rewrite_list(vmta.rewrite_list.as_deref().or_else(inherited)?)
     }
 
     /// Directives used that are not in effect.

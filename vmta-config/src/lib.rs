@@ -35,6 +35,7 @@ mod older;
 mod patterns;
 mod report;
 mod rollup;
+mod rewrite_list;
 mod scope;
 mod settings;
 mod slots;
@@ -59,6 +60,7 @@ pub use load::{Loaded, load};
 pub use manual::manual;
 pub use patterns::{BouncePattern, SmtpPattern, SmtpPatternList};
 pub use report::FileReport;
+pub use rewrite_list::RewriteList;
 pub use rollup::MxRollup;
 pub use scope::{Scope, Scopes};
 pub use settings::{

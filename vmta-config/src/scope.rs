@@ -163,7 +163,7 @@ pub(crate) const TAGS: &[Tag] = &[
     tag("suppression-list", Scope::AddressList, Required("a name")).older("`<address-list NAME>`"),
     tag("email-patterns", Scope::EmailPatterns, Nothing).within(&[BP, FP]).later(),
     tag("mx-rollup-list", Scope::MxRollupList, Nothing),
-    tag("rewrite-list", Scope::RewriteList, Required("a name")).later(),
+    tag("rewrite-list", Scope::RewriteList, Required("a name")),
     tag("domain-key-list", Scope::DomainKeyList, Required("a name")).later(),
     tag("aliases", Scope::Aliases, Nothing).later(),
     tag("dns", Scope::Dns, Nothing).later(),

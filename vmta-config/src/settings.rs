@@ -329,6 +329,8 @@ settings! {
         default_virtual_mta: Option<String> = "default-virtual-mta",
         /// The list that chooses before the default does.
         pattern_list: Option<String> = "pattern-list",
+        /// How senders are rewritten where the virtual MTA does not say.
+        rewrite_list: Option<String> = "rewrite-list",
         /// `<address-list>`s of recipients that get no mail.
         suppression_lists: NameLists = "suppression-lists",
         /// Recipients that are no addresses or suppressed are taken in and bounced.

@@ -38,6 +38,7 @@ pub mod recovery;
 pub mod reload;
 mod reports;
 mod rolled_up;
+mod rewriting;
 mod routing;
 mod smtp_tls;
 mod spoken;

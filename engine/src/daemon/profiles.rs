@@ -1,9 +1,11 @@
 //! From the configuration to the profiles the shards work with.
 
+use super::rewriting;
 use super::rolled_up::{RolledUp, named_hosts};
 use super::smtp_tls::ServerTls;
 use crate::base::Wall;
 use crate::limit::Rate;
+use crate::mail::rewrite::Rewrites;
 use crate::queue::{QueueName, QueueSettings};
 use crate::route::choose::SourceHost;
 use crate::route::{AddressPolicy, Host, HostList, HostSpec, Route, RoutePolicy};
@@ -77,7 +79,10 @@ impl Configured {
                 None => Arc::new(TlsClientConfig::new(trusted_roots())?),
             };
             let tls = Some(tls);
-            vmtas.insert(name.to_owned(), Arc::new(VmtaProfile { name: name.into(), sources, tls }));
+            let rewrites = config.virtual_mta(name).and_then(|vmta| config.rewrite_list_of(vmta));
+            let rewrites = rewrites.map(rewriting::by_list);
+            vmtas
+                .insert(name.to_owned(), Arc::new(VmtaProfile { name: name.into(), sources, tls, rewrites }));
             Ok::<_, ProfileError>(())
         };
         add("{default}", None, &default, "smtp-source-host".to_owned())?;
@@ -144,6 +149,12 @@ impl Configured {
     /// The virtual MTA that sends from an address.
     pub fn owner(&self, address: IpAddr) -> Option<&str> {
         self.owners.get(&address).map(String::as_str)
+    }
+
+    /// What rewrites the senders of messages that go through `vmta`: its list, or else that of their source.
+    pub fn rewrites(&self, vmta: &str, of_source: &str) -> Option<Arc<dyn Rewrites>> {
+        let own = self.vmtas.get(vmta).and_then(|vmta| vmta.rewrites.clone());
+        own.or_else(|| self.config.rewrite_list(of_source).map(rewriting::by_list))
     }
 
     /// The VMTAs a name stands for: itself, or the members of a pool.
@@ -271,6 +282,10 @@ impl Profiles for ConfigProfiles {
         let stays =
             queue.domain.ends_with(".rollup") || config.queue(&queue.domain, &queue.vmta).disable_mx_rollup;
         (!stays).then(|| rolled_up.learn(&queue.domain, rollup, route, now))
+    }
+
+    fn rewrites(&self, list: &str) -> Option<Arc<dyn Rewrites>> {
+        self.configured.config.rewrite_list(list).map(rewriting::by_list)
     }
 }
 

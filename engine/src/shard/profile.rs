@@ -2,6 +2,7 @@
 //! the configuration (and by tests by hand); queues with the same settings share one.
 
 use crate::base::Wall;
+use crate::mail::rewrite::Rewrites;
 use crate::queue::{QueueName, QueueSettings};
 use crate::route::choose::SourceHost;
 use crate::route::{HostList, Route};
@@ -68,6 +69,8 @@ pub struct VmtaProfile {
     pub sources: Arc<[SourceHost]>,
     /// TLS settings with the VMTA's own session cache: a session must not link two VMTAs.
     pub tls: Option<Arc<TlsClientConfig>>,
+    /// Its own list, or that of its pool.
+    pub rewrites: Option<Arc<dyn Rewrites>>,
 }
 
 /// Where profiles come from.
@@ -81,4 +84,6 @@ pub trait Profiles: std::fmt::Debug + Send {
     fn rollup(&self, _queue: &QueueName, _route: &Route, _now: Wall) -> Option<Arc<str>> {
         None
     }
+    /// The list of this name, by which senders are rewritten.
+    fn rewrites(&self, list: &str) -> Option<Arc<dyn Rewrites>>;
 }

@@ -102,8 +102,8 @@ pub(super) const REWRITE: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::RewriteList]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("from-domain", FromDomain, "", LATER, "Rewrite the domain of the From header").repeats().eg("[*.]old.example new.example"),
-        d("mail-from", Rewrite, "", LATER, "Rewrite the envelope sender; `*` in the target copies").repeats().eg("*@old.example *@bounce.new.example"),
+        d("from-domain", FromDomain, "", ON, "Rewrite the domain of the From header; the first line that fits counts").repeats().eg("[*.]old.example new.example"),
+        d("mail-from", Rewrite, "", ON, "Rewrite the envelope sender; `*` in the target copies; the first line that fits counts").repeats().eg("*@old.example *@bounce.new.example"),
     ]
 };
 

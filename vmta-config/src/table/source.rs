@@ -77,7 +77,7 @@ pub(super) const SOURCE: &[Directive] = {
         d("retain-x-job", Bool, "false", ON, "Keep the header `x-job`"),
         d("retain-x-schedule", Bool, "false", ON, "Keep the header `x-schedule`"),
         d("retain-x-virtual-mta", Bool, "false", ON, "Keep the header `x-virtual-mta`"),
-        d("rewrite-list", Name(Named::RewriteList), "", LATER, "How envelope senders and From headers are rewritten").eg("brand"),
+        d("rewrite-list", Name(Named::RewriteList), "", ON, "How envelope senders and From headers are rewritten, where the virtual MTA has no list").eg("brand"),
         d("smtp-command-timeout", TimeWithin(1, 315_360_000), "10m", ON, "How long a client may take to the next command").eg("2m"),
         d("smtp-data-timeout", TimeWithin(1, 315_360_000), "10m", ON, "How long a client may take to the next piece of a message").eg("5m"),
         d("smtp-max-auth-failure-rate", Rate, "unlimited", ON, "Failed AUTH in a time, after which AUTH is locked for the address").eg("5/h"),

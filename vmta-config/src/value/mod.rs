@@ -200,6 +200,8 @@ pub enum Value {
     SourceHost(SourceHost),
     Listener(IpNet, u16, Option<String>),
     Pair(String, String),
+    /// Domains, and the one that stands in for them.
+    DomainsTo(Vec<DomainPattern>, String),
     Hosts(Route),
     Pattern(Pattern),
     Template(ReportTemplate),

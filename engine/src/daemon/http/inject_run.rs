@@ -11,6 +11,7 @@ use crate::daemon::choice;
 use crate::daemon::handed::Handed;
 use crate::daemon::intake::Refused;
 use crate::daemon::owners::Accepted;
+use crate::daemon::rewriting;
 use crate::daemon::spoken::{self, Spoken};
 use crate::daemon::suppressed::suppression;
 use crate::ingest::answered::{Answered, Begun, MAX_LISTS};
@@ -111,6 +112,7 @@ impl<'e> Run<'e> {
             received_from_ip: ends.client.to_string(),
             received_on_ip: ends.local.to_string(),
             accepted_at: now.0,
+            at_delivery: rewriting::at_delivery(&settings.source),
             ..Submission::default()
         };
         Ok(Run {

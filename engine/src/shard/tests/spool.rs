@@ -4,6 +4,7 @@ use crate::base::Wall;
 use crate::mail::content::Content;
 use crate::mail::merge::{Before, Meaning, compile};
 use crate::mail::priority::Priority;
+use crate::mail::rewrite::Rewrites;
 use crate::mail::row::{REFUSED_FIELD, put_value, row_view};
 use crate::mail::schedule::Schedule;
 use crate::mail::verp::VerpKeys;
@@ -17,7 +18,7 @@ use crate::spool::header::SegmentHeader;
 use crate::spool::ledger::Ledger;
 use crate::spool::log::Log;
 use crate::spool::record::{
-    Draft, Group, Location, Place, Ref, Reports, RowRef, RowsDraft, Submission, Verp,
+    AtDelivery, Draft, Group, Location, Place, Ref, Reports, RowRef, RowsDraft, Submission, Verp,
 };
 use crate::spool::rows::RowsView;
 use crate::spool::segments::Segments;
@@ -47,6 +48,7 @@ pub struct Mail {
     /// The content is not handed over with the recipients.
     pub cold: bool,
     pub verp: Verp,
+    pub at_delivery: AtDelivery,
 }
 
 pub fn verp_keys() -> VerpKeys {
@@ -76,6 +78,7 @@ impl Mail {
             dsn_ret: String::new(),
             cold: false,
             verp: Verp::No,
+            at_delivery: AtDelivery::default(),
         }
     }
 
@@ -139,6 +142,7 @@ impl Spool {
             schedule: mail.schedule.clone(),
             priority: mail.priority,
             verp: mail.verp,
+            at_delivery: mail.at_delivery.clone(),
             envid: mail.envid.clone(),
             dsn_ret: mail.dsn_ret.clone(),
             size: mail.content.len() as u32,
@@ -209,6 +213,7 @@ pub struct TestProfiles {
     pub vmtas: Vec<Arc<VmtaProfile>>,
     /// An MX host and the rollup of the domains that have it.
     pub rollup: Option<(&'static str, &'static str)>,
+    pub lists: HashMap<String, Arc<dyn Rewrites>>,
 }
 
 /// PowerMTA's defaults, to one host.
@@ -241,8 +246,14 @@ impl TestProfiles {
     pub fn new(usual: QueueProfile) -> TestProfiles {
         let tls = TlsClientConfig::new(rustls::RootCertStore::empty()).expect("TLS");
         let source = SourceHost { address: "10.1.0.1".parse().ok(), helo: "v1.sender.example".into() };
-        let vmta = VmtaProfile { name: "v1".into(), sources: [source].into(), tls: Some(Arc::new(tls)) };
-        TestProfiles { usual, domains: HashMap::new(), vmtas: vec![Arc::new(vmta)], rollup: None }
+        let vmta = VmtaProfile {
+            name: "v1".into(),
+            sources: [source].into(),
+            tls: Some(Arc::new(tls)),
+            rewrites: None,
+        };
+        let (domains, lists) = (HashMap::new(), HashMap::new());
+        TestProfiles { usual, domains, vmtas: vec![Arc::new(vmta)], rollup: None, lists }
     }
 
     pub fn with(mut self, domain: &str, profile: QueueProfile) -> TestProfiles {
@@ -267,5 +278,9 @@ impl Profiles for TestProfiles {
     fn rollup(&self, _queue: &QueueName, route: &Route, _now: Wall) -> Option<Arc<str>> {
         let (host, rollup) = self.rollup?;
         route.mx.iter().any(|mx| **mx == *host).then(|| rollup.into())
+    }
+
+    fn rewrites(&self, list: &str) -> Option<Arc<dyn Rewrites>> {
+        self.lists.get(list).cloned()
     }
 }
