@@ -230,7 +230,7 @@ impl Answerer {
             query.vmta.as_ref().is_none_or(|v| v.eq_ignore_ascii_case(&s.name.vmta))
                 && query.connected.is_none_or(|c| c == (s.connections > 0))
                 && query.paused.is_none_or(|p| p == s.paused)
-                && query.mode.is_none_or(|m| (m == Mode::Backoff) == s.backoff)
+                && query.mode.is_none_or(|m| (m == Mode::Backoff) == s.backoff.is_some())
         });
         Ok(states)
     }
@@ -386,7 +386,7 @@ fn queue_row(state: QueueState) -> QueueRow {
         bytes: state.bytes,
         connections: state.connections as u32,
         paused: state.paused,
-        mode: if state.backoff { Mode::Backoff } else { Mode::Normal },
+        mode: if state.backoff.is_some() { Mode::Backoff } else { Mode::Normal },
         retry_at: state.retry_at.map(|at| at.0),
         waiting_for: state.waits_for,
         errors: error.iter().cloned().collect(),

@@ -35,6 +35,7 @@ pub mod profiles;
 mod reception;
 pub mod recovery;
 pub mod reload;
+mod reply_rules;
 mod reports;
 mod routing;
 mod smtp_tls;

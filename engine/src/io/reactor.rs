@@ -263,6 +263,7 @@ impl Reactor {
                 // Gone only with the engine; the outcome is then not known, and tried for again.
                 let _ = self.services.reports.send((self.services.number, report));
             }
+            Output::Notice(notice) => tracing::info!("{notice}"),
             Output::RouteRegained(queue) => {
                 self.services.storage.note(Control::RouteLost { queue: queue.to_string(), lost: false });
             }
