@@ -68,5 +68,5 @@ pub use table::{Directive, Status, directives};
 pub use value::{
     Choice, DailyLimit, DomainPattern, FieldSelection, HeaderField, HostAndPort, MailHost, Named, ParseError,
     Pattern, QueueFilter, Rate, RecordType, Route, SmtpAction, SourceHost, Subject, Syntax, Value,
-    VolumeRate,
+    VolumeRate, parse_time,
 };

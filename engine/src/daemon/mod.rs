@@ -8,6 +8,7 @@ pub mod accounting_log;
 pub mod accounting_spool;
 pub mod accounting_stream;
 pub mod answer;
+mod answer_modes;
 pub mod campaign_directory;
 mod choice;
 pub mod control;

@@ -158,7 +158,8 @@ impl Shard {
         let at = self.submissions.at(submission);
         let settled =
             Settled { row, submission: at, disposition: fate.disposition, size: fate.size, attempts };
-        if fate.disposition != Disposition::Delivered {
+        // That a host is to be skipped says more.
+        if fate.disposition != Disposition::Delivered && !fate.at_once {
             self.queues[queue].queue.note_error(now, last_error(&fate.said));
         }
         match self.due_report(submission, &fate) {
