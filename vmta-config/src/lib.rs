@@ -73,5 +73,5 @@ pub use table::{Directive, Status, directives};
 pub use value::{
     Choice, DailyLimit, DomainPattern, FieldSelection, HeaderField, HostAndPort, MailHost, Named, ParseError,
     Pattern, QueueFilter, Rate, RecordType, ReportTemplate, ReportVariable, Route, SmtpAction, SourceHost,
-    Subject, Syntax, TemplatePiece, Value, VolumeRate,
+    Subject, Syntax, TemplatePiece, Value, VolumeRate, parse_time,
 };

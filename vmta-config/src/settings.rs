@@ -285,6 +285,20 @@ settings! {
         /// The domain whose queue has this one's mail.
         queue_to: Option<String> = "queue-to",
         disable_mx_rollup: bool = "disable-mx-rollup",
+        /// What applies in backoff; rates are the normal ones where `None`.
+        backoff_max_smtp_out: u32 = "backoff-max-smtp-out",
+        backoff_max_connect_rate: Option<Rate> = "backoff-max-connect-rate",
+        backoff_max_msg_rate: Option<Rate> = "backoff-max-msg-rate",
+        backoff_retry_after: Vec<Duration> = "backoff-retry-after",
+        /// `None` is never.
+        backoff_to_normal_after: Option<Duration> = "backoff-to-normal-after",
+        backoff_to_normal_after_delivery: bool = "backoff-to-normal-after-delivery",
+        backoff_upon_all_sources_disabled: bool = "backoff-upon-all-sources-disabled",
+        /// `None` is never.
+        reenable_source_ip_after: Option<Duration> = "reenable-source-ip-after",
+        smtp_pattern_list: Option<String> = "smtp-pattern-list",
+        retry_after_dns_error: Duration = "retry-after-dns-error",
+        retry_upon_new_mail: bool = "retry-upon-new-mail",
     }
 }
 

@@ -88,6 +88,7 @@ from_last! {
     Option<Duration>: None, { Value::Time(t) => Some(*t) }
     Vec<Duration>: Vec::new(), { Value::Times(t) => t.clone() }
     Rate: Rate::Unlimited, { Value::Rate(r) => *r }
+    Option<Rate>: None, { Value::Rate(r) => Some(*r) }
     String: String::new(), { Value::Text(t) => t.clone(), Value::Keyword(k) => k.to_string() }
     Option<String>: None, { Value::Text(t) => Some(t.clone()) }
     Option<Vec<String>>: None, { Value::List(list) => Some(list.clone()) }

@@ -1,5 +1,6 @@
 //! From the configuration to the profiles the shards work with.
 
+use super::reply_rules::PatternList;
 use super::rewriting;
 use super::rolled_up::{RolledUp, named_hosts};
 use super::smtp_tls::ServerTls;
@@ -9,7 +10,7 @@ use crate::mail::rewrite::Rewrites;
 use crate::queue::{QueueName, QueueSettings};
 use crate::route::choose::SourceHost;
 use crate::route::{AddressPolicy, Host, HostList, HostSpec, Route, RoutePolicy};
-use crate::shard::{Delivery, Profiles, QueueProfile, VmtaProfile};
+use crate::shard::{BackoffProfile, Delivery, Profiles, QueueProfile, ReplyRules, VmtaProfile};
 use crate::smtp::client::{StartTls, Timeouts};
 use crate::smtp::tls::{TlsClientConfig, TlsError};
 use crate::smtp::users::Users;
@@ -250,6 +251,11 @@ impl ConfigProfiles {
     pub fn new(configured: Arc<Configured>) -> ConfigProfiles {
         ConfigProfiles { configured, made: RefCell::default() }
     }
+
+    fn replies(&self, settings: &DomainSettings) -> Option<Arc<dyn ReplyRules>> {
+        let list = self.configured.config.smtp_pattern_list(settings.smtp_pattern_list.as_deref()?)?;
+        Some(Arc::new(PatternList::new(list.clone())))
+    }
 }
 
 impl Profiles for ConfigProfiles {
@@ -257,7 +263,7 @@ impl Profiles for ConfigProfiles {
         let settings = self.configured.config.queue(domain, vmta);
         let mut made = self.made.borrow_mut();
         let (_, profile) = made.entry(Arc::as_ptr(&settings) as usize).or_insert_with(|| {
-            let profile = Arc::new(queue_profile(&settings));
+            let profile = Arc::new(queue_profile(&settings, self.replies(&settings)));
             (settings, profile)
         });
         match self.configured.rollup_hosts(domain).filter(|_| profile.hosts.is_none()) {
@@ -289,7 +295,18 @@ impl Profiles for ConfigProfiles {
     }
 }
 
-fn queue_profile(settings: &DomainSettings) -> QueueProfile {
+/// Backoff never opens more connections than there would be without it.
+fn in_backoff(settings: &DomainSettings, normal: &QueueSettings) -> QueueSettings {
+    QueueSettings {
+        max_smtp_out: settings.backoff_max_smtp_out.min(normal.max_smtp_out),
+        max_msg_rate: settings.backoff_max_msg_rate.map_or(normal.max_msg_rate, rate),
+        max_connect_rate: settings.backoff_max_connect_rate.map_or(normal.max_connect_rate, rate),
+        retry_after: settings.backoff_retry_after.clone(),
+        ..normal.clone()
+    }
+}
+
+fn queue_profile(settings: &DomainSettings, replies: Option<Arc<dyn ReplyRules>>) -> QueueProfile {
     let scheduling = QueueSettings {
         max_smtp_out: settings.max_smtp_out,
         max_msg_rate: rate(settings.max_msg_rate),
@@ -298,8 +315,9 @@ fn queue_profile(settings: &DomainSettings) -> QueueProfile {
         max_rcpt_per_message: settings.max_rcpt_per_message.unwrap_or(0),
         retry_after: settings.retry_after.clone(),
         retry_recipients_after: settings.retry_recipients_after,
+        retry_after_dns_error: Some(settings.retry_after_dns_error),
+        retry_upon_new_mail: settings.retry_upon_new_mail,
         bounce_after: settings.bounce_after,
-        ..QueueSettings::default()
     };
     let timeouts = Timeouts {
         greeting: settings.smtp_greeting_timeout,
@@ -308,8 +326,17 @@ fn queue_profile(settings: &DomainSettings) -> QueueProfile {
         idle: settings.connection_idle_timeout.max(KEEP_FOR_RATE),
         ..Timeouts::default()
     };
+    let backoff = BackoffProfile {
+        scheduling: Arc::new(in_backoff(settings, &scheduling)),
+        to_normal_after: settings.backoff_to_normal_after,
+        to_normal_after_delivery: settings.backoff_to_normal_after_delivery,
+        upon_all_sources_disabled: settings.backoff_upon_all_sources_disabled,
+    };
     QueueProfile {
         scheduling: Arc::new(scheduling),
+        backoff,
+        replies,
+        reenable_source_after: settings.reenable_source_ip_after,
         delivery: match settings.delivery {
             DeliveryType::Discard => Delivery::Discard,
             _ => Delivery::Smtp,

@@ -264,6 +264,7 @@ impl Reactor {
                 let _ = self.services.reports.send((self.services.number, report));
             }
             Output::Move(admits) => self.move_over(admits),
+            Output::Notice(notice) => tracing::info!("{notice}"),
             Output::RouteRegained(queue) => {
                 self.services.storage.note(Control::RouteLost { queue: queue.to_string(), lost: false });
             }

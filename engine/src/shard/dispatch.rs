@@ -73,7 +73,7 @@ impl Shard {
                 return Fed::Busy;
             }
             let queue = connection.queue;
-            if self.is_used_up(key) {
+            if self.is_used_up(now, key) {
                 self.part(now, key);
                 return Fed::Busy;
             }
@@ -109,12 +109,16 @@ impl Shard {
         Fed::Nothing
     }
 
-    /// Whether the connection has carried or refused as much as it may.
-    pub(super) fn is_used_up(&mut self, key: u32) -> bool {
+    /// Whether the connection has carried or refused as much as it may, or is one of those that are not used any more.
+    pub(super) fn is_used_up(&mut self, now: Now, key: u32) -> bool {
         let Some(connection) = self.connections.at(key) else { return false };
-        let profile = &self.queues[connection.queue].profile;
+        let entry = &self.queues[connection.queue];
+        let profile = &entry.profile;
         let most = profile.scheduling.max_msg_per_connection;
-        (most != 0 && connection.messages >= most)
+        entry.has_too_many_connections()
+            || entry.sources.disabled.has(connection.from)
+            || entry.work().is_some_and(|work| work.skips(&connection.host, now.mono))
+            || (most != 0 && connection.messages >= most)
             || profile.max_errors_per_connection.is_some_and(|most| connection.errors >= most)
     }
 

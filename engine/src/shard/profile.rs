@@ -1,6 +1,7 @@
 //! What the configuration says about a queue and a VMTA, as the shard needs it. Profiles are made by the shell from
 //! the configuration (and by tests by hand); queues with the same settings share one.
 
+use super::steer::ReplyRules;
 use crate::base::Wall;
 use crate::mail::rewrite::Rewrites;
 use crate::queue::{QueueName, QueueSettings};
@@ -34,6 +35,11 @@ impl Delivery {
 #[derive(Clone, Debug)]
 pub struct QueueProfile {
     pub scheduling: Arc<QueueSettings>,
+    pub backoff: BackoffProfile,
+    /// `smtp-pattern-list`.
+    pub replies: Option<Arc<dyn ReplyRules>>,
+    /// `reenable-source-ip-after`; `None` is never.
+    pub reenable_source_after: Option<Duration>,
     pub delivery: Delivery,
     /// Explicit next hops (`smtp-hosts`, `route`); None means MX look-up.
     pub hosts: Option<Arc<HostList>>,
@@ -60,6 +66,17 @@ pub struct QueueProfile {
     pub idle_timeout: Duration,
     pub verdict: VerdictOptions,
     pub max_errors_per_connection: Option<u32>,
+}
+
+/// What is different in backoff, and when that ends.
+#[derive(Clone, Debug, Default)]
+pub struct BackoffProfile {
+    /// Instead of [`QueueProfile::scheduling`].
+    pub scheduling: Arc<QueueSettings>,
+    /// `None` is never.
+    pub to_normal_after: Option<Duration>,
+    pub to_normal_after_delivery: bool,
+    pub upon_all_sources_disabled: bool,
 }
 
 #[derive(Clone, Debug)]

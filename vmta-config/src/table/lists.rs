@@ -29,7 +29,7 @@ pub(super) const SMTP_PATTERNS: &[Directive] = {
     }
     &[
         d("include", Include, "", ON, "Read another file here; `*` and `?` name several; `builtin:replies` too").repeats().eg("builtin:replies"),
-        d("reply", Reply, "", LATER, "What a matching reply of the receiver causes").repeats().eg("/421 .*too many/ mode=backoff"),
+        d("reply", Reply, "", ON, "What a matching reply of the receiver causes").repeats().eg("/421 .*too many/ mode=backoff"),
     ]
 };
 

@@ -54,6 +54,15 @@ impl ParseError {
     }
 }
 
+/// `1h`, `4d12h`, as in the configuration; the error says what would be right.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
+    let mut cursor = Cursor::new(text);
+    numbers::time(&mut cursor).map_err(|e| match e.help {
+        Some(help) => format!("{}: {help}", e.message),
+        None => e.message,
+    })
+}
+
 /// A kind of named thing that a directive may refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Named {

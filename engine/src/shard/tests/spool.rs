@@ -10,7 +10,7 @@ use crate::mail::schedule::Schedule;
 use crate::mail::verp::VerpKeys;
 use crate::queue::{QueueName, QueueSettings};
 use crate::route::{Route, SourceHost};
-use crate::shard::{Admit, AdmitRow, Delivery, Profiles, QueueProfile, VmtaProfile};
+use crate::shard::{Admit, AdmitRow, BackoffProfile, Delivery, Profiles, QueueProfile, VmtaProfile};
 use crate::smtp::client::{StartTls, Timeouts};
 use crate::smtp::tls::TlsClientConfig;
 use crate::smtp::verdict::VerdictOptions;
@@ -220,6 +220,9 @@ pub struct TestProfiles {
 pub fn profile(hosts: &str) -> QueueProfile {
     QueueProfile {
         scheduling: Arc::new(QueueSettings::default()),
+        backoff: BackoffProfile::default(),
+        replies: None,
+        reenable_source_after: None,
         delivery: Delivery::Smtp,
         hosts: (!hosts.is_empty()).then(|| Arc::new(hosts.parse().expect("hosts"))),
         port: 25,

@@ -70,6 +70,8 @@ pub struct World {
     pub reported: Vec<Report>,
     /// Queues that are no longer held for want of their route.
     pub regained: Vec<String>,
+    /// What an operator would hear of.
+    pub notices: Vec<String>,
     /// Storage takes outcomes.
     pub room: bool,
     unsettled: Option<OutcomeBatch>,
@@ -129,6 +131,7 @@ impl World {
             unread: Vec::new(),
             reported: Vec::new(),
             regained: Vec::new(),
+            notices: Vec::new(),
             room: true,
             unsettled: None,
             peers: BTreeMap::new(),
@@ -281,6 +284,7 @@ impl World {
                 Output::Move(admits) => {
                     admits.into_iter().for_each(|admit| self.shard.handle(self.now, Input::Admit(admit)));
                 }
+                Output::Notice(notice) => self.notices.push(notice.to_string()),
                 Output::RouteRegained(name) => self.regained.push(name.to_string()),
                 Output::Load(at) => self.unread.push(at),
                 Output::Settle(batch) if self.room => self.settle(&batch),
