@@ -6,6 +6,7 @@ use std::sync::RwLock;
 use ipnet::IpNet;
 
 use crate::address_list::AddressList;
+use crate::aliases::Aliases;
 use crate::build_lists::{self, Call};
 use crate::build_sources;
 use crate::check;
@@ -92,6 +93,7 @@ fn empty(top: &[Setting]) -> Config {
         pattern_lists: Vec::new(),
         pattern_lists_by_name: HashMap::new(),
         address_lists: HashMap::new(),
+        aliases: Aliases::default(),
         relay: DomainIndex::default(),
         relay_addresses: AddressList::default(),
         failure_words: None,
@@ -128,6 +130,7 @@ impl Builder<'_> {
                     self.config.source_base.push(Setting { slot, ..setting.clone() });
                 }
                 ("relay-address", _) => self.relay_address(setting),
+                ("alias", value) => self.alias(value),
                 ("postmaster", Value::Text(address)) => self.postmaster(address, setting.place),
                 ("dsn-failed-body-template-from", value) => self.failure_words(value, setting.place),
                 _ => {}
@@ -158,6 +161,7 @@ impl Builder<'_> {
             Scope::PatternList => self.pattern_list(block),
             Scope::AddressList => self.address_list(block),
             Scope::BounceCategoryPatterns => self.categories(block),
+            Scope::Aliases => self.aliases(block),
             _ => self.checked_only(block, ""),
         }
     }
@@ -433,6 +437,20 @@ impl Builder<'_> {
                 let help = "write 127.0.0.1:8000, 0.0.0.0:8000 or [::1]:8000".to_string();
                 self.lines.error(block.arg_at, "this tag takes one ADDRESS:PORT".into(), Some(help));
             }
+        }
+    }
+
+    fn aliases(&mut self, block: &Block) {
+        let settings = self.lines.settings(&block.items, Scope::Aliases);
+        settings.iter().for_each(|setting| self.alias(&setting.value));
+        self.keep_block(block, "", settings);
+    }
+
+    fn alias(&mut self, value: &Value) {
+        if let Value::List(all) = value
+            && let Some((source, targets)) = all.split_first()
+        {
+            self.config.aliases.add(source, targets);
         }
     }
 

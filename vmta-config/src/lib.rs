@@ -10,6 +10,7 @@
 //! ```
 
 mod address_list;
+mod aliases;
 mod build;
 mod build_lists;
 mod build_relay;
@@ -43,6 +44,7 @@ mod tree;
 mod value;
 
 pub use address_list::AddressList;
+pub use aliases::Aliases;
 pub use build_relay::ROLES;
 pub use choose::{Chosen, Letter};
 pub use compare::{Change, Difference, compare};
