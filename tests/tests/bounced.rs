@@ -289,7 +289,7 @@ fn mail_that_others_get_instead() {
     );
     peer.write(b"Subject: x\r\n\r\ntext\r\n.\r\n").expect("sent");
     assert!(peer.reply().expect("a reply").starts_with("250 "));
-    let file = "MAIL FROM:<f@home.example>\nRCPT TO:<a@old.example>\nRCPT TO:<b@old.example>\nDATA\n\nx\n.\n";
+    let file = "MAIL FROM:<f@home.example>\nRCPT TO:<a@old.example>\nRCPT TO:<b@old.example>\nDATA\nFrom: f@home.example\n\nx\n.\n";
     ground.pick_up("p", file.as_bytes()).expect("picked up");
     delivered(&site, 5);
     engine.wait_until_empty(PATIENCE);
