@@ -6,6 +6,7 @@ use std::sync::RwLock;
 use ipnet::IpNet;
 
 use crate::address_list::AddressList;
+use crate::aliases::Aliases;
 use crate::build_lists::{self, Call};
 use crate::build_sources;
 use crate::check;
@@ -95,6 +96,7 @@ fn empty(top: &[Setting]) -> Config {
         address_lists: HashMap::new(),
         rollups: MxRollups::default(),
         rewrite_lists: HashMap::new(),
+        aliases: Aliases::default(),
         relay: DomainIndex::default(),
         relay_addresses: AddressList::default(),
         failure_words: None,
@@ -131,6 +133,7 @@ impl Builder<'_> {
                     self.config.source_base.push(Setting { slot, ..setting.clone() });
                 }
                 ("relay-address", _) => self.relay_address(setting),
+                ("alias", value) => self.alias(value),
                 ("postmaster", Value::Text(address)) => self.postmaster(address, setting.place),
                 ("dsn-failed-body-template-from", value) => self.failure_words(value, setting.place),
                 _ => {}
@@ -163,6 +166,7 @@ impl Builder<'_> {
             Scope::MxRollupList => self.rollups(block),
             Scope::RewriteList => self.rewrite_list(block),
             Scope::BounceCategoryPatterns => self.categories(block),
+            Scope::Aliases => self.aliases(block),
             _ => self.checked_only(block, ""),
         }
     }
@@ -447,6 +451,20 @@ impl Builder<'_> {
                 let help = "write 127.0.0.1:8000, 0.0.0.0:8000 or [::1]:8000".to_string();
                 self.lines.error(block.arg_at, "this tag takes one ADDRESS:PORT".into(), Some(help));
             }
+        }
+    }
+
+    fn aliases(&mut self, block: &Block) {
+        let settings = self.lines.settings(&block.items, Scope::Aliases);
+        settings.iter().for_each(|setting| self.alias(&setting.value));
+        self.keep_block(block, "", settings);
+    }
+
+    fn alias(&mut self, value: &Value) {
+        if let Value::List(all) = value
+            && let Some((source, targets)) = all.split_first()
+        {
+            self.config.aliases.add(source, targets);
         }
     }
 

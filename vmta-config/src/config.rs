@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ipnet::IpNet;
 
 use crate::address_list::AddressList;
+use crate::aliases::Aliases;
 use crate::choose::PatternList;
 use crate::diagnostic::Origin;
 use crate::domains::{Class, DomainIndex};
@@ -205,6 +206,7 @@ pub struct Config {
     pub(crate) address_lists: HashMap<String, Arc<AddressList>>,
     pub(crate) rollups: MxRollups,
     pub(crate) rewrite_lists: HashMap<String, Arc<RewriteList>>,
+    pub(crate) aliases: Aliases,
     pub(crate) relay: DomainIndex<()>,
     pub(crate) relay_addresses: AddressList,
     /// Of `dsn-failed-body-template-from`.
@@ -272,6 +274,11 @@ impl Config {
     /// The `<address-list>` of this name.
     pub fn address_list(&self, name: &str) -> Option<&Arc<AddressList>> {
         self.address_lists.get(name)
+    }
+
+    /// Whose mail goes to others, of `alias`.
+    pub fn aliases(&self) -> &Aliases {
+        &self.aliases
     }
 
     /// The text part of failure reports, where it is not the usual one.

@@ -10,6 +10,7 @@
 //! ```
 
 mod address_list;
+mod aliases;
 mod build;
 mod build_lists;
 mod build_relay;
@@ -45,6 +46,7 @@ mod tree;
 mod value;
 
 pub use address_list::AddressList;
+pub use aliases::Aliases;
 pub use build_relay::ROLES;
 pub use choose::{Chosen, Letter};
 pub use compare::{Change, Difference, compare};

@@ -11,6 +11,7 @@ const ELSEWHERE: &[&str] = &[
     "smtp-listener",
     "always-allow-relaying",
     "relay-address",
+    "alias",
     "dsn-failed-body-template-from",
 ];
 

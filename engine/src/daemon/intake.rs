@@ -2,11 +2,11 @@
 
 use super::authenticity;
 use super::choice::{self, Way};
+use super::forwarding;
 use super::handed::Handed;
 use super::login_failures::LoginFailures;
 use super::memory::Pressure;
 use super::owners::{Accepted, Owners, Split};
-use super::postmaster;
 use super::profiles::Configured;
 use super::spoken::{self, Spoken};
 use crate::base::Wall;
@@ -295,23 +295,7 @@ impl Intake {
         self.has_room()?;
         match handed.merge {
             Some(merge) => self.prepare_merged(handed, merge, source, now),
-            None => self.prepare_finished(handed, source, now),
-        }
-    }
-
-    fn prepare_finished(
-        &self,
-        handed: &Handed<'_>,
-        source: &SourceSettings,
-        now: Wall,
-    ) -> Result<(Group, Vec<Ready>), Refused> {
-        match postmaster::forwarded(handed, &self.configured.load()) {
             None => self.prepare_plain(handed, source, now),
-            Some((recipients, dsn)) => {
-                let pickup_identity = handed.pickup_identity.clone();
-                let to_people = Handed { recipients: &recipients, dsn: &dsn, pickup_identity, ..*handed };
-                self.prepare_plain(&to_people, source, now)
-            }
         }
     }
 
@@ -364,10 +348,14 @@ impl Intake {
         content: &Content,
         members: &[String],
     ) -> Result<(Group, Ready), Refused> {
-        let recipients = handed.recipients.iter().map(String::as_str);
-        let copy = choice::copied(handed.recipients, source);
-        let recipients = recipients.chain(copy);
-        let dsn = choice::reports(handed.dsn, handed.recipients.len(), copy);
+        let forwarded = forwarding::forwarded(handed, &self.configured.load());
+        let (recipients, dsn) = match &forwarded {
+            Some((recipients, dsn)) => (recipients.as_slice(), dsn.as_slice()),
+            None => (handed.recipients, handed.dsn),
+        };
+        let copy = choice::copied(recipients, source);
+        let dsn = choice::reports(dsn, recipients.len(), copy);
+        let recipients = recipients.iter().map(String::as_str).chain(copy);
         let submitted = self.in_turn(submission.virtual_mta.clone(), members, |rotation| {
             submission::plain(submission, content, recipients, &dsn, rotation)
         })??;
