@@ -4,6 +4,7 @@ use super::{Clients, certificates};
 use crate::smtp::certificates::Certificates;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
+use rustls::server::ParsedCertificate;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use vmta_config::{Authentication, Config};
@@ -21,6 +22,9 @@ pub(super) fn users(config: &Config) -> Result<Known, String> {
         }
         let wrong = |why: String| format!("{}: tls-certificate {file}: {why}", user.origin);
         for certificate in read(file, "it holds what the user shows, in PEM").map_err(wrong)? {
+            // Otherwise its handshakes would fail.
+            ParsedCertificate::try_from(&certificate)
+                .map_err(|e| wrong(format!("a certificate in it cannot be used: {e}")))?;
             match known.entry(certificate) {
                 Entry::Vacant(new) => drop(new.insert(user.name.clone())),
                 Entry::Occupied(other) if *other.get() == user.name => {}

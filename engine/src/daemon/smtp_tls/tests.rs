@@ -105,6 +105,8 @@ fn clients_are_asked_for_certificates_where_it_is_of_use() {
     std::fs::write(path("two.pem"), pair().0 + &pair().0).unwrap();
     std::fs::write(path("one.pem"), pair().0).unwrap();
     std::fs::write(path("none.pem"), "nothing").unwrap();
+    let odd = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n";
+    std::fs::write(path("odd.pem"), odd).unwrap();
     let user = |name: &str, file: &str| {
         let file = path(file);
         format!(
@@ -117,6 +119,8 @@ fn clients_are_asked_for_certificates_where_it_is_of_use() {
     assert_eq!(read(&user("ann", "two.pem")), Ok(Some(true)));
     assert_eq!(read(&format!("smtp-server-tls-ca-file {}", path("one.pem"))), Ok(Some(false)));
     for (lines, why) in [
+        (user("ann", "odd.pem"), "c:1: tls-certificate FILE: a certificate in it cannot be used: "),
+        (format!("smtp-server-tls-ca-file {}", path("odd.pem")), "FILE: a certificate in it is no CA's: "),
         (
             user("ann", "none.pem"),
             "c:1: tls-certificate FILE: there is no certificate in it; it holds what the user shows",
@@ -132,7 +136,7 @@ fn clients_are_asked_for_certificates_where_it_is_of_use() {
         ),
     ] {
         let told = read(&lines).unwrap_err();
-        let told = ["none", "lost", "one"]
+        let told = ["none", "lost", "one", "odd"]
             .iter()
             .fold(told, |t, name| t.replace(&path(&format!("{name}.pem")), "FILE"));
         assert!(told.starts_with(why), "{told}");
