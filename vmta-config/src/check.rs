@@ -111,8 +111,12 @@ pub(crate) fn smtp_user(builder: &mut Builder, block: &Block, settings: &UserSet
         Authentication::Password => {
             (format!("`{name}` cannot log in: there is no password"), "add a line `password PASSWORD`")
         }
-        Authentication::System | Authentication::Certificate => (
-            format!("`{name}` cannot log in yet: only `authentication-method password` is in effect"),
+        Authentication::Certificate if settings.tls_certificate.is_some() => return,
+        Authentication::Certificate => {
+            (format!("`{name}` cannot log in: there is no certificate"), "add a line `tls-certificate FILE`")
+        }
+        Authentication::System => (
+            format!("`{name}` cannot log in yet: `authentication-method system` is not in effect"),
             "give the user a password for the time being",
         ),
     };

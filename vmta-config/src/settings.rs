@@ -226,6 +226,8 @@ settings! {
         dsn_failed_subject: Option<ReportTemplate> = "dsn-failed-subject-template",
         /// Shown to SMTP clients on listeners that have none of their own.
         smtp_server_tls_certificate: Option<Certificate> = "smtp-server-tls-certificate",
+        /// CAs of the certificates that clients log in with.
+        smtp_server_tls_ca_file: Option<String> = "smtp-server-tls-ca-file",
         smtp_server_tls_v1_2: bool = "smtp-server-tls-allow-tlsv1.2",
         smtp_server_tls_v1_3: bool = "smtp-server-tls-allow-tlsv1.3",
         /// Suites under OpenSSL's names, as everywhere.
@@ -403,6 +405,7 @@ settings! {
         await_slot: bool = "await-slot",
         /// TLS from the first byte.
         immediate_tls: bool = "immediate-tls",
+        tls_ca_file: Option<String> = "tls-ca-file",
         tls_certificate: Option<Certificate> = "tls-certificate",
         tls_v1_2: bool = "tls-allow-tlsv1.2",
         tls_v1_3: bool = "tls-allow-tlsv1.3",
@@ -433,6 +436,8 @@ settings! {
     UserSettings of Scope::SmtpUser, {
         authentication: Authentication = "authentication-method",
         password: Option<String> = "password",
+        /// The certificates of a user who logs in with one.
+        tls_certificate: Option<String> = "tls-certificate",
         /// The named source that applies to the user.
         source: Option<String> = "source",
     }

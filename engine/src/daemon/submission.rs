@@ -7,7 +7,9 @@ use super::owners::Stopping;
 use super::{reception, suppressed};
 use crate::io::reactor::Reactor;
 use crate::io::smtp_listener::{Arrival, Caller, Login, Reception, Refusal, Submit, hall};
+use crate::smtp::certificates::Certificates;
 use crate::smtp::server::{AuthOptions, Relay, RelayTo, ServerOptions};
+use crate::smtp::tls::TlsServerConfig;
 use crate::spool::SpoolError;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -114,6 +116,10 @@ fn options(
             }),
         }
     };
+    let tls = (settings.allow_starttls || listener.immediate_tls)
+        .then(|| configured.server_tls.of(listener, &configured.config))
+        .flatten();
+    let certificates = tls.as_ref().and_then(TlsServerConfig::certificates);
     let defaults = ServerOptions::new(&configured.host);
     ServerOptions {
         relay,
@@ -125,14 +131,13 @@ fn options(
         accept_invalid: settings.accept_invalid_recipients,
         smtputf8: settings.allow_smtputf8,
         chunking: settings.allow_chunking,
-        tls: (settings.allow_starttls || listener.immediate_tls)
-            .then(|| configured.server_tls.of(listener, &configured.config))
-            .flatten(),
         auth: AuthOptions {
             users: configured.users.clone().filter(|_| settings.allow_auth),
+            by_certificate: settings.allow_auth && certificates.is_some_and(Certificates::log_in),
             plain_in_clear: settings.allow_unencrypted_plain_auth,
             after_tls: settings.require_starttls_before_auth,
         },
+        tls,
         check_sender: authenticity::checks_sender(settings),
         require_auth: settings.require_auth,
         xclient: settings.allow_xclient,

@@ -1,6 +1,7 @@
 //! SMTP without I/O: the client and the server as state machines that take bytes and time and give bytes and
 //! events, what replies mean ([`verdict`]), and TLS as bytes in and bytes out.
 
+pub mod certificates;
 pub mod client;
 mod client_commands;
 mod client_envelope;
@@ -35,6 +36,8 @@ pub mod undot;
 pub mod users;
 pub mod verdict;
 
+#[cfg(test)]
+mod certificates_tests;
 #[cfg(test)]
 mod client_content_tests;
 #[cfg(test)]

@@ -153,6 +153,8 @@ pub struct Session {
     pub(super) nonce: u128,
     /// TLS is spoken.
     pub(super) secure: bool,
+    /// Whose certificate the client has shown; empty for nobody's.
+    pub(super) certified: Box<str>,
     pub(super) user: Box<str>,
     /// XCLIENT is taken from this client, whoever it speaks for.
     pub(super) may_assume: bool,
@@ -221,6 +223,7 @@ impl Session {
             exchange: None,
             nonce: 0,
             secure: false,
+            certified: Box::default(),
             user: Box::default(),
             failed_logins: 0,
             errors: 0,

@@ -14,7 +14,7 @@ fn users() -> Arc<Users> {
 }
 
 fn options() -> ServerOptions {
-    let auth = AuthOptions { users: Some(users()), plain_in_clear: true, after_tls: false };
+    let auth = AuthOptions { users: Some(users()), plain_in_clear: true, ..AuthOptions::default() };
     ServerOptions { auth, require_auth: true, ..open_relay() }
 }
 
@@ -148,7 +148,12 @@ fn what_is_offered_and_when() {
         let reply = tell(&mut greeted(options), "EHLO me.test\n");
         reply.lines().find_map(|line| line[4..].strip_prefix("AUTH ").map(str::to_owned))
     };
-    let auth = |plain_in_clear, after_tls| AuthOptions { users: Some(users()), plain_in_clear, after_tls };
+    let auth = |plain_in_clear, after_tls| AuthOptions {
+        users: Some(users()),
+        plain_in_clear,
+        after_tls,
+        ..AuthOptions::default()
+    };
     let with = |auth| ServerOptions { auth, ..open_relay() };
     assert_eq!(offer(with(auth(true, false))).unwrap(), "SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN");
     assert_eq!(offer(with(auth(false, false))).unwrap(), "SCRAM-SHA-256 CRAM-MD5");

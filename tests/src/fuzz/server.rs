@@ -48,6 +48,8 @@ fn options(choice: u8) -> ServerOptions {
             users: (choice & 16 == 0).then(|| USERS.clone()),
             plain_in_clear: choice & 32 == 0,
             after_tls: false,
+            // Without TLS nobody has shown a certificate.
+            by_certificate: choice & 64 == 0,
         },
         require_auth: choice & 64 != 0,
         accept_invalid: choice & 32 != 0,

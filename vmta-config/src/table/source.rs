@@ -103,7 +103,7 @@ pub(super) const SMTP_USER: &[Directive] = {
         d("authentication-method", Keyword(&["password", "system", "certificate"]), "password", ON, "A password, a Linux account, or a client certificate").eg("system"),
         d("password", Text, "", ON, "Password, as it is (CRAM-MD5 needs it)").eg("secret"),
         d("source", Name(Named::Source), "{auth}", ON, "Named source that applies to the user").eg("{auth}"),
-        d("tls-certificate", File, "", LATER, "Certificate the user logs in with").eg("/etc/posthaste/user.pem"),
+        d("tls-certificate", File, "", ON, "Certificate the user logs in with, or several").eg("/etc/posthaste/user.pem"),
     ]
 };
 
@@ -129,6 +129,7 @@ pub(super) const LISTENER: &[Directive] = {
         d("await-slot", Bool, "false", ON, "Wait for a free place instead of answering 421"),
         d("immediate-tls", Bool, "false", ON, "Begin with TLS at once (port 465)"),
         d("source", Name(Named::Source), "", ON, "Named source that applies here, on top of the one by address").eg("inside"),
+        d("tls-ca-file", File, "", ON, "CAs that certificates of clients are checked with; otherwise those of `smtp-server-tls-ca-file`").eg("/etc/posthaste/ca.pem"),
         d("tls-allow-tlsv1.2", Bool, "true", ON, "Whether TLS 1.2 may be spoken"),
         d("tls-allow-tlsv1.3", Bool, "true", ON, "Whether TLS 1.3 may be spoken"),
         d("tls-certificate", FileAndPassword, "", ON, "Certificate and key of this listener; otherwise those of `smtp-server-tls-certificate`").eg("/etc/posthaste/smtp.pem"),
@@ -144,6 +145,7 @@ pub(super) const API_LISTENER_TLS: &[Directive] = {
     &[
         d("tls-allow-tlsv1.2", Bool, "true", ON, "Whether TLS 1.2 may be spoken"),
         d("tls-allow-tlsv1.3", Bool, "true", ON, "Whether TLS 1.3 may be spoken"),
+        d("tls-ca-file", File, "", LATER, "CAs that certificates of clients are checked with").eg("/etc/posthaste/ca.pem"),
         d("tls-certificate", FileAndPassword, "", ON, "Certificate and key of this listener, which speaks HTTPS then; without it, HTTP").eg("/etc/posthaste/api.pem"),
     ]
 };
@@ -158,7 +160,6 @@ pub(super) const LISTENER_TLS: &[Directive] = {
         d("tls-allow-sslv3", Bool, "false", no("TLS below 1.2 is not spoken (RFC 8996)"), "Whether SSL 3.0 may be spoken"),
         d("tls-allow-tlsv1", Bool, "false", no("TLS below 1.2 is not spoken (RFC 8996)"), "Whether TLS 1.0 may be spoken"),
         d("tls-allow-tlsv1.1", Bool, "true", no("TLS below 1.2 is not spoken (RFC 8996)"), "Whether TLS 1.1 may be spoken"),
-        d("tls-ca-file", File, "", LATER, "CAs that client certificates are checked with").eg("/etc/posthaste/ca.pem"),
         d("tls-ciphers", Ciphers { v1_3: false }, "", ON, "Ciphers up to TLS 1.2").eg("HIGH:!ADH"),
         d("tls-dh-key-length", Keyword(&["1024", "2048", "4096"]), "", no("only elliptic-curve key exchange is used"), "DH parameter size").eg("2048"),
         d("tls-tlsv1.3-ciphersuites", Ciphers { v1_3: true }, "", ON, "Cipher suites of TLS 1.3").eg("TLS_AES_256_GCM_SHA384"),
