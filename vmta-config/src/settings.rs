@@ -330,6 +330,8 @@ settings! {
         allow_chunking: bool = "allow-chunking",
         allow_smtputf8: bool = "allow-smtputf8",
         check_spf_inbound: bool = "check-spf-inbound",
+        /// Empty answers from DNS that a check of SPF may have.
+        check_spf_inbound_max_void_lookups: u32 = "check-spf-inbound-max-void-lookups",
         reject_spf_check_temperror: bool = "reject-spf-check-temperror",
         reject_spf_check_permerror: bool = "reject-spf-check-permerror",
         reject_spf_check_fail: bool = "reject-spf-check-fail",
@@ -338,6 +340,10 @@ settings! {
         reject_iprev_check_permerror: bool = "reject-iprev-check-permerror",
         reject_iprev_check_fail: bool = "reject-iprev-check-fail",
         check_dkim_inbound: bool = "check-dkim-inbound",
+        /// What DNS said goes into Authentication-Results too.
+        trace_spf_check: bool = "trace-spf-check",
+        trace_iprev_check: bool = "trace-iprev-check",
+        trace_dkim_check: bool = "trace-dkim-check",
         /// Mail merge, by either of its names.
         allow_mailmerge: bool = "allow-mailmerge",
         always_allow_api_submission: bool = "always-allow-api-submission",

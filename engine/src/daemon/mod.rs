@@ -25,6 +25,7 @@ pub mod intake;
 pub mod listeners;
 pub mod log_file;
 mod authenticity;
+mod dns_trace;
 mod login_failures;
 mod memory;
 mod merged;

@@ -37,7 +37,7 @@ pub(super) const SOURCE: &[Directive] = {
         d("check-iprev-inbound", Bool, "false", ON, "Compare the reverse DNS of the client with its EHLO name"),
         d("check-spf-inbound", Bool, "false", ON, "Check SPF and say so in Authentication-Results"),
         d("check-spf-inbound-best-guess", Unchecked, "", no("it is obsolete since PowerMTA 4.5"), "What SPF is taken for where a domain has none").eg("\"v=spf1 a mx ~all\""),
-        d("check-spf-inbound-max-void-lookups", Number(0, u32::MAX as u64), "2", LATER, "Empty DNS answers allowed in an SPF check").eg("4"),
+        d("check-spf-inbound-max-void-lookups", Number(0, u32::MAX as u64), "2", ON, "Empty DNS answers allowed in an SPF check").eg("4"),
         d("date-header-time", Keyword(&["reception", "delivery"]), "reception", LATER, "Which time the added Date has").eg("delivery"),
         d("default-virtual-mta", DefaultVirtualMta, "", ON, "Virtual MTA or pool of mail that asks for none; `by-smtp-source-ip` takes the one with the address connected to").eg("news"),
         d("disconnect-on-transient-error", Bool, "false", ON, "Close the connection instead of answering 4xx"),
@@ -86,9 +86,9 @@ pub(super) const SOURCE: &[Directive] = {
         d("suppress-local-dsn", Bool, "false", ON, "Make no failure reports for mail from here"),
         d("suppression-lists", Names(Named::AddressList), "", ON, "`<address-list>`s of recipients that get no mail").repeats().eg("unsubscribed"),
         d("too-many-rcpts-fails-message", Bool, "false", ON, "Refuse a message with too many recipients, not just those above the limit"),
-        d("trace-dkim-check", Bool, "false", LATER, "Put DNS traces of the DKIM check into Authentication-Results"),
-        d("trace-iprev-check", Bool, "false", LATER, "Put DNS traces of the reverse DNS check into Authentication-Results"),
-        d("trace-spf-check", Bool, "false", LATER, "Put DNS traces of the SPF check into Authentication-Results"),
+        d("trace-dkim-check", Bool, "false", ON, "Put DNS traces of the DKIM check into Authentication-Results"),
+        d("trace-iprev-check", Bool, "false", ON, "Put DNS traces of the reverse DNS check into Authentication-Results"),
+        d("trace-spf-check", Bool, "false", ON, "Put DNS traces of the SPF check into Authentication-Results"),
         d("verp-default", Bool, "no", ON, "As if VERP was asked for: `ann@news.example` becomes `ann-jim=site.example@news.example`"),
     ]
 };
