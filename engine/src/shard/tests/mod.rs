@@ -10,6 +10,7 @@ mod operator;
 mod random;
 mod refusals;
 mod reports;
+mod shared;
 mod site;
 mod spool;
 mod storage;

@@ -238,7 +238,12 @@ impl TestProfiles {
     pub fn new(usual: QueueProfile) -> TestProfiles {
         let tls = TlsClientConfig::new(rustls::RootCertStore::empty()).expect("TLS");
         let source = SourceHost { address: "10.1.0.1".parse().ok(), helo: "v1.sender.example".into() };
-        let vmta = VmtaProfile { name: "v1".into(), sources: [source].into(), tls: Some(Arc::new(tls)) };
+        let vmta = VmtaProfile {
+            name: "v1".into(),
+            sources: [source].into(),
+            max_smtp_out: None,
+            tls: Some(Arc::new(tls)),
+        };
         TestProfiles { usual, domains: HashMap::new(), vmtas: vec![Arc::new(vmta)] }
     }
 
