@@ -19,7 +19,7 @@ use crate::rollup::{MxRollup, MxRollups};
 use crate::scope::Scope;
 use crate::settings::{
     AcctSettings, ApiListenerSettings, ApiSettings, DomainSettings, Global, GroupSettings, ListenerSettings,
-    SourceSettings, SpoolSettings, UserSettings,
+    SourceSettings, SpoolSettings, UserSettings, VmtaSettings,
 };
 use crate::slots::{Setting, Slots};
 use crate::value::{ReportTemplate, SourceHost, matches_net};
@@ -315,6 +315,13 @@ impl Config {
             Resolved::Vmta(vmta) => Some(vmta),
             _ => None,
         }
+    }
+
+    /// The limits of a virtual MTA, inherited from its first pool.
+    pub fn vmta_settings(&self, vmta: &VirtualMta) -> VmtaSettings {
+        let pool = vmta.pools.first().and_then(|pool| self.pool(pool)).map(|pool| pool.section);
+        let sections = pool.into_iter().chain([vmta.section]);
+        VmtaSettings::read(&Slots::merge(sections.map(|at| self.sections[at].settings.as_slice())))
     }
 
     pub fn pool(&self, name: &str) -> Option<&Pool> {

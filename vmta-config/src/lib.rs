@@ -68,7 +68,7 @@ pub use scope::{Scope, Scopes};
 pub use settings::{
     AcctSettings, AddDate, ApiListenerSettings, ApiSettings, Authentication, Certificate, DeleteAfter,
     DeliveryType, DomainSettings, DsnFormat, DsnReturn, Global, GroupSettings, ListenerSettings, NoMx,
-    RuntimeChoice, SourceSettings, SpoolSettings, UserSettings,
+    RuntimeChoice, SourceSettings, SpoolSettings, UserSettings, VmtaSettings,
 };
 pub use slots::NameLists;
 pub use table::{Directive, Status, directives};

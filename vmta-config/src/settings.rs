@@ -450,6 +450,13 @@ settings! {
 }
 
 settings! {
+    /// Limits of one virtual MTA, over all its queues: its own, else those of its first pool.
+    VmtaSettings of Scope::VirtualMta, {
+        max_smtp_out: Option<u32> = "max-smtp-out",
+    }
+}
+
+settings! {
     /// Directives of one `<acct-file>`.
     AcctSettings of Scope::AcctFile, {
         /// Never empty.

@@ -21,7 +21,7 @@ use crate::io::failpoint::{Point, pass};
 use crate::io::reactor::{Message, Reactor, Services};
 use crate::io::resolver::ResolverError;
 use crate::io::storage::{BackEnd, Recovered, Storage, StorageOptions};
-use crate::limit::SharedConnections;
+use crate::limit::{Shared, SharedConnections};
 use crate::mail::verp::VerpKeys;
 use crate::queue::QueueName;
 use crate::shard::{QueuePattern, Report, Settings, Shard, ShardRequest, owner};
@@ -134,6 +134,7 @@ impl Engine {
             configured: configured.clone(),
             storage: storage.clone(),
             total: total.clone(),
+            shared: Arc::default(),
             routing: routing.clone(),
             pauses: pauses(&storage, &recovered, overrides.hold)?,
             routes_lost: recovered.routes_lost().collect(),
@@ -352,6 +353,7 @@ struct Start {
     configured: Arc<Configured>,
     storage: Storage,
     total: Arc<SharedConnections>,
+    shared: Arc<Shared>,
     routing: Arc<Routing>,
     pauses: Vec<(QueuePattern, bool)>,
     routes_lost: Vec<QueueName>,
@@ -382,7 +384,9 @@ impl Start {
                 profiles: Box::new(ConfigProfiles::new(self.configured.clone())),
                 segments: self.storage.segments().clone(),
                 routes: policy.clone(),
+                number: number as u32,
                 total: self.total.clone(),
+                shared: self.shared.clone(),
                 pauses: self.pauses.clone(),
                 routes_lost: own(&self.routes_lost, number, count),
                 verp: self.verp.clone(),

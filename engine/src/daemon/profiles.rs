@@ -20,7 +20,9 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use vmta_config::{Authentication, Config, DeliveryType, DomainSettings, MailHost, NoMx, Resolved, SmtpUser};
+use vmta_config::{
+    Authentication, Config, DeliveryType, DomainSettings, MailHost, NoMx, Resolved, SmtpUser, VirtualMta,
+};
 
 /// What all shards' profiles are made from.
 #[derive(Debug)]
@@ -73,8 +75,11 @@ impl Configured {
         let host: Arc<str> = host.into();
         let mut vmtas = HashMap::new();
         let default = config.global().source_hosts.clone();
-        let mut add = |name: &str, helo: Option<&str>, hosts: &[vmta_config::SourceHost], origin: String| {
+        let mut add = |name: &str, hosts: &[vmta_config::SourceHost], vmta: Option<&VirtualMta>| {
+            let helo = vmta.and_then(|vmta| vmta.host_name.as_deref());
+            let origin = vmta.map_or_else(|| "smtp-source-host".to_owned(), |vmta| vmta.origin.to_string());
             let sources = source_hosts(hosts, helo, &host, &origin)?.into();
+            let limits = vmta.map(|vmta| config.vmta_settings(vmta));
             let tls = match before.get(name).and_then(|v| v.tls.clone()) {
                 Some(tls) => tls,
                 None => Arc::new(TlsClientConfig::new(trusted_roots())?),
@@ -82,13 +87,14 @@ impl Configured {
             let tls = Some(tls);
             let rewrites = config.virtual_mta(name).and_then(|vmta| config.rewrite_list_of(vmta));
             let rewrites = rewrites.map(rewriting::by_list);
-            vmtas
-                .insert(name.to_owned(), Arc::new(VmtaProfile { name: name.into(), sources, tls, rewrites }));
+            let max_smtp_out = limits.and_then(|limits| limits.max_smtp_out);
+            let profile = VmtaProfile { name: name.into(), sources, max_smtp_out, tls, rewrites };
+            vmtas.insert(name.to_owned(), Arc::new(profile));
             Ok::<_, ProfileError>(())
         };
-        add("{default}", None, &default, "smtp-source-host".to_owned())?;
+        add("{default}", &default, None)?;
         for vmta in config.virtual_mtas() {
-            add(&vmta.name, vmta.host_name.as_deref(), &vmta.source_hosts, vmta.origin.to_string())?;
+            add(&vmta.name, &vmta.source_hosts, Some(vmta))?;
         }
         let server_tls = ServerTls::read(&config).map_err(ProfileError::Certificate)?;
         let users = users(&config);

@@ -10,6 +10,7 @@ use super::resolver::Resolver;
 use super::socket::{self, SocketCell};
 use super::storage::Storage;
 use crate::base::Time;
+use crate::limit::Place;
 use crate::shard::{Admit, ConnectionId, Input, Output, Report, Shard, ShardReply, ShardRequest};
 use crate::spool::record::{Control, Disposition, Location, OutcomeBatch};
 use arc_swap::ArcSwap;
@@ -31,6 +32,8 @@ pub enum Message {
     Admit(Vec<Admit>),
     Answer(crate::route::Answer),
     Content(Location, Option<Arc<[u8]>>),
+    /// There is a connection for the shard.
+    Nudged(Place),
     /// A report of this reactor's is done with.
     Reported,
     Request(ShardRequest, oneshot::Sender<ShardReply>),
@@ -177,6 +180,7 @@ impl Reactor {
             Message::Admit(batch) => batch.into_iter().for_each(|admit| self.input(Input::Admit(admit))),
             Message::Begin(begin) => begin(self),
             Message::Answer(answered) => self.input(Input::Answered(answered)),
+            Message::Nudged(place) => self.input(Input::Nudged(place)),
             Message::Reported => self.input(Input::Reported),
             Message::Content(at, bytes) => self.input(Input::Content { at, bytes }),
             Message::Request(request, reply) => {
@@ -265,6 +269,14 @@ impl Reactor {
             }
             Output::Move(admits) => self.move_over(admits),
             Output::Notice(notice) => tracing::info!("{notice}"),
+            Output::Nudge { shard, place } => {
+                let peer = self.services.peers[shard as usize].clone();
+                tokio::task::spawn_local(async move {
+                    if let Some(peer) = peer.upgrade() {
+                        let _ = peer.send(Message::Nudged(place)).await;
+                    }
+                });
+            }
             Output::RouteRegained(queue) => {
                 self.services.storage.note(Control::RouteLost { queue: queue.to_string(), lost: false });
             }

@@ -15,6 +15,7 @@ mod drive;
 mod entries;
 mod moves;
 mod notice;
+mod held;
 mod operate;
 mod outcomes;
 mod profile;
@@ -42,7 +43,7 @@ pub use request::{
 pub use steer::{Course, DisableSource, ModeChange, ReplyRules, Steer};
 
 use crate::base::{Now, Time, Wall, Wheel};
-use crate::limit::SharedConnections;
+use crate::limit::{Place, Shared, SharedConnections, Told};
 use crate::mail::content::Content;
 use crate::mail::schedule::Opening;
 use crate::mail::verp::VerpKeys;
@@ -54,6 +55,7 @@ use crate::spool::segments::Segments;
 use connection::Connections;
 use contents::Contents;
 use entries::{Entries, Entry};
+use held::Held;
 use outcomes::{HIGH_WATER, OutcomeBuffer};
 use reports::Delays;
 use sites::Sites;
@@ -92,6 +94,8 @@ pub enum Input<'a> {
         at: Location,
         bytes: Option<Arc<[u8]>>,
     },
+    /// Another shard has given back a connection that this one waits for ([`Output::Nudge`]).
+    Nudged(Place),
     /// A report of [`Output::Report`] is done with, and its outcome stored.
     Reported,
     /// The configuration has changed.
@@ -125,6 +129,11 @@ pub enum Output {
     Settle(OutcomeBatch),
     /// Store this outcome with a report of it, if one is wanted.
     Report(Box<Report>),
+    /// Give this shard [`Input::Nudged`].
+    Nudge {
+        shard: u32,
+        place: Place,
+    },
     /// The mail of this queue is no longer held for want of its route: that need not be remembered any longer (F39).
     RouteRegained(QueueName),
     /// Recipients for other queues: to be admitted by their owners.
@@ -142,8 +151,12 @@ pub struct Settings {
     pub profiles: Box<dyn Profiles>,
     pub segments: Arc<Segments>,
     pub routes: Arc<route::RoutePolicy>,
+    /// Which of the shards this one is.
+    pub number: u32,
     /// `total-max-smtp-out`, shared by all shards.
     pub total: Arc<SharedConnections>,
+    /// What else the shards count together.
+    pub shared: Arc<Shared>,
     /// Pauses and resumes of the operator in their order; of those that name a queue the last counts.
     pub pauses: Vec<(QueuePattern, bool)>,
     /// Queues whose mail was held before the start because a reload had taken their route away (F39).
@@ -157,7 +170,9 @@ pub struct Shard {
     profiles: Box<dyn Profiles>,
     segments: Arc<Segments>,
     routes: route::table::Table,
+    number: u32,
     total: Arc<SharedConnections>,
+    shared: Arc<Shared>,
     pauses: Vec<(QueuePattern, bool)>,
     /// Until the mail of before the start is back in its queues.
     routes_lost: BTreeSet<QueueName>,
@@ -187,6 +202,8 @@ pub struct Shard {
     /// Queues that could not connect because of `total-max-smtp-out`, each once, and when they ask again.
     short_of_connections: VecDeque<u32>,
     short_again: Option<Time>,
+    /// Queues that wait for what others have.
+    held: Held,
     /// Buffers that are used again.
     taken: Taken,
     bodies: Vec<Vec<u8>>,
@@ -209,6 +226,7 @@ impl Drop for Shard {
             if let Some(connection) = self.connections.remove(key) {
                 self.queues[connection.queue].queue.disconnected(connection.grant);
                 self.total.give_back();
+                self.shared.places.give_back(&connection.places, &mut Told::new());
             }
         }
     }
@@ -220,7 +238,9 @@ impl Shard {
             profiles: settings.profiles,
             segments: settings.segments,
             routes: route::table::Table::new(settings.routes, MOST_LOOKUPS),
+            number: settings.number,
             total: settings.total,
+            shared: settings.shared,
             pauses: settings.pauses,
             routes_lost: settings.routes_lost,
             verp: settings.verp,
@@ -244,6 +264,7 @@ impl Shard {
             tokens: 0,
             short_of_connections: VecDeque::new(),
             short_again: None,
+            held: Held::default(),
             taken: Taken::default(),
             bodies: Vec::new(),
             due: Vec::new(),
@@ -260,6 +281,7 @@ impl Shard {
             Input::Closed { connection, cause } => self.socket_closed(now, connection, &cause),
             Input::Answered(answered) => self.answered(now, answered),
             Input::Content { at, bytes } => self.content(now, at, bytes.as_deref()),
+            Input::Nudged(place) => self.held.told.push(place),
             Input::Reported => self.reports_open -= 1,
             Input::Profiles(profiles) => {
                 self.configure(now, profiles);
@@ -269,6 +291,9 @@ impl Shard {
         }
         if self.short_again.is_some_and(|at| at <= now.mono) {
             self.ask_for_connections(now);
+        }
+        if !self.held.told.is_empty() {
+            self.wake_held(now);
         }
         if self.next_timer().is_some_and(|at| at <= now.mono) {
             self.expire_timers(now);
@@ -446,6 +471,7 @@ impl Shard {
 
     fn configure(&mut self, now: Now, profiles: Box<dyn Profiles>) -> Unreached {
         self.profiles = profiles;
+        self.release_held();
         let mut unreached = Unreached::default();
         for key in 0..self.queues.len() as u32 {
             let entry = &mut self.queues[key];
@@ -467,6 +493,7 @@ impl Shard {
 
     fn drain(&mut self, now: Now) {
         self.draining = true;
+        self.release_held();
         for key in self.connections.keys() {
             let Some(connection) = self.connections.at(key) else { continue };
             if matches!(connection.phase, connection::Phase::Connecting(_)) {

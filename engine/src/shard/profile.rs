@@ -84,6 +84,8 @@ pub struct VmtaProfile {
     pub name: Arc<str>,
     /// Used in rotation, one per connection; never empty.
     pub sources: Arc<[SourceHost]>,
+    /// `max-smtp-out`: connections of all its queues.
+    pub max_smtp_out: Option<u32>,
     /// TLS settings with the VMTA's own session cache: a session must not link two VMTAs.
     pub tls: Option<Arc<TlsClientConfig>>,
     /// Its own list, or that of its pool.

@@ -194,7 +194,7 @@ impl Shard {
         }
         entry.queue.settled(fate.disposition, now.mono);
         entry.bytes = entry.bytes.saturating_sub(u64::from(self.submissions.size(submission)));
-        self.leave(slot);
+        self.depart(slot);
     }
 
     pub(super) fn verdict_options(&mut self, key: u32) -> VerdictOptions {

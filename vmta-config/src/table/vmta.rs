@@ -38,8 +38,8 @@ pub(super) const VMTA_AND_POOL: &[Directive] = {
         d("include-headers-from", File, "", LATER, "Headers put after our Received header, from a file; besides those of the top level").eg("/etc/posthaste/headers"),
         d("max-smtp-data-volume-rate", VolumeRate, "unlimited", LATER, "Bytes delivered in a time, over all queues of the virtual MTA").eg("1G/h"),
         d("max-smtp-msg-rate", Rate, "unlimited", LATER, "Recipients attempted in a time, over all queues of the virtual MTA").eg("10000/h"),
-        d("max-smtp-out", Limit, "unlimited", LATER, "Connections of all queues of the virtual MTA").eg("200"),
         d("rewrite-list", Name(Named::RewriteList), "", ON, "How envelope senders and From headers are rewritten, instead of the list of the source").eg("brand"),
+        d("max-smtp-out", Limit, "unlimited", ON, "Connections of all queues of the virtual MTA").eg("200"),
     ]
 };
 

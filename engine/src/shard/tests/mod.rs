@@ -11,6 +11,7 @@ mod operator;
 mod random;
 mod refusals;
 mod reports;
+mod shared;
 mod site;
 mod spool;
 mod steered;

@@ -252,6 +252,7 @@ impl TestProfiles {
         let vmta = VmtaProfile {
             name: "v1".into(),
             sources: [source].into(),
+            max_smtp_out: None,
             tls: Some(Arc::new(tls)),
             rewrites: None,
         };
