@@ -11,6 +11,7 @@
 
 mod address_list;
 mod build;
+mod build_headers;
 mod build_lists;
 mod build_relay;
 mod build_sources;
@@ -61,9 +62,9 @@ pub use report::FileReport;
 pub use rewrite_list::RewriteList;
 pub use scope::{Scope, Scopes};
 pub use settings::{
-    AcctSettings, AddDate, ApiListenerSettings, ApiSettings, Authentication, Certificate, DeleteAfter,
-    DeliveryType, DomainSettings, DsnFormat, DsnReturn, Global, GroupSettings, ListenerSettings, NoMx,
-    RuntimeChoice, SourceSettings, SpoolSettings, UserSettings,
+    AcctSettings, AddDate, ApiListenerSettings, ApiSettings, Authentication, Certificate, DateTime,
+    DeleteAfter, DeliveryType, DomainSettings, DsnFormat, DsnReturn, Global, GroupSettings, ListenerSettings,
+    NoMx, RuntimeChoice, SourceSettings, SpoolSettings, UserSettings,
 };
 pub use slots::NameLists;
 pub use table::{Directive, Status, directives};

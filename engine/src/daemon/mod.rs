@@ -8,6 +8,7 @@ pub mod accounting_log;
 pub mod accounting_spool;
 pub mod accounting_stream;
 pub mod answer;
+mod at_delivery;
 pub mod campaign_directory;
 mod choice;
 pub mod control;

@@ -3,6 +3,7 @@
 use super::rewriting;
 use super::smtp_tls::ServerTls;
 use crate::limit::Rate;
+use crate::mail::plain;
 use crate::mail::rewrite::Rewrites;
 use crate::queue::QueueSettings;
 use crate::route::choose::SourceHost;
@@ -74,10 +75,13 @@ impl Configured {
                 None => Arc::new(TlsClientConfig::new(trusted_roots())?),
             };
             let tls = Some(tls);
-            let rewrites = config.virtual_mta(name).and_then(|vmta| config.rewrite_list_of(vmta));
-            let rewrites = rewrites.map(rewriting::by_list);
-            vmtas
-                .insert(name.to_owned(), Arc::new(VmtaProfile { name: name.into(), sources, tls, rewrites }));
+            let vmta = config.virtual_mta(name);
+            let rewrites = vmta.and_then(|vmta| config.rewrite_list_of(vmta)).map(rewriting::by_list);
+            let include_headers = config.included_headers(vmta).into();
+            vmtas.insert(
+                name.to_owned(),
+                Arc::new(VmtaProfile { name: name.into(), sources, tls, rewrites, include_headers }),
+            );
             Ok::<_, ProfileError>(())
         };
         add("{default}", None, &default, "smtp-source-host".to_owned())?;
@@ -126,6 +130,11 @@ impl Configured {
     pub fn rewrites(&self, vmta: &str, of_source: &str) -> Option<Arc<dyn Rewrites>> {
         let own = self.vmtas.get(vmta).and_then(|vmta| vmta.rewrites.clone());
         own.or_else(|| self.config.rewrite_list(of_source).map(rewriting::by_list))
+    }
+
+    /// Left side of the Message-IDs of a submission, but for the number of the row.
+    pub fn message_name(&self, submission: u64) -> String {
+        plain::message_name(submission, self.config.global().host_id)
     }
 
     /// The VMTAs a name stands for: itself, or the members of a pool.
@@ -303,6 +312,7 @@ fn queue_profile(settings: &DomainSettings) -> QueueProfile {
             ..VerdictOptions::default()
         },
         max_errors_per_connection: settings.max_errors_per_connection,
+        remove_headers: settings.remove_headers.as_deref().unwrap_or_default().into(),
     }
 }
 

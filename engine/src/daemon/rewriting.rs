@@ -1,9 +1,8 @@
 //! `rewrite-list`: lists of the configuration, as the core asks them.
 
 use crate::mail::rewrite::Rewrites;
-use crate::spool::record::AtDelivery;
 use std::sync::Arc;
-use vmta_config::{RewriteList, SourceSettings};
+use vmta_config::RewriteList;
 
 #[derive(Debug)]
 struct Listed(Arc<RewriteList>);
@@ -20,9 +19,4 @@ impl Rewrites for Listed {
 
 pub fn by_list(list: &Arc<RewriteList>) -> Arc<dyn Rewrites> {
     Arc::new(Listed(list.clone()))
-}
-
-/// What a source has done to its messages as they are delivered.
-pub fn at_delivery(source: &SourceSettings) -> AtDelivery {
-    AtDelivery { rewrite_list: source.rewrite_list.clone().unwrap_or_default() }
 }

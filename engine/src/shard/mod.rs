@@ -11,6 +11,7 @@ mod contents;
 mod dispatch;
 mod drive;
 mod entries;
+mod leaving;
 mod operate;
 mod outcomes;
 mod profile;

@@ -7,11 +7,11 @@ use super::keys::{Claim, Stored, end};
 use super::reply::Refusal;
 use super::{Entrance, Settings};
 use crate::base::Wall;
+use crate::daemon::at_delivery;
 use crate::daemon::choice;
 use crate::daemon::handed::Handed;
 use crate::daemon::intake::Refused;
 use crate::daemon::owners::{Accepted, Split};
-use crate::daemon::rewriting;
 use crate::daemon::spoken::{self, Spoken};
 use crate::daemon::suppressed::suppression;
 use crate::ingest::answered::{Answered, Begun, MAX_LISTS};
@@ -111,7 +111,10 @@ impl<'e> Run<'e> {
             received_from_ip: ends.client.to_string(),
             received_on_ip: ends.local.to_string(),
             accepted_at: now.0,
-            at_delivery: rewriting::at_delivery(&settings.source),
+            at_delivery: match head.finished() {
+                Some(_) => at_delivery::of_finished(&settings.source),
+                None => at_delivery::of_template(&settings.source),
+            },
             ..Submission::default()
         };
         Ok(Run {
@@ -360,6 +363,8 @@ fn content(
         let fixed = Fixed {
             date: plain::date(now),
             submission_id: id,
+            host_id: settings.configured.config.global().host_id,
+            dated_later: at_delivery::dated(&settings.source),
             host: host.to_string(),
             sender: sender.to_owned(),
         };

@@ -236,6 +236,7 @@ pub fn profile(hosts: &str) -> QueueProfile {
         idle_timeout: Duration::ZERO,
         verdict: VerdictOptions::default(),
         max_errors_per_connection: None,
+        remove_headers: Arc::default(),
     }
 }
 
@@ -248,6 +249,7 @@ impl TestProfiles {
             sources: [source].into(),
             tls: Some(Arc::new(tls)),
             rewrites: None,
+            include_headers: "".into(),
         };
         TestProfiles { usual, domains: HashMap::new(), vmtas: vec![Arc::new(vmta)], lists: HashMap::new() }
     }
