@@ -12,8 +12,8 @@ impl Rewrites for Listed {
         self.0.sender(sender)
     }
 
-    fn from_domain(&self, domain: &str) -> Option<String> {
-        self.0.from_domain(domain).map(str::to_owned)
+    fn domain(&self, domain: &str) -> Option<String> {
+        self.0.domain(domain).map(str::to_owned)
     }
 }
 
