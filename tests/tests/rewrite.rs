@@ -130,7 +130,7 @@ fn senders_are_rewritten_on_every_way_in() {
     ground.pick_up("file", file.as_bytes()).expect("dropped");
     campaign(&ground);
     inject(http, "http@site.example");
-    let mail = received(&site, 9);
+    let mail = received(&site, 10);
     let of = |name: &str| {
         let (sender, message) = &mail[&format!("{name}@site.example")];
         (sender.as_str(), value(message, "From"))

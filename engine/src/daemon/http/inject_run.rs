@@ -24,9 +24,12 @@ use crate::ingest::submission;
 use crate::io::http_listener::Ends;
 use crate::mail::{Content, Fixed, plain};
 use crate::spool::codec::decode_submission;
-use crate::spool::record::{Committed, Control, Draft, Group, Location, Ref, RowsDraft, Submission};
+use crate::spool::record::{
+    AtDelivery, Committed, Control, Draft, Group, Location, Ref, RowsDraft, Submission,
+};
 use hyper::StatusCode;
 use std::sync::Arc;
+use vmta_config::SourceSettings;
 
 /// Chunks committed together where more rows are to come.
 const GROUP: usize = 8;
@@ -111,10 +114,7 @@ impl<'e> Run<'e> {
             received_from_ip: ends.client.to_string(),
             received_on_ip: ends.local.to_string(),
             accepted_at: now.0,
-            at_delivery: match head.finished() {
-                Some(_) => at_delivery::of_finished(&settings.source),
-                None => at_delivery::of_template(&settings.source),
-            },
+            at_delivery: left(head, &settings.source),
             ..Submission::default()
         };
         Ok(Run {
@@ -346,6 +346,14 @@ fn progress(stored: &Stored) -> Control {
     let Stored { begun, submission, progress } = *stored;
     let (next_row, state) = (progress.next_row, progress.state());
     Control::ImportProgress { identity: begun.to_string(), submission, next_row, state }
+}
+
+/// What is done to the messages as they leave.
+fn left(head: &InjectHead, source: &SourceSettings) -> AtDelivery {
+    match head.finished() {
+        Some(_) => at_delivery::of_finished(source),
+        None => at_delivery::of_template(source),
+    }
 }
 
 /// The content of a request: finished, or compiled.
