@@ -57,6 +57,7 @@ pub(crate) fn build(
     let mut builder =
         Builder { lines, files, config: empty(&top), defined: HashMap::new(), calls: Vec::new() };
     builder.top_level(&top);
+    builder.config.included = builder.included_headers(&top);
     builder.keep(Scope::Global, String::new(), "", top);
     for block in blocks(items) {
         builder.block(block);
@@ -74,6 +75,7 @@ pub(crate) fn build(
 fn empty(top: &[Setting]) -> Config {
     Config {
         global: Global::read(&Slots::merge([top])),
+        included: None,
         spools: Vec::new(),
         listeners: Vec::new(),
         smtp_users: Vec::new(),
@@ -287,6 +289,7 @@ impl Builder<'_> {
         }
         let host_name = slots.read(Scope::VirtualMta, "host-name");
         let rewrite_list = slots.read(Scope::VirtualMta, "rewrite-list");
+        let included = self.included_headers(&settings);
         let level = self.inner_domains(block, "virtual-mta");
         if !self.define_vmta(block) {
             return;
@@ -300,6 +303,7 @@ impl Builder<'_> {
             host_name,
             pools: Vec::new(),
             rewrite_list,
+            included,
             origin: self.lines.sources.origin(block.at),
             level,
             pool_level: None,
@@ -323,6 +327,7 @@ impl Builder<'_> {
         let slots = Slots::merge([settings.as_slice()]);
         let members: Vec<String> = slots.read(Scope::VirtualMtaPool, "virtual-mta");
         let rewrite_list = slots.read(Scope::VirtualMtaPool, "rewrite-list");
+        let included = self.included_headers(&settings);
         let level = self.inner_domains(block, "virtual-mta-pool");
         if !self.define_vmta(block) {
             return;
@@ -340,6 +345,7 @@ impl Builder<'_> {
             members,
             origin,
             rewrite_list,
+            included,
             level,
             section,
         });

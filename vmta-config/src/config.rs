@@ -126,6 +126,8 @@ pub struct VirtualMta {
     pub pools: Vec<String>,
     /// Its own `rewrite-list`.
     pub(crate) rewrite_list: Option<String>,
+    /// Of its own `include-headers-from`.
+    pub(crate) included: Option<String>,
     pub origin: Origin,
     /// Its own `<domain>` entries, and those of the one pool that has some.
     pub(crate) level: Option<u32>,
@@ -142,6 +144,7 @@ pub struct Pool {
     pub origin: Origin,
     /// Of members that have none of their own.
     pub(crate) rewrite_list: Option<String>,
+    pub(crate) included: Option<String>,
     pub(crate) level: Option<u32>,
     pub(crate) section: usize,
 }
@@ -179,6 +182,8 @@ const NO_LEVEL: (u32, Class) = (u32::MAX, 0);
 #[derive(Debug)]
 pub struct Config {
     pub(crate) global: Global,
+    /// Of the `include-headers-from` of the top level.
+    pub(crate) included: Option<String>,
     pub(crate) spools: Vec<Spool>,
     pub(crate) listeners: Vec<SmtpListener>,
     pub(crate) smtp_users: Vec<SmtpUser>,
@@ -295,6 +300,14 @@ impl Config {
     pub fn rewrite_list_of(&self, vmta: &VirtualMta) -> Option<&Arc<RewriteList>> {
         let inherited = || vmta.pools.iter().find_map(|pool| self.pool(pool)?.rewrite_list.as_deref());
         self.rewrite_list(vmta.rewrite_list.as_deref().or_else(inherited)?)
+    }
+
+    /// Header lines that messages of a virtual MTA get: those of the top level, then its own, or those of the first of its
+    /// pools that has some.
+    pub fn included_headers(&self, vmta: Option<&VirtualMta>) -> String {
+        let pool = |vmta: &VirtualMta| vmta.pools.iter().find_map(|pool| self.pool(pool)?.included.clone());
+        let own = vmta.and_then(|vmta| vmta.included.clone().or_else(|| pool(vmta)));
+        self.included.clone().unwrap_or_default() + &own.unwrap_or_default()
     }
 
     /// Directives used that are not in effect.

@@ -12,6 +12,7 @@
 mod address_list;
 mod aliases;
 mod build;
+mod build_headers;
 mod build_lists;
 mod build_relay;
 mod build_report;
@@ -66,9 +67,9 @@ pub use rewrite_list::RewriteList;
 pub use rollup::MxRollup;
 pub use scope::{Scope, Scopes};
 pub use settings::{
-    AcctSettings, AddDate, ApiListenerSettings, ApiSettings, Authentication, Certificate, DeleteAfter,
-    DeliveryType, DomainSettings, DsnFormat, DsnReturn, Global, GroupSettings, ListenerSettings, NoMx,
-    RuntimeChoice, SourceSettings, SpoolSettings, UserSettings, VmtaSettings,
+    AcctSettings, AddDate, ApiListenerSettings, ApiSettings, Authentication, Certificate, DateTime,
+    DeleteAfter, DeliveryType, DomainSettings, DsnFormat, DsnReturn, Global, GroupSettings, ListenerSettings,
+    NoMx, RuntimeChoice, SourceSettings, SpoolSettings, UserSettings, VmtaSettings,
 };
 pub use slots::NameLists;
 pub use table::{Directive, Status, directives};

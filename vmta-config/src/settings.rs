@@ -76,6 +76,14 @@ keyword! {
 }
 
 keyword! {
+    /// Which time an added Date header has.
+    DateTime {
+        Reception: Value::Keyword("reception"),
+        Delivery: Value::Keyword("delivery"),
+    } or Reception
+}
+
+keyword! {
     /// What a delivery report gives back of the message, where RET was not given.
     DsnReturn {
         Headers: Value::Keyword("headers"),
@@ -217,6 +225,8 @@ settings! {
         relay_debug: bool = "relay-debug",
         /// Where messages go that name an unknown virtual MTA, if they are not refused.
         invalid_virtual_mta_fallback: Option<String> = "invalid-virtual-mta-fallback",
+        /// Goes into Message-IDs, to keep servers of one name apart.
+        host_id: u32 = "host-id",
         /// Bytes of a spool segment.
         segment_size: u64 = "segment-size",
         /// The From field of delivery reports.
@@ -240,6 +250,8 @@ settings! {
     /// What applies to one queue: `<domain>` entries merged for its domain and virtual MTA.
     DomainSettings of Scope::Domain, {
         delivery: DeliveryType = "type",
+        /// Headers that leave with no message.
+        remove_headers: Option<Vec<String>> = "remove-header",
         /// Explicit next hops instead of MX look-up.
         smtp_hosts: Option<Route> = "smtp-hosts",
         default_smtp_port: u16 = "default-smtp-port",
@@ -378,6 +390,7 @@ settings! {
         add_received_header: bool = "add-received-header",
         hide_message_source: bool = "hide-message-source",
         add_date_header: AddDate = "add-date-header",
+        date_header_time: DateTime = "date-header-time",
         /// Names the virtual MTA or pool in `x-virtual-mta`.
         add_x_virtual_mta_header: bool = "add-x-virtual-mta-header",
         /// Gets a copy of every finished message.

@@ -7,6 +7,7 @@ use crate::table::{Status, directives};
 const ELSEWHERE: &[&str] = &[
     "include",
     "domain-macro",
+    "include-headers-from",
     "spool",
     "smtp-listener",
     "always-allow-relaying",

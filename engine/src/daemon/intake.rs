@@ -1,5 +1,6 @@
 //! From a finished message to durable, queued recipients: what SMTP submission and pickup files have in common.
 
+use super::at_delivery;
 use super::authenticity;
 use super::choice::{self, Way};
 use super::forwarding;
@@ -404,7 +405,9 @@ impl Intake {
     ) -> Result<Vec<u8>, Refused> {
         let date = self.date(now);
         let name = format!("{id:x}");
-        let message_id = source.add_message_id_header.then(|| format!("<{name}@{host}>"));
+        let message_id = source
+            .add_message_id_header
+            .then(|| format!("<{}@{host}>", self.configured.load().message_name(id)));
         let mut remove = remove.to_vec();
         if source.add_date_header == AddDate::Override {
             remove.push("date");
@@ -413,12 +416,13 @@ impl Intake {
             // What a client brings along of it may not pass for ours (RFC 8601 section 5).
             remove.push(authenticity::FIELD);
         }
+        let dates = source.add_date_header != AddDate::No && !at_delivery::dated(source);
         let options = PlainOptions {
             authentication: handed.authentication,
             lf_ends_lines: handed.lf_ends_lines,
             remove: &remove,
             received: handed.received(source, host, &name, &date.text),
-            date: (source.add_date_header != AddDate::No).then_some(date.text.as_str()),
+            date: dates.then_some(date.text.as_str()),
             message_id: message_id.as_deref(),
         };
         Ok(plain::prepare_plain(handed.message, &options)?)

@@ -9,6 +9,7 @@ pub mod accounting_spool;
 pub mod accounting_stream;
 pub mod answer;
 mod answer_modes;
+mod at_delivery;
 pub mod campaign_directory;
 mod choice;
 pub mod control;

@@ -6,6 +6,7 @@ use super::rolled_up::{RolledUp, named_hosts};
 use super::smtp_tls::ServerTls;
 use crate::base::Wall;
 use crate::limit::Rate;
+use crate::mail::plain;
 use crate::mail::rewrite::Rewrites;
 use crate::queue::{QueueName, QueueSettings};
 use crate::route::choose::SourceHost;
@@ -85,11 +86,14 @@ impl Configured {
                 None => Arc::new(TlsClientConfig::new(trusted_roots())?),
             };
             let tls = Some(tls);
-            let rewrites = config.virtual_mta(name).and_then(|vmta| config.rewrite_list_of(vmta));
-            let rewrites = rewrites.map(rewriting::by_list);
+            let vmta = config.virtual_mta(name);
+            let rewrites = vmta.and_then(|vmta| config.rewrite_list_of(vmta)).map(rewriting::by_list);
+            let include_headers = config.included_headers(vmta).into();
             let max_smtp_out = limits.and_then(|limits| limits.max_smtp_out);
-            let profile = VmtaProfile { name: name.into(), sources, max_smtp_out, tls, rewrites };
-            vmtas.insert(name.to_owned(), Arc::new(profile));
+            let name: Arc<str> = name.into();
+            let profile =
+                VmtaProfile { name: name.clone(), sources, max_smtp_out, tls, rewrites, include_headers };
+            vmtas.insert(name.to_string(), Arc::new(profile));
             Ok::<_, ProfileError>(())
         };
         add("{default}", &default, None)?;
@@ -162,6 +166,11 @@ impl Configured {
     pub fn rewrites(&self, vmta: &str, of_source: &str) -> Option<Arc<dyn Rewrites>> {
         let own = self.vmtas.get(vmta).and_then(|vmta| vmta.rewrites.clone());
         own.or_else(|| self.config.rewrite_list(of_source).map(rewriting::by_list))
+    }
+
+    /// Left side of the Message-IDs of a submission, but for the number of the row.
+    pub fn message_name(&self, submission: u64) -> String {
+        plain::message_name(submission, self.config.global().host_id)
     }
 
     /// The VMTAs a name stands for: itself, or the members of a pool.
@@ -378,6 +387,7 @@ fn queue_profile(settings: &DomainSettings, replies: Option<Arc<dyn ReplyRules>>
             ..VerdictOptions::default()
         },
         max_errors_per_connection: settings.max_errors_per_connection,
+        remove_headers: settings.remove_headers.as_deref().unwrap_or_default().into(),
     }
 }
 

@@ -192,7 +192,7 @@ impl Reporter {
             date: &date,
             arrived: &arrived,
             give_up: &plain::date(report.give_up),
-            message_id: &format!("<{id:x}@{host}>"),
+            message_id: &format!("<{}@{host}>", plain::message_name(id, config.global().host_id)),
             boundary: &format!("{:08x}", fastrand::u32(..)),
             vmta: &report.attempt.vmta,
             source_mta: &submission.source_mta,

@@ -16,6 +16,7 @@ mod entries;
 mod moves;
 mod notice;
 mod held;
+mod leaving;
 mod operate;
 mod outcomes;
 mod profile;

@@ -38,7 +38,7 @@ pub(super) const SOURCE: &[Directive] = {
         d("check-spf-inbound", Bool, "false", ON, "Check SPF and say so in Authentication-Results"),
         d("check-spf-inbound-best-guess", Unchecked, "", no("it is obsolete since PowerMTA 4.5"), "What SPF is taken for where a domain has none").eg("\"v=spf1 a mx ~all\""),
         d("check-spf-inbound-max-void-lookups", Number(0, u32::MAX as u64), "2", ON, "Empty DNS answers allowed in an SPF check").eg("4"),
-        d("date-header-time", Keyword(&["reception", "delivery"]), "reception", LATER, "Which time the added Date has").eg("delivery"),
+        d("date-header-time", Keyword(&["reception", "delivery"]), "reception", ON, "Which time the added Date has").eg("delivery"),
         d("default-virtual-mta", DefaultVirtualMta, "", ON, "Virtual MTA or pool of mail that asks for none; `by-smtp-source-ip` takes the one with the address connected to").eg("news"),
         d("disconnect-on-transient-error", Bool, "false", ON, "Close the connection instead of answering 4xx"),
         d("dsn-return-default", Keyword(&["headers", "full", "system"]), "system", ON, "What a failure report returns where RET is not given").eg("headers"),

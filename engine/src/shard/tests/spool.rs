@@ -242,6 +242,7 @@ pub fn profile(hosts: &str) -> QueueProfile {
         idle_timeout: Duration::ZERO,
         verdict: VerdictOptions::default(),
         max_errors_per_connection: None,
+        remove_headers: Arc::default(),
     }
 }
 
@@ -255,6 +256,7 @@ impl TestProfiles {
             max_smtp_out: None,
             tls: Some(Arc::new(tls)),
             rewrites: None,
+            include_headers: "".into(),
         };
         let (domains, lists) = (HashMap::new(), HashMap::new());
         TestProfiles { usual, domains, vmtas: vec![Arc::new(vmta)], rollup: None, lists }

@@ -149,6 +149,7 @@ fn three(usual: crate::shard::QueueProfile) -> TestProfiles {
         tls,
         max_smtp_out: None,
         rewrites: None,
+        include_headers: "".into(),
         sources: [1, 2, 3].map(source).into(),
     })];
     profiles
