@@ -4,6 +4,7 @@
 mod ahead;
 mod delivery;
 mod envelope;
+mod giving_up;
 mod hosts;
 mod limits;
 mod operator;

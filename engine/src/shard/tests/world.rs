@@ -67,6 +67,8 @@ pub struct World {
     pub unread: Vec<Location>,
     /// Reports that may be due.
     pub reported: Vec<Report>,
+    /// Those of [`World::reported`] that are still to be made; `None`: each is made at once.
+    pub reports_open: Option<usize>,
     /// Queues that are no longer held for want of their route.
     pub regained: Vec<String>,
     /// Storage takes outcomes.
@@ -127,6 +129,7 @@ impl World {
             reads: true,
             unread: Vec::new(),
             reported: Vec::new(),
+            reports_open: None,
             regained: Vec::new(),
             room: true,
             unsettled: None,
@@ -275,7 +278,10 @@ impl World {
                         self.settle(&batch);
                     }
                     self.reported.push(*report);
-                    self.shard.handle(self.now, Input::Reported);
+                    match &mut self.reports_open {
+                        None => self.shard.handle(self.now, Input::Reported),
+                        Some(open) => *open += 1,
+                    }
                 }
                 Output::RouteRegained(name) => self.regained.push(name.to_string()),
                 Output::Load(at) => self.unread.push(at),
@@ -352,6 +358,14 @@ impl World {
         }
         self.shard.hold_outcomes(false);
         self.input(Input::Wake);
+    }
+
+    /// Makes one of the reports that are open.
+    pub fn make_report(&mut self) -> bool {
+        let Some(left) = self.reports_open.and_then(|open| open.checked_sub(1)) else { return false };
+        self.reports_open = Some(left);
+        self.input(Input::Reported);
+        true
     }
 
     /// Answers a read that was left open.
