@@ -17,6 +17,7 @@ mod moves;
 mod notice;
 mod held;
 mod leaving;
+mod give_up;
 mod operate;
 mod outcomes;
 mod profile;
@@ -50,8 +51,7 @@ use crate::mail::schedule::Opening;
 use crate::mail::verp::VerpKeys;
 use crate::queue::{Expiry, Queue, QueueName, Slot, Slots, Taken};
 use crate::route;
-use crate::spool::record::RowRef;
-use crate::spool::record::{Location, OutcomeBatch};
+use crate::spool::record::{Location, OutcomeBatch, RowRef, Said};
 use crate::spool::segments::Segments;
 use connection::Connections;
 use contents::Contents;
@@ -60,7 +60,7 @@ use held::Held;
 use outcomes::{HIGH_WATER, OutcomeBuffer};
 use reports::Delays;
 use sites::Sites;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use submissions::Submissions;
@@ -193,6 +193,10 @@ pub struct Shard {
     /// Reports being made.
     reports_open: usize,
     delays: Delays,
+    /// Queues whose recipients are given up as there is room for it, and why.
+    giving_up: BTreeMap<u32, Said>,
+    /// Recipients that bounce as they come, and have to wait for it.
+    refused: VecDeque<Admit>,
     /// Queues that had to wait for it. In order, as all sets here whose order decides: one story has one course.
     backed_up: BTreeSet<u32>,
     outputs: VecDeque<Output>,
@@ -258,6 +262,8 @@ impl Shard {
             outcomes_held: false,
             reports_open: 0,
             delays: Delays::default(),
+            giving_up: BTreeMap::new(),
+            refused: VecDeque::new(),
             backed_up: BTreeSet::new(),
             outputs: VecDeque::new(),
             status: ShardStatus::default(),
@@ -306,6 +312,7 @@ impl Shard {
             // One at a time: storage may have no room for a second one.
             self.outputs.push_back(Output::Settle(self.outcomes.take()));
         }
+        self.go_on_giving_up(now);
         if !self.outcomes_back_up() {
             for queue in std::mem::take(&mut self.backed_up) {
                 self.queue_timers.set(queue, now.mono);
@@ -374,7 +381,7 @@ impl Shard {
 
     fn admit(&mut self, now: Now, admit: Admit) {
         if admit.refused {
-            return self.bounce_refused(now, admit);
+            return self.refused.push_back(admit);
         }
         let submission = self.submissions.admit(&admit);
         if let Some((at, bytes)) = admit.content {
@@ -473,6 +480,8 @@ impl Shard {
     fn configure(&mut self, now: Now, profiles: Box<dyn Profiles>) -> Unreached {
         self.profiles = profiles;
         self.release_held();
+        // Whether they are still to be given up is found out anew.
+        self.giving_up.clear();
         let mut unreached = Unreached::default();
         for key in 0..self.queues.len() as u32 {
             let entry = &mut self.queues[key];

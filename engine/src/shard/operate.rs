@@ -199,6 +199,8 @@ impl Shard {
         for key in 0..self.queues.len() as u32 {
             if pattern.matches(self.queues[key].queue.name()) {
                 self.queues[key].queue.set_paused(paused);
+                // Who is left stays; the cause is found again when it goes on.
+                self.giving_up.remove(&key);
                 // Whoever resumes a queue without its route wants it delivered as configured now.
                 if !paused {
                     self.regain_route(key);

@@ -163,7 +163,10 @@ impl Shard {
             self.queues[queue].queue.note_error(now, last_error(&fate.said));
         }
         match self.due_report(queue, submission, &fate) {
-            Some(action) => self.report(now, action, attempt.attempt(), fate.said, settled.outcome(now)),
+            Some(action) => {
+                let size = self.submissions.size(submission);
+                self.report(now, action, attempt.shared(), size, fate.said, settled.outcome(now));
+            }
             None => self.outcomes.push(now, attempt, fate.said, settled),
         }
         let entry = &mut self.queues[queue];

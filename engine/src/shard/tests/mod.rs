@@ -5,6 +5,7 @@ mod ahead;
 mod backoff;
 mod delivery;
 mod envelope;
+mod giving_up;
 mod hosts;
 mod limits;
 mod operator;

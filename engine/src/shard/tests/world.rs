@@ -68,6 +68,8 @@ pub struct World {
     pub unread: Vec<Location>,
     /// Reports that may be due.
     pub reported: Vec<Report>,
+    /// Those of [`World::reported`] that are still to be made; `None`: each is made at once.
+    pub reports_open: Option<usize>,
     /// Queues that are no longer held for want of their route.
     pub regained: Vec<String>,
     /// What an operator would hear of.
@@ -143,6 +145,7 @@ impl World {
             reads: true,
             unread: Vec::new(),
             reported: Vec::new(),
+            reports_open: None,
             regained: Vec::new(),
             notices: Vec::new(),
             nudges: Vec::new(),
@@ -297,7 +300,10 @@ impl World {
                         self.settle(&batch);
                     }
                     self.reported.push(*report);
-                    self.shard.handle(self.now, Input::Reported);
+                    match &mut self.reports_open {
+                        None => self.shard.handle(self.now, Input::Reported),
+                        Some(open) => *open += 1,
+                    }
                 }
                 Output::Move(admits) => {
                     admits.into_iter().for_each(|admit| self.shard.handle(self.now, Input::Admit(admit)));
@@ -380,6 +386,14 @@ impl World {
         }
         self.shard.hold_outcomes(false);
         self.input(Input::Wake);
+    }
+
+    /// Makes one of the reports that are open.
+    pub fn make_report(&mut self) -> bool {
+        let Some(left) = self.reports_open.and_then(|open| open.checked_sub(1)) else { return false };
+        self.reports_open = Some(left);
+        self.input(Input::Reported);
+        true
     }
 
     /// Answers a read that was left open.
