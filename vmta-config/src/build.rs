@@ -6,6 +6,7 @@ use std::sync::RwLock;
 use ipnet::IpNet;
 
 use crate::address_list::AddressList;
+use crate::aliases::Aliases;
 use crate::build_lists::{self, Call};
 use crate::build_sources;
 use crate::check;
@@ -21,6 +22,7 @@ use crate::lines::Lines;
 use crate::older;
 use crate::patterns::BouncePattern;
 use crate::report::Usage;
+use crate::rollup::MxRollups;
 use crate::scope::Scope;
 use crate::settings::{
     AcctSettings, ApiListenerSettings, ApiSettings, Global, ListenerSettings, UserSettings,
@@ -92,8 +94,12 @@ fn empty(top: &[Setting]) -> Config {
         pattern_lists: Vec::new(),
         pattern_lists_by_name: HashMap::new(),
         address_lists: HashMap::new(),
+        rollups: MxRollups::default(),
+        rewrite_lists: HashMap::new(),
+        aliases: Aliases::default(),
         relay: DomainIndex::default(),
         relay_addresses: AddressList::default(),
+        failure_words: None,
         notes: Vec::new(),
         merged: RwLock::default(),
     }
@@ -127,7 +133,9 @@ impl Builder<'_> {
                     self.config.source_base.push(Setting { slot, ..setting.clone() });
                 }
                 ("relay-address", _) => self.relay_address(setting),
+                ("alias", value) => self.alias(value),
                 ("postmaster", Value::Text(address)) => self.postmaster(address, setting.place),
+                ("dsn-failed-body-template-from", value) => self.failure_words(value, setting.place),
                 _ => {}
             }
         }
@@ -155,7 +163,10 @@ impl Builder<'_> {
             Scope::SmtpPatternList => self.smtp_pattern_list(block),
             Scope::PatternList => self.pattern_list(block),
             Scope::AddressList => self.address_list(block),
+            Scope::MxRollupList => self.rollups(block),
+            Scope::RewriteList => self.rewrite_list(block),
             Scope::BounceCategoryPatterns => self.categories(block),
+            Scope::Aliases => self.aliases(block),
             _ => self.checked_only(block, ""),
         }
     }
@@ -205,7 +216,6 @@ impl Builder<'_> {
     fn checked_only(&mut self, block: &Block, outer: &str) {
         let Some(tag) = block.tag else { return };
         let kind = match tag.scope {
-            Scope::RewriteList => Some(Named::RewriteList),
             Scope::AddressList => Some(Named::AddressList),
             Scope::Proxy => Some(Named::Proxy),
             _ => None,
@@ -276,6 +286,7 @@ impl Builder<'_> {
             source_hosts = self.config.global.source_hosts.clone();
         }
         let host_name = slots.read(Scope::VirtualMta, "host-name");
+        let rewrite_list = slots.read(Scope::VirtualMta, "rewrite-list");
         let level = self.inner_domains(block, "virtual-mta");
         if !self.define_vmta(block) {
             return;
@@ -288,6 +299,7 @@ impl Builder<'_> {
             source_hosts,
             host_name,
             pools: Vec::new(),
+            rewrite_list,
             origin: self.lines.sources.origin(block.at),
             level,
             pool_level: None,
@@ -308,8 +320,9 @@ impl Builder<'_> {
 
     fn pool(&mut self, block: &Block) {
         let settings = self.lines.settings(&block.items, Scope::VirtualMtaPool);
-        let members: Vec<String> =
-            Slots::merge([settings.as_slice()]).read(Scope::VirtualMtaPool, "virtual-mta");
+        let slots = Slots::merge([settings.as_slice()]);
+        let members: Vec<String> = slots.read(Scope::VirtualMtaPool, "virtual-mta");
+        let rewrite_list = slots.read(Scope::VirtualMtaPool, "rewrite-list");
         let level = self.inner_domains(block, "virtual-mta-pool");
         if !self.define_vmta(block) {
             return;
@@ -322,7 +335,14 @@ impl Builder<'_> {
         let at = VmtaOrPool::Pool(self.config.pools.len());
         self.config.by_name.insert(block.arg.clone(), at);
         let origin = self.lines.sources.origin(block.at);
-        self.config.pools.push(Pool { name: block.arg.clone(), members, origin, level, section });
+        self.config.pools.push(Pool {
+            name: block.arg.clone(),
+            members,
+            origin,
+            rewrite_list,
+            level,
+            section,
+        });
     }
 
     /// By address if the argument is one, otherwise by name. The same source twice merges, in the order of the file.
@@ -431,6 +451,20 @@ impl Builder<'_> {
                 let help = "write 127.0.0.1:8000, 0.0.0.0:8000 or [::1]:8000".to_string();
                 self.lines.error(block.arg_at, "this tag takes one ADDRESS:PORT".into(), Some(help));
             }
+        }
+    }
+
+    fn aliases(&mut self, block: &Block) {
+        let settings = self.lines.settings(&block.items, Scope::Aliases);
+        settings.iter().for_each(|setting| self.alias(&setting.value));
+        self.keep_block(block, "", settings);
+    }
+
+    fn alias(&mut self, value: &Value) {
+        if let Value::List(all) = value
+            && let Some((source, targets)) = all.split_first()
+        {
+            self.config.aliases.add(source, targets);
         }
     }
 

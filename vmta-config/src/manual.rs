@@ -157,6 +157,7 @@ impl fmt::Display for Syntax {
             Syntax::Choice(Subject::Address) => "/REGEX/ RESULT",
             Syntax::Choice(Subject::Header) => "HEADER /REGEX/ RESULT",
             Syntax::Alias => "ADDRESS ADDRESS,ADDRESS,...",
+            Syntax::Template | Syntax::FromTemplate => "STRING",
             Syntax::Rewrite => "SENDER SENDER",
             Syntax::FromDomain => "DOMAIN-PATTERN DOMAIN",
             Syntax::MxRollup => "DOMAIN-PATTERN NAME.rollup [rollup-by-ip]",

@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use crate::scope::Scope;
 use crate::slots::{FromValues, NameLists, Slots};
 use crate::value::{
-    DomainPattern, FieldSelection, HeaderField, QueueFilter, Rate, RecordType, Route, SourceHost, Value,
+    DomainPattern, FieldSelection, HeaderField, QueueFilter, Rate, RecordType, ReportTemplate, Route,
+    SourceHost, Value,
 };
 
 /// A struct whose fields are read from directives of one scope.
@@ -220,6 +221,9 @@ settings! {
         segment_size: u64 = "segment-size",
         /// The From field of delivery reports.
         custom_dsn_from_header: Option<String> = "custom-dsn-from-header",
+        /// The same of those of failures.
+        dsn_failed_from: Option<ReportTemplate> = "dsn-failed-from-template",
+        dsn_failed_subject: Option<ReportTemplate> = "dsn-failed-subject-template",
         /// Shown to SMTP clients on listeners that have none of their own.
         smtp_server_tls_certificate: Option<Certificate> = "smtp-server-tls-certificate",
         /// CAs of the certificates that clients log in with.
@@ -272,12 +276,31 @@ settings! {
         ignore_8bitmime: bool = "ignore-8bitmime",
         ignore_chunking: bool = "ignore-chunking",
         ignore_dsn: bool = "ignore-dsn",
+        /// Delivery reports are made.
+        deliver_local_dsn: bool = "deliver-local-dsn",
         dsn_format: DsnFormat = "dsn-format",
         /// Age of mail, and its multiples, at which its delay is reported to those who asked; `None` is never.
         notify_of_delay_every: Option<Duration> = "notify-of-delay-every",
         ignore_pipelining: bool = "ignore-pipelining",
         pipeline_across_data: bool = "pipeline-across-data",
         prefer_chunking: bool = "prefer-chunking",
+        /// The domain whose queue has this one's mail.
+        queue_to: Option<String> = "queue-to",
+        disable_mx_rollup: bool = "disable-mx-rollup",
+        /// What applies in backoff; rates are the normal ones where `None`.
+        backoff_max_smtp_out: u32 = "backoff-max-smtp-out",
+        backoff_max_connect_rate: Option<Rate> = "backoff-max-connect-rate",
+        backoff_max_msg_rate: Option<Rate> = "backoff-max-msg-rate",
+        backoff_retry_after: Vec<Duration> = "backoff-retry-after",
+        /// `None` is never.
+        backoff_to_normal_after: Option<Duration> = "backoff-to-normal-after",
+        backoff_to_normal_after_delivery: bool = "backoff-to-normal-after-delivery",
+        backoff_upon_all_sources_disabled: bool = "backoff-upon-all-sources-disabled",
+        /// `None` is never.
+        reenable_source_ip_after: Option<Duration> = "reenable-source-ip-after",
+        smtp_pattern_list: Option<String> = "smtp-pattern-list",
+        retry_after_dns_error: Duration = "retry-after-dns-error",
+        retry_upon_new_mail: bool = "retry-upon-new-mail",
     }
 }
 
@@ -307,6 +330,8 @@ settings! {
         allow_chunking: bool = "allow-chunking",
         allow_smtputf8: bool = "allow-smtputf8",
         check_spf_inbound: bool = "check-spf-inbound",
+        /// Empty answers from DNS that a check of SPF may have.
+        check_spf_inbound_max_void_lookups: u32 = "check-spf-inbound-max-void-lookups",
         reject_spf_check_temperror: bool = "reject-spf-check-temperror",
         reject_spf_check_permerror: bool = "reject-spf-check-permerror",
         reject_spf_check_fail: bool = "reject-spf-check-fail",
@@ -315,6 +340,10 @@ settings! {
         reject_iprev_check_permerror: bool = "reject-iprev-check-permerror",
         reject_iprev_check_fail: bool = "reject-iprev-check-fail",
         check_dkim_inbound: bool = "check-dkim-inbound",
+        /// What DNS said goes into Authentication-Results too.
+        trace_spf_check: bool = "trace-spf-check",
+        trace_iprev_check: bool = "trace-iprev-check",
+        trace_dkim_check: bool = "trace-dkim-check",
         /// Mail merge, by either of its names.
         allow_mailmerge: bool = "allow-mailmerge",
         always_allow_api_submission: bool = "always-allow-api-submission",
@@ -322,6 +351,8 @@ settings! {
         default_virtual_mta: Option<String> = "default-virtual-mta",
         /// The list that chooses before the default does.
         pattern_list: Option<String> = "pattern-list",
+        /// How senders are rewritten where the virtual MTA does not say.
+        rewrite_list: Option<String> = "rewrite-list",
         /// `<address-list>`s of recipients that get no mail.
         suppression_lists: NameLists = "suppression-lists",
         /// Recipients that are no addresses or suppressed are taken in and bounced.

@@ -2,11 +2,11 @@
 
 use super::authenticity;
 use super::choice::{self, Way};
+use super::forwarding;
 use super::handed::Handed;
 use super::login_failures::LoginFailures;
 use super::memory::Pressure;
 use super::owners::{Accepted, Owners, Split};
-use super::postmaster;
 use super::profiles::Configured;
 use super::spoken::{self, Spoken};
 use crate::base::Wall;
@@ -262,9 +262,15 @@ impl Intake {
         Ok(self.split(&committed.places, vec![ready]).0)
     }
 
+    /// For recipients that are handed over `now`.
+    pub fn new_split(&self, now: Wall) -> Split {
+        Split::new(self.owners.shards(), self.configured.load_full(), now)
+    }
+
     /// The recipients of a message by the shard of their queues, and the message's name.
     fn split(&self, places: &[Place], submissions: Vec<Ready>) -> (Split, String) {
-        let mut split = Split::new(self.owners.shards());
+        let accepted_at = submissions.first().map_or(0, |first| first.submission.accepted_at);
+        let mut split = self.new_split(Wall(accepted_at));
         let name = submissions.first().map(|first| format!("{:x}", first.submission.id));
         self.received.add(1, 0, 0);
         for Ready { mut submission, content, content_at, header_at, routes } in submissions {
@@ -289,23 +295,7 @@ impl Intake {
         self.has_room()?;
         match handed.merge {
             Some(merge) => self.prepare_merged(handed, merge, source, now),
-            None => self.prepare_finished(handed, source, now),
-        }
-    }
-
-    fn prepare_finished(
-        &self,
-        handed: &Handed<'_>,
-        source: &SourceSettings,
-        now: Wall,
-    ) -> Result<(Group, Vec<Ready>), Refused> {
-        match postmaster::forwarded(handed, &self.configured.load()) {
             None => self.prepare_plain(handed, source, now),
-            Some((recipients, dsn)) => {
-                let pickup_identity = handed.pickup_identity.clone();
-                let to_people = Handed { recipients: &recipients, dsn: &dsn, pickup_identity, ..*handed };
-                self.prepare_plain(&to_people, source, now)
-            }
         }
     }
 
@@ -358,10 +348,14 @@ impl Intake {
         content: &Content,
         members: &[String],
     ) -> Result<(Group, Ready), Refused> {
-        let recipients = handed.recipients.iter().map(String::as_str);
-        let copy = choice::copied(handed.recipients, source);
-        let recipients = recipients.chain(copy);
-        let dsn = choice::reports(handed.dsn, handed.recipients.len(), copy);
+        let forwarded = forwarding::forwarded(handed, &self.configured.load());
+        let (recipients, dsn) = match &forwarded {
+            Some((recipients, dsn)) => (recipients.as_slice(), dsn.as_slice()),
+            None => (handed.recipients, handed.dsn),
+        };
+        let copy = choice::copied(recipients, source);
+        let dsn = choice::reports(dsn, recipients.len(), copy);
+        let recipients = recipients.iter().map(String::as_str).chain(copy);
         let submitted = self.in_turn(submission.virtual_mta.clone(), members, |rotation| {
             submission::plain(submission, content, recipients, &dsn, rotation)
         })??;

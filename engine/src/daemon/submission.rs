@@ -199,7 +199,7 @@ impl Submit for Entrance {
 
     async fn submit(&self, mut arrival: Arrival) -> Result<String, Refusal> {
         let client = self.door.client(arrival.peer, &arrival.envelope.user);
-        let authentication = self.authenticate(&mut arrival, &client.settings).await?;
+        let authentication = self.authenticate(&mut arrival, &client).await?;
         let envelope = &arrival.envelope;
         let handed = Handed {
             sender: &envelope.sender,
@@ -227,14 +227,10 @@ impl Submit for Entrance {
 
 impl Entrance {
     /// What is known of a message's origin, as a header field; nothing where nothing was to be checked.
-    async fn authenticate(
-        &self,
-        arrival: &mut Arrival,
-        settings: &SourceSettings,
-    ) -> Result<String, Refusal> {
+    async fn authenticate(&self, arrival: &mut Arrival, client: &Arc<Client>) -> Result<String, Refusal> {
         let mut found = std::mem::take(&mut arrival.envelope.found);
         // A text that is still to be merged cannot have been signed.
-        let signed = settings.check_dkim_inbound && arrival.envelope.merge.is_none();
+        let signed = client.settings.check_dkim_inbound && arrival.envelope.merge.is_none();
         if !signed && found.is_empty() {
             return Ok(found);
         }
@@ -242,7 +238,11 @@ impl Entrance {
         if signed {
             let (resolver, message, name) =
                 (self.reactor.resolver(), std::mem::take(&mut arrival.message), host.clone());
-            let check = async move { (authenticity::of_message(&resolver, &name, &message).await, message) };
+            let (client, ip) = (client.clone(), arrival.peer.ip());
+            let check = async move {
+                let settings = &client.settings;
+                (authenticity::of_message(&resolver, &name, settings, ip, &message).await, message)
+            };
             let (signatures, message) = self.reactor.control().spawn(check).await.map_err(|_| not_now())?;
             found.push_str(&signatures);
             arrival.message = message;

@@ -2,15 +2,18 @@
 //! of each recipient. Pure: bytes in, bytes out.
 
 pub mod address;
+pub mod comment;
 pub mod content;
 pub mod encode;
 pub mod encoded_word;
 pub mod fault;
 pub mod header;
 pub mod hours;
+pub mod leaving;
 pub mod lines;
 pub mod plain;
 pub mod priority;
+pub mod rewrite;
 pub mod row;
 pub mod schedule;
 pub mod seven_bit;
@@ -19,6 +22,7 @@ pub mod verp;
 
 mod attached;
 mod compile;
+mod edits;
 mod escape;
 mod header_fields;
 mod header_use;

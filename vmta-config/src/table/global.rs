@@ -14,7 +14,7 @@ pub(super) const GLOBAL: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::Global]), "2.1", name, syntax, default, status, doc)
     }
     &[
-        d("alias", Alias, "", LATER, "Forward an address: `user@d`, `*@d`, or the bare local part of a local host name").repeats().eg("sales@example.com ann@example.com"),
+        d("alias", Alias, "", ON, "Forward an address: `user@d`, `*@d`, or the bare local part of a local host name").repeats().eg("sales@example.com ann@example.com"),
         d("allow-destination", Cidr, "", ON, "Private or loopback addresses from DNS that may be connected to").repeats().ours().eg("10.1.0.0/16"),
         d("always-allow-relaying", Bool, "false", ON, "Relay for everybody; normally set in `<source>`, for some only"),
         d("auto-cold-virtual-mta", SourceHost, "", no("it is obsolete since PowerMTA 4.5; write a `<virtual-mta>` and name it by `cold-virtual-mta`"), "An implicit cold virtual MTA, in the manner of 4.x").repeats().eg("192.0.2.9 cold.example.com"),

@@ -16,9 +16,9 @@ pub(super) const MANAGEMENT: &[Directive] = {
     }
     &[
         d("custom-dsn-from-header", Text, "", ON, "The From header of failure reports").eg("\"Mail Delivery <postmaster@example.com>\""),
-        d("dsn-failed-body-template-from", File, "", LATER, "Text part of failure reports, from a file").eg("/etc/posthaste/dsn.txt"),
-        d("dsn-failed-from-template", Text, "", LATER, "From header of failure reports, with `${hostname}`, `${originator}` and the like").eg("\"postmaster@${hostname}\""),
-        d("dsn-failed-subject-template", Text, "", LATER, "Subject of failure DSNs, with the same variables").eg("\"Not delivered: ${subject}\""),
+        d("dsn-failed-body-template-from", File, "", ON, "Text part of failure reports, from a file, with the same variables").eg("/etc/posthaste/dsn.txt"),
+        d("dsn-failed-from-template", FromTemplate, "", ON, "From header of failure reports, with `${hostname}`, `${originator}` and the like").eg("\"postmaster@${hostname}\""),
+        d("dsn-failed-subject-template", Template, "", ON, "Subject of failure reports, with the same variables").eg("\"Not delivered: ${subject}\""),
         d("dummy-smtp-await-slot", Bool, "false", LATER, "The test listener waits for a free place instead of answering 421"),
         d("dummy-smtp-has-chunking", Bool, "false", LATER, "The test listener offers CHUNKING"),
         d("dummy-smtp-has-pipelining", Bool, "false", LATER, "The test listener offers PIPELINING"),
