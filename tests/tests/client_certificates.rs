@@ -32,7 +32,7 @@ impl Shown {
 }
 
 /// What a client of this server shows and speaks; it remembers TLS sessions.
-fn client(ground: &Ground, shown: Option<&Shown>, suites: Suites) -> Arc<ClientConfig> {
+fn client(ground: &Ground, shown: Option<&Shown>, suites: &Suites) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let own = CertificateDer::from_pem_file(ground.path("smtp.pem")).expect("a certificate");
     roots.add(own).expect("it can be trusted");
@@ -127,7 +127,7 @@ fn mail_of_a_user_who_has_shown_her_certificate() {
     let (site, bea) = (site(), Shown::new());
     let ground = ground_of(&site, &bea);
     let engine = ground.start().expect("the engine starts");
-    let config = client(&ground, Some(&bea), Suites::default());
+    let config = client(&ground, Some(&bea), &Suites::default());
     for (to, resumed) in [("one@site.example", false), ("two@site.example", true)] {
         let mut talk = Talk::begin(ground.listen, &config).expect("TLS");
         assert!(talk.is_offered());
@@ -139,7 +139,7 @@ fn mail_of_a_user_who_has_shown_her_certificate() {
         assert_eq!(talk.tell("QUIT"), "221");
     }
     for shown in [None, Some(&Shown::new())] {
-        let mut talk = Talk::begin(ground.listen, &client(&ground, shown, Suites::default())).expect("TLS");
+        let mut talk = Talk::begin(ground.listen, &client(&ground, shown, &Suites::default())).expect("TLS");
         assert!(!talk.is_offered());
         assert_eq!(talk.tell("AUTH EXTERNAL ="), "504");
         assert_eq!(talk.tell("AUTH PLAIN AGFubgBzZWNyZXQ="), "235", "a password is as good as ever");
@@ -161,7 +161,7 @@ fn a_certificate_is_taken_back_by_a_reload() {
     let ground = ground_of(&site, &bea);
     let engine = ground.start().expect("the engine starts");
     let (old, new) =
-        (client(&ground, Some(&bea), Suites::default()), client(&ground, Some(&next), Suites::default()));
+        (client(&ground, Some(&bea), &Suites::default()), client(&ground, Some(&next), &Suites::default()));
     let are_offered =
         || [&old, &new].map(|config| Talk::begin(ground.listen, config).expect("TLS").is_offered());
     let reload = || engine.ask(&json!({"request": "reload"}));
@@ -192,7 +192,7 @@ fn suites_are_those_that_are_allowed() {
     let engine = ground.start().expect("the engine starts");
     let speaks = |v1_2: &[&'static str], v1_3: &[&'static str]| {
         let suites = Suites { v1_2: Some(v1_2.to_vec()), v1_3: Some(v1_3.to_vec()) };
-        let mut talk = Talk::begin(ground.listen, &client(&ground, None, suites)).ok()?;
+        let mut talk = Talk::begin(ground.listen, &client(&ground, None, &suites)).ok()?;
         talk.ask("EHLO me.example").ok()?;
         talk.0.conn.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()))
     };

@@ -111,7 +111,7 @@ impl Session {
             let needs_tls = auth.after_tls || matches!(mechanism.as_str(), "PLAIN" | "LOGIN" | "EXTERNAL");
             return match mechanism.as_str() {
                 _ if needs_tls && !self.secure => {
-                    self.refuse("538 5.7.11 encryption required: STARTTLS first")
+                    self.refuse("538 5.7.11 encryption required: STARTTLS first");
                 }
                 "EXTERNAL" => self.refuse("504 5.7.4 EXTERNAL needs the certificate of a user"),
                 _ => self.refuse("504 5.5.4 unrecognized authentication mechanism"),
