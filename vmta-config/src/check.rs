@@ -111,8 +111,17 @@ pub(crate) fn smtp_user(builder: &mut Builder, block: &Block, settings: &UserSet
         Authentication::Password => {
             (format!("`{name}` cannot log in: there is no password"), "add a line `password PASSWORD`")
         }
-        Authentication::System | Authentication::Certificate => (
-            format!("`{name}` cannot log in yet: only `authentication-method password` is in effect"),
+        Authentication::System if name.starts_with('-') || name.len() > 255 => (
+            format!("`{name}` cannot log in: no account has such a name"),
+            "name the user as his account is named",
+        ),
+        Authentication::System if settings.password.is_some() => (
+            format!("the password of `{name}` is not used: the system knows another"),
+            "leave out `password`, or `authentication-method system`",
+        ),
+        Authentication::System => return,
+        Authentication::Certificate => (
+            format!("`{name}` cannot log in yet: `authentication-method certificate` is not in effect"),
             "give the user a password for the time being",
         ),
     };
