@@ -10,6 +10,7 @@ use super::memory::Pressure;
 use super::owners::{Accepted, Owners, Split};
 use super::profiles::Configured;
 use super::spoken::{self, Spoken};
+use super::system_accounts::SystemAccounts;
 use crate::base::Wall;
 use crate::ingest::chunk::MembersError;
 use crate::ingest::merged::{MergedError, Rows};
@@ -104,6 +105,7 @@ pub struct Intake {
     key: [u8; 16],
     dated: ArcSwap<Dated>,
     pub login_failures: LoginFailures,
+    pub accounts: SystemAccounts,
     pub memory: Pressure,
     /// `spool-max-recipients`.
     pub crowd: Pressure,
@@ -145,6 +147,7 @@ impl Intake {
             key,
             dated: ArcSwap::from_pointee(Dated { second: i64::MIN, text: String::new() }),
             login_failures: LoginFailures::default(),
+            accounts: SystemAccounts::default(),
             memory: Pressure::default(),
             crowd: Pressure::default(),
             stopping: AtomicBool::new(false),

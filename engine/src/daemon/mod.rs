@@ -48,4 +48,5 @@ mod smtp_tls;
 mod spoken;
 pub mod submission;
 mod suppressed;
+mod system_accounts;
 pub mod verp_keys;

@@ -191,19 +191,20 @@ pub fn host_name(config: &Config) -> String {
 }
 
 fn users(config: &Config) -> Option<Arc<Users>> {
-    let by_password = |user: &&SmtpUser| user.settings.authentication == Authentication::Password;
-    let known: Vec<(String, String)> = config
-        .smtp_users()
-        .iter()
-        .filter(by_password)
-        .filter_map(|user| Some((user.name.clone(), user.settings.password.clone()?)))
-        .collect();
+    let by = |method| {
+        let by_it = move |user: &&SmtpUser| user.settings.authentication == method;
+        config.smtp_users().iter().filter(by_it)
+    };
+    let with_password = by(Authentication::Password)
+        .filter_map(|user| Some((user.name.clone(), user.settings.password.clone()?)));
+    let of_system = by(Authentication::System).map(|user| user.name.clone());
     let mut key = [0; 32];
     // It only keeps salts of users apart from those of nobody.
     if aws_lc_rs::rand::fill(&mut key).is_err() {
         fastrand::fill(&mut key);
     }
-    (!known.is_empty()).then(|| Arc::new(Users::new(known, &key)))
+    let users = Users::new(with_password, &key).with_system(of_system);
+    (!users.is_empty()).then(|| Arc::new(users))
 }
 
 fn trusted_roots() -> rustls::RootCertStore {

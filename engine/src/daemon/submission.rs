@@ -4,10 +4,12 @@ use super::authenticity::{self, Sender};
 use super::handed::Handed;
 use super::intake::{Intake, Refused};
 use super::owners::Stopping;
+use super::system_accounts::Unavailable;
 use super::{reception, suppressed};
 use crate::io::reactor::Reactor;
 use crate::io::smtp_listener::{Arrival, Caller, Login, Reception, Refusal, Submit, hall};
 use crate::smtp::certificates::Certificates;
+use crate::smtp::password::Password;
 use crate::smtp::server::{AuthOptions, Relay, RelayTo, ServerOptions};
 use crate::smtp::tls::TlsServerConfig;
 use crate::spool::SpoolError;
@@ -181,6 +183,31 @@ impl Submit for Entrance {
             return Login::Wrong;
         }
         Login::Served(self.door.client(peer, user).options.clone())
+    }
+
+    async fn password(&self, peer: SocketAddr, user: &str, password: Password) -> Login {
+        let client = self.door.client(peer, "");
+        let (now, rate) = (self.reactor.clock().now().mono, client.settings.smtp_max_auth_failure_rate);
+        if self.door.intake.login_failures.is_locked(peer.ip(), rate, now) {
+            return Login::Locked;
+        }
+        let (intake, users) = (self.door.intake.clone(), client.options.auth.users.clone());
+        let name = user.to_owned();
+        let ask = async move {
+            let Some((account, his)) = users.as_ref().and_then(|users| users.account(&name)) else {
+                return Ok(false);
+            };
+            Ok(intake.accounts.knows(account, &password).await? && his)
+        };
+        match self.reactor.control().spawn(ask).await {
+            Ok(Ok(right)) => self.login(peer, user, right),
+            Ok(Err(why)) => {
+                let why: Unavailable = why;
+                tracing::error!(client = %peer.ip(), user, "login could not be checked: {why}");
+                Login::Unavailable
+            }
+            Err(_) => Login::Unavailable,
+        }
     }
 
     async fn sender(

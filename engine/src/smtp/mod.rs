@@ -28,6 +28,7 @@ mod server_sender;
 mod server_log;
 pub mod server_wire;
 mod server_xclient;
+pub mod password;
 pub mod proxy_header;
 pub mod refused;
 pub mod status;

@@ -1,15 +1,17 @@
 //! AUTH of an inbound session (RFC 4954): PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-256, and EXTERNAL (RFC 4422) for those who have
 //! shown the certificate of a user.
 //!
-//! Here is found out whether the client knows the password, or is whom its certificate says. What that is worth, the caller says: the exchange ends in
-//! [`ServerEvent::Login`].
+//! Here is found out whether the client knows the password, or is whom its certificate says. What that is worth, the caller
+//! says: the exchange ends in [`ServerEvent::Login`], or where only the system knows passwords in [`ServerEvent::Password`].
 
+use super::password::Password;
 use super::server::{Phase, ServerEvent, Session};
 use super::server_options::ServerOptions;
 use super::users::{SCRAM_ROUNDS, Users};
 use crate::base::Now;
 use data_encoding::BASE64;
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// Failed logins before the session is ended (A24).
 const MAX_FAILED: u32 = 5;
@@ -59,6 +61,11 @@ enum Step {
         name: String,
         right: bool,
     },
+    /// The system is to be asked.
+    Unknown {
+        name: String,
+        password: Password,
+    },
     /// Not of the form that the mechanism has.
     Malformed,
 }
@@ -74,11 +81,14 @@ impl Session {
         if auth.by_certificate && !self.certified.is_empty() {
             offered.push("EXTERNAL");
         }
-        if auth.users.is_some() {
+        let Some(users) = &auth.users else { return offered };
+        let in_clear = self.secure || auth.plain_in_clear;
+        // Clients take the first they know, and the system can check none but the last two.
+        if users.have_passwords() && !(in_clear && users.ask_system()) {
             offered.extend(["SCRAM-SHA-256", "CRAM-MD5"]);
-            if self.secure || auth.plain_in_clear {
-                offered.extend(["PLAIN", "LOGIN"]);
-            }
+        }
+        if in_clear {
+            offered.extend(["PLAIN", "LOGIN"]);
         }
         offered
     }
@@ -164,7 +174,7 @@ impl Session {
 
     fn auth_base64(&mut self, exchange: Exchange, text: &str) {
         match BASE64.decode(text.as_bytes()) {
-            Ok(response) => self.auth_response(exchange, &response),
+            Ok(response) => self.auth_response(exchange, &Zeroizing::new(response)),
             Err(_) => self.refuse("501 5.5.2 not Base64"),
         }
     }
@@ -184,12 +194,18 @@ impl Session {
         };
         match step {
             Step::Ask(challenge, next) => self.ask(&challenge, next),
-            Step::Done { name, .. } if name.is_empty() || name.len() > MAX_NAME => {
+            Step::Done { name, .. } | Step::Unknown { name, .. }
+                if name.is_empty() || name.len() > MAX_NAME =>
+            {
                 self.refuse("501 5.5.2 a user name has 1 to 255 bytes");
             }
             Step::Done { name: user, right } => {
                 self.phase = Phase::Deciding;
                 self.event(ServerEvent::Login { user, right });
+            }
+            Step::Unknown { name: user, password } => {
+                self.phase = Phase::Deciding;
+                self.event(ServerEvent::Password { user, password });
             }
             Step::Malformed => self.refuse("501 5.5.2 authentication data has not the form of its mechanism"),
         }
@@ -218,6 +234,15 @@ impl Session {
             self.end_with("421 4.7.0", "too many failed logins");
         }
     }
+
+    /// Whether the client is who it says cannot be found out now.
+    pub fn login_unavailable(&mut self, now: Now) {
+        self.errors += 1;
+        self.decide(now, format_args!("454 4.7.0 the password cannot be checked now, try again later"));
+        if self.errors >= self.options.max_errors && !self.is_closed() {
+            self.end_with("421 4.7.0", "too many errors");
+        }
+    }
 }
 
 fn step(exchange: Exchange, response: &str, users: &Users, nonce: u128) -> Step {
@@ -226,10 +251,7 @@ fn step(exchange: Exchange, response: &str, users: &Users, nonce: u128) -> Step 
         Exchange::LoginName => {
             Step::Ask("Password:".to_owned(), Exchange::LoginPassword { name: response.to_owned() })
         }
-        Exchange::LoginPassword { name } => {
-            let right = users.knows_password(&name, response);
-            Step::Done { name, right }
-        }
+        Exchange::LoginPassword { name } => judged(name, response, users),
         Exchange::CramMd5 { challenge } => match response.rsplit_once(' ') {
             Some((name, answer)) => {
                 let right = users.answers_cram_md5(name, &challenge, answer);
@@ -252,8 +274,17 @@ fn plain(response: &str, users: &Users) -> Step {
     else {
         return Step::Malformed;
     };
-    let right = users.knows_password(name, password) && (acts_for.is_empty() || acts_for == name);
-    Step::Done { name: name.to_owned(), right }
+    match acts_for.is_empty() || acts_for == name {
+        true => judged(name.to_owned(), password, users),
+        false => Step::Done { name: name.to_owned(), right: false },
+    }
+}
+
+fn judged(name: String, password: &str, users: &Users) -> Step {
+    match users.judge(&name, password) {
+        Some(right) => Step::Done { name, right },
+        None => Step::Unknown { name, password: Password::new(password) },
+    }
 }
 
 /// `n,[a=authzid],n=user,r=nonce[,extensions]`; channel binding is not offered.

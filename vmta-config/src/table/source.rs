@@ -100,7 +100,7 @@ pub(super) const SMTP_USER: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::SmtpUser]), "2.4", name, syntax, default, status, doc)
     }
     &[
-        d("authentication-method", Keyword(&["password", "system", "certificate"]), "password", ON, "A password, a Linux account, or a client certificate").eg("system"),
+        d("authentication-method", Keyword(&["password", "system", "certificate"]), "password", ON, "Whose password counts: our own, or that of the Linux account of this name; `certificate` is not in effect yet").eg("system"),
         d("password", Text, "", ON, "Password, as it is (CRAM-MD5 needs it)").eg("secret"),
         d("source", Name(Named::Source), "{auth}", ON, "Named source that applies to the user").eg("{auth}"),
         d("tls-certificate", File, "", ON, "Certificate the user logs in with, or several").eg("/etc/posthaste/user.pem"),
