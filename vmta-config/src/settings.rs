@@ -310,6 +310,8 @@ settings! {
         backoff_upon_all_sources_disabled: bool = "backoff-upon-all-sources-disabled",
         /// `None` is never.
         reenable_source_ip_after: Option<Duration> = "reenable-source-ip-after",
+        backoff_notify: Option<Vec<String>> = "backoff-notify",
+        disabled_source_ip_notify: Option<Vec<String>> = "disabled-source-ip-notify",
         smtp_pattern_list: Option<String> = "smtp-pattern-list",
         retry_after_dns_error: Duration = "retry-after-dns-error",
         retry_upon_new_mail: bool = "retry-upon-new-mail",

@@ -15,7 +15,7 @@ use super::profiles::{ConfigProfiles, Configured, ProfileError, host_name};
 use super::reload::Parts;
 use super::routing::Routing;
 use super::verp_keys::{self, VerpKeysError};
-use super::{reception, recovery, reports};
+use super::{notify, reception, recovery, reports};
 use crate::io::clock::{self, Clock};
 use crate::io::failpoint::{Point, pass};
 use crate::io::reactor::{Message, Reactor, Services};
@@ -24,7 +24,7 @@ use crate::io::storage::{BackEnd, Recovered, Storage, StorageOptions};
 use crate::limit::{Shared, SharedConnections};
 use crate::mail::verp::VerpKeys;
 use crate::queue::QueueName;
-use crate::shard::{QueuePattern, Report, Settings, Shard, ShardRequest, owner};
+use crate::shard::{Notice, QueuePattern, Report, Settings, Shard, ShardRequest, owner};
 use crate::spool::SpoolError;
 use crate::spool::record::{Control, Draft, Group};
 use arc_swap::ArcSwap;
@@ -128,9 +128,11 @@ impl Engine {
         let total = Arc::new(SharedConnections::new(config.global().total_max_smtp_out));
         let routing = routing(&control, &configured)?;
         let (report, reports_wanted) = mpsc::unbounded_channel();
+        let (notice, notices) = mpsc::unbounded_channel();
         let start = Start {
             clock,
             reports: report,
+            notices: notice,
             configured: configured.clone(),
             storage: storage.clone(),
             total: total.clone(),
@@ -145,6 +147,7 @@ impl Engine {
         let configured = Arc::new(ArcSwap::new(configured));
         let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured));
         control.spawn(reports::serve(intake.clone(), reports_wanted));
+        control.spawn(notify::serve(intake.clone(), notices));
         let pickup = Pickup::start(config, &intake, &recovered)?;
         let (stop, stopping) = watch::channel(false);
         let http = Arc::new(HttpListeners::new(intake.clone(), &recovered, stopping.clone()));
@@ -350,6 +353,7 @@ fn shard_count(config: &Config) -> usize {
 struct Start {
     clock: Clock,
     reports: mpsc::UnboundedSender<(usize, Box<Report>)>,
+    notices: mpsc::UnboundedSender<Box<Notice>>,
     configured: Arc<Configured>,
     storage: Storage,
     total: Arc<SharedConnections>,
@@ -377,6 +381,7 @@ impl Start {
                 resolver: self.routing.resolver().clone(),
                 control: control.clone(),
                 reports: self.reports.clone(),
+                notices: self.notices.clone(),
                 number,
                 peers: peers.clone(),
             };

@@ -31,6 +31,7 @@ mod login_failures;
 mod memory;
 mod merged;
 mod meter;
+mod notify;
 pub mod owners;
 pub mod pickup;
 pub mod pickup_drop;

@@ -11,7 +11,7 @@ use super::socket::{self, SocketCell};
 use super::storage::Storage;
 use crate::base::Time;
 use crate::limit::Place;
-use crate::shard::{Admit, ConnectionId, Input, Output, Report, Shard, ShardReply, ShardRequest};
+use crate::shard::{Admit, ConnectionId, Input, Notice, Output, Report, Shard, ShardReply, ShardRequest};
 use crate::spool::record::{Control, Disposition, Location, OutcomeBatch};
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
@@ -64,6 +64,8 @@ pub struct Services {
     pub control: tokio::runtime::Handle,
     /// Takes the reports that this reactor's shard wants made, by the number of the shard.
     pub reports: mpsc::UnboundedSender<(usize, Box<Report>)>,
+    /// Takes what operators should hear of.
+    pub notices: mpsc::UnboundedSender<Box<Notice>>,
     /// The number of this reactor's shard, and the inboxes of all, its own included.
     pub number: usize,
     pub peers: Peers,
@@ -268,7 +270,6 @@ impl Reactor {
                 let _ = self.services.reports.send((self.services.number, report));
             }
             Output::Move(admits) => self.move_over(admits),
-            Output::Notice(notice) => tracing::info!("{notice}"),
             Output::Nudge { shard, place } => {
                 let peer = self.services.peers[shard as usize].clone();
                 tokio::task::spawn_local(async move {
@@ -276,6 +277,12 @@ impl Reactor {
                         let _ = peer.send(Message::Nudged(place)).await;
                     }
                 });
+            }
+
+            Output::Notice(notice) => {
+                tracing::info!("{notice}");
+                // Gone only with the engine.
+                let _ = self.services.notices.send(notice);
             }
             Output::RouteRegained(queue) => {
                 self.services.storage.note(Control::RouteLost { queue: queue.to_string(), lost: false });
