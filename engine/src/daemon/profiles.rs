@@ -1,7 +1,7 @@
 //! From the configuration to the profiles the shards work with.
 
 use super::smtp_tls::ServerTls;
-use crate::limit::Rate;
+use crate::limit::{Rate, VolumeRate};
 use crate::queue::QueueSettings;
 use crate::route::choose::SourceHost;
 use crate::route::{AddressPolicy, Host, HostList, HostSpec, RoutePolicy};
@@ -77,8 +77,15 @@ impl Configured {
                 None => Arc::new(TlsClientConfig::new(trusted_roots())?),
             };
             let tls = Some(tls);
-            let max_smtp_out = limits.and_then(|limits| limits.max_smtp_out);
-            let profile = VmtaProfile { name: name.into(), sources, max_smtp_out, tls };
+            let limits = limits.as_ref();
+            let profile = VmtaProfile {
+                name: name.into(),
+                sources,
+                max_smtp_out: limits.and_then(|limits| limits.max_smtp_out),
+                max_msg_rate: limits.and_then(|limits| rate(limits.max_smtp_msg_rate)),
+                max_data_volume_rate: limits.and_then(|limits| volume(limits.max_smtp_data_volume_rate)),
+                tls,
+            };
             vmtas.insert(name.to_owned(), Arc::new(profile));
             Ok::<_, ProfileError>(())
         };
@@ -244,6 +251,7 @@ fn queue_profile(settings: &DomainSettings) -> QueueProfile {
     let scheduling = QueueSettings {
         max_smtp_out: settings.max_smtp_out,
         max_msg_rate: rate(settings.max_msg_rate),
+        max_data_volume_rate: volume(settings.max_data_volume_rate),
         max_connect_rate: rate(settings.max_connect_rate),
         max_msg_per_connection: settings.max_msg_per_connection.unwrap_or(0),
         max_rcpt_per_message: settings.max_rcpt_per_message.unwrap_or(0),
@@ -305,6 +313,13 @@ fn rate(rate: vmta_config::Rate) -> Option<Rate> {
     match rate {
         vmta_config::Rate::Unlimited => None,
         vmta_config::Rate::Per { count, per } => Some(Rate { count, per }),
+    }
+}
+
+fn volume(rate: vmta_config::VolumeRate) -> Option<VolumeRate> {
+    match rate {
+        vmta_config::VolumeRate::Unlimited => None,
+        vmta_config::VolumeRate::Per { bytes, per } => Some(VolumeRate { bytes, per }),
     }
 }
 

@@ -228,13 +228,9 @@ impl Shard {
             self.bodies.push(body);
             return false;
         }
-        self.begin(
-            now,
-            key,
-            header,
-            Started { submission, content: content.clone(), recipients, sender, addresses, dsn, body },
-        );
-        true
+        let content = content.clone();
+        let started = Started { submission, content, recipients, sender, addresses, dsn, body };
+        self.begin(now, key, header, started)
     }
 
     fn hand_back(&mut self, now: Now, queue: u32, slots: &[u32]) {
@@ -283,9 +279,11 @@ impl Shard {
         Ok(ReadRow { address: view.address.to_owned(), number: row.number, sender, dsn })
     }
 
-    fn begin(&mut self, now: Now, key: u32, header: &Submission, started: Started) {
-        let Some(connection) = self.connections.at(key) else { return };
-        self.queues[connection.queue].work_mut().left_until = None;
+    /// False: its bytes are too many for now, and those who were to have it wait again.
+    fn begin(&mut self, now: Now, key: u32, header: &Submission, started: Started) -> bool {
+        let Some(connection) = self.connections.at(key) else { return false };
+        let queue = connection.queue;
+        self.queues[queue].work_mut().left_until = None;
         let Started { submission, content, recipients, sender, addresses, dsn, mut body } = started;
         let mut eight_bit = content.needs_8bit();
         if eight_bit && !connection.eight_bit {
@@ -295,6 +293,13 @@ impl Shard {
                 (body, eight_bit) = (encoded, false);
             }
         }
+        let bytes = content.as_plain().filter(|_| body.is_empty()).unwrap_or(&body).len();
+        let Some(charge) = self.queues[queue].queue.begin(now.mono, bytes as u64) else {
+            let untried: SmallVec<[u32; 4]> = recipients.iter().map(|recipient| recipient.slot).collect();
+            self.hand_back(now, queue, &untried);
+            self.bodies.push(body);
+            return false;
+        };
         self.tokens += 1;
         let token = self.tokens;
         let smtputf8 = header.smtputf8
@@ -318,9 +323,11 @@ impl Shard {
             content,
             recipients,
             body,
+            charge,
             size: 0,
         });
         connection.client.start(now, transaction);
+        true
     }
 
     pub(super) fn stored_row(&self, slot: u32) -> Option<StoredRow> {

@@ -344,6 +344,7 @@ impl Shard {
         }
         work.coming -= u32::from(connection.coming);
         for transaction in connection.transactions.iter().rev() {
+            entry.queue.ended(now.mono, transaction.charge, false);
             let priority = self.submissions.priority(transaction.submission);
             for recipient in transaction.recipients.iter().rev().filter(|r| !r.answered) {
                 entry.queue.hand_back(&mut self.slots, recipient.slot, priority);

@@ -55,6 +55,8 @@ pub struct Work {
     pub hold_until: Option<Time>,
     /// What it could not have a connection of, and stands in the row for.
     pub lacks: Option<(Place, u32)>,
+    /// Stands in the row for a rate of its virtual MTA.
+    pub rated: bool,
     /// The endpoint after one that has just failed.
     pub next: Option<Next>,
 }
@@ -65,6 +67,7 @@ impl Work {
             && self.connecting + self.coming == 0
             && self.next.is_none()
             && self.lacks.is_none()
+            && !self.rated
             && self.hold_until.is_none_or(|until| until <= now)
     }
 }

@@ -1,6 +1,7 @@
 //! What the configuration says about a queue and a VMTA, as the shard needs it. Profiles are made by the shell from
 //! the configuration (and by tests by hand); queues with the same settings share one.
 
+use crate::limit::{Rate, VolumeRate};
 use crate::queue::QueueSettings;
 use crate::route::HostList;
 use crate::route::choose::SourceHost;
@@ -65,6 +66,9 @@ pub struct VmtaProfile {
     pub sources: Arc<[SourceHost]>,
     /// `max-smtp-out`: connections of all its queues.
     pub max_smtp_out: Option<u32>,
+    /// `max-smtp-msg-rate` and `max-smtp-data-volume-rate`, over all its queues.
+    pub max_msg_rate: Option<Rate>,
+    pub max_data_volume_rate: Option<VolumeRate>,
     /// TLS settings with the VMTA's own session cache: a session must not link two VMTAs.
     pub tls: Option<Arc<TlsClientConfig>>,
 }

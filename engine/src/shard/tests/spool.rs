@@ -242,6 +242,8 @@ impl TestProfiles {
             name: "v1".into(),
             sources: [source].into(),
             max_smtp_out: None,
+            max_msg_rate: None,
+            max_data_volume_rate: None,
             tls: Some(Arc::new(tls)),
         };
         TestProfiles { usual, domains: HashMap::new(), vmtas: vec![Arc::new(vmta)] }
