@@ -9,7 +9,7 @@ use crate::scope::Scope;
 use crate::slots::{FromValues, NameLists, Slots};
 use crate::value::{
     DomainPattern, FieldSelection, HeaderField, QueueFilter, Rate, RecordType, ReportTemplate, Route,
-    SourceHost, Value,
+    SourceHost, Value, VolumeRate,
 };
 
 /// A struct whose fields are read from directives of one scope.
@@ -260,6 +260,8 @@ settings! {
         max_connect_rate: Rate = "max-connect-rate",
         /// Attempted recipients.
         max_msg_rate: Rate = "max-msg-rate",
+        /// Delivered bytes.
+        max_data_volume_rate: VolumeRate = "max-data-volume-rate",
         /// Messages on one connection; `None` is no limit.
         max_msg_per_connection: Option<u32> = "max-msg-per-connection",
         /// Recipients in one transaction; `None` is no limit.
@@ -468,6 +470,10 @@ settings! {
     /// Limits of one virtual MTA, over all its queues: its own, else those of its first pool.
     VmtaSettings of Scope::VirtualMta, {
         max_smtp_out: Option<u32> = "max-smtp-out",
+        /// Attempted recipients.
+        max_smtp_msg_rate: Rate = "max-smtp-msg-rate",
+        /// Delivered bytes.
+        max_smtp_data_volume_rate: VolumeRate = "max-smtp-data-volume-rate",
     }
 }
 

@@ -36,7 +36,8 @@ fn every_directive_in_effect_is_read() {
     compare(Scope::SourceGroup, GroupSettings::DIRECTIVES);
     compare(Scope::SmtpUser, UserSettings::DIRECTIVES);
     compare(Scope::AcctFile, AcctSettings::DIRECTIVES);
-    compare(Scope::VirtualMta, VmtaSettings::DIRECTIVES);
+    let addresses: &[&str] = &["host-name", "smtp-source-host"];
+    compare(Scope::VirtualMta, &[VmtaSettings::DIRECTIVES, addresses].concat());
     compare(Scope::Spool, SpoolSettings::DIRECTIVES);
     compare(Scope::TransmissionsApi, ApiSettings::DIRECTIVES);
     compare(Scope::TransmissionsApiListener, ApiListenerSettings::DIRECTIVES);

@@ -11,7 +11,7 @@ use crate::source::Place;
 use crate::table::{self, RowId};
 use crate::value::{
     DomainPattern, FieldSelection, HeaderField, Pattern, QueueFilter, Rate, RecordType, ReportTemplate,
-    Route, SourceHost, Value,
+    Route, SourceHost, Value, VolumeRate,
 };
 
 /// One directive line, understood.
@@ -89,6 +89,7 @@ from_last! {
     Vec<Duration>: Vec::new(), { Value::Times(t) => t.clone() }
     Rate: Rate::Unlimited, { Value::Rate(r) => *r }
     Option<Rate>: None, { Value::Rate(r) => Some(*r) }
+    VolumeRate: VolumeRate::Unlimited, { Value::Volume(v) => *v }
     String: String::new(), { Value::Text(t) => t.clone(), Value::Keyword(k) => k.to_string() }
     Option<String>: None, { Value::Text(t) => Some(t.clone()) }
     Option<Vec<String>>: None, { Value::List(list) => Some(list.clone()) }

@@ -5,7 +5,7 @@ use super::rewriting;
 use super::rolled_up::{RolledUp, named_hosts};
 use super::smtp_tls::ServerTls;
 use crate::base::Wall;
-use crate::limit::Rate;
+use crate::limit::{Rate, VolumeRate};
 use crate::mail::plain;
 use crate::mail::rewrite::Rewrites;
 use crate::queue::{QueueName, QueueSettings};
@@ -86,14 +86,20 @@ impl Configured {
                 None => Arc::new(TlsClientConfig::new(trusted_roots())?),
             };
             let tls = Some(tls);
+            let limits = limits.as_ref();
             let vmta = config.virtual_mta(name);
             let rewrites = vmta.and_then(|vmta| config.rewrite_list_of(vmta)).map(rewriting::by_list);
-            let include_headers = config.included_headers(vmta).into();
-            let max_smtp_out = limits.and_then(|limits| limits.max_smtp_out);
-            let name: Arc<str> = name.into();
-            let profile =
-                VmtaProfile { name: name.clone(), sources, max_smtp_out, tls, rewrites, include_headers };
-            vmtas.insert(name.to_string(), Arc::new(profile));
+            let profile = VmtaProfile {
+                name: name.into(),
+                sources,
+                max_smtp_out: limits.and_then(|limits| limits.max_smtp_out),
+                max_msg_rate: limits.and_then(|limits| rate(limits.max_smtp_msg_rate)),
+                max_data_volume_rate: limits.and_then(|limits| volume(limits.max_smtp_data_volume_rate)),
+                tls,
+                rewrites,
+                include_headers: config.included_headers(vmta).into(),
+            };
+            vmtas.insert(name.to_owned(), Arc::new(profile));
             Ok::<_, ProfileError>(())
         };
         add("{default}", &default, None)?;
@@ -326,6 +332,7 @@ fn queue_profile(settings: &DomainSettings, replies: Option<Arc<dyn ReplyRules>>
     let scheduling = QueueSettings {
         max_smtp_out: settings.max_smtp_out,
         max_msg_rate: rate(settings.max_msg_rate),
+        max_data_volume_rate: volume(settings.max_data_volume_rate),
         max_connect_rate: rate(settings.max_connect_rate),
         max_msg_per_connection: settings.max_msg_per_connection.unwrap_or(0),
         max_rcpt_per_message: settings.max_rcpt_per_message.unwrap_or(0),
@@ -399,6 +406,13 @@ fn rate(rate: vmta_config::Rate) -> Option<Rate> {
     match rate {
         vmta_config::Rate::Unlimited => None,
         vmta_config::Rate::Per { count, per } => Some(Rate { count, per }),
+    }
+}
+
+fn volume(rate: vmta_config::VolumeRate) -> Option<VolumeRate> {
+    match rate {
+        vmta_config::VolumeRate::Unlimited => None,
+        vmta_config::VolumeRate::Per { bytes, per } => Some(VolumeRate { bytes, per }),
     }
 }
 

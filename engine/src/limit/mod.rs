@@ -6,12 +6,14 @@ pub mod gcra;
 pub mod places;
 pub mod shared;
 pub mod shared_rate;
+pub mod shared_volume;
 mod turns;
 pub mod volume;
 
 pub use connections::{ConnectionGrant, Connections};
 pub use gcra::{Gcra, Rate};
 pub use places::{Needs, Place, Places, Told};
-pub use shared::{Shared, SharedConnections};
+pub use shared::{Shared, SharedConnections, Wide};
 pub use shared_rate::SharedRate;
+pub use shared_volume::SharedVolume;
 pub use volume::{Volume, VolumeRate};

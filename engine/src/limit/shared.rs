@@ -1,13 +1,49 @@
 //! Connections counted across shards: `total-max-smtp-out`. One atomic; a connection costs sixty microseconds, so the
 //! contention does not show.
 
-use super::Places;
+use super::{Places, Rate, SharedRate, SharedVolume, VolumeRate};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What all shards of an engine count together, besides the total.
 #[derive(Debug, Default)]
 pub struct Shared {
     pub places: Places,
+    vmtas: Mutex<BTreeMap<Arc<str>, Wide>>,
+}
+
+/// The rates of a virtual MTA, over all its queues.
+#[derive(Clone, Debug, Default)]
+pub struct Wide {
+    /// `max-smtp-msg-rate`
+    pub messages: Option<Arc<SharedRate>>,
+    /// `max-smtp-data-volume-rate`
+    pub volume: Option<Arc<SharedVolume>>,
+}
+
+impl Shared {
+    /// The rates of a virtual MTA, as they are from now on; what was counted so far stays counted.
+    pub fn wide(&self, vmta: &Arc<str>, messages: Option<Rate>, volume: Option<VolumeRate>) -> Wide {
+        if messages.is_none() && volume.is_none() {
+            return Wide::default();
+        }
+        // Nothing panics while it is held.
+        let mut vmtas = self.vmtas.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = vmtas.entry(vmta.clone()).or_default();
+        Wide {
+            messages: messages.map(|rate| {
+                let shared = known.messages.get_or_insert_with(|| Arc::new(SharedRate::new(rate, u32::MAX)));
+                shared.set(rate, u32::MAX);
+                shared.clone()
+            }),
+            volume: volume.map(|rate| {
+                let shared = known.volume.get_or_insert_with(|| Arc::new(SharedVolume::new(rate)));
+                shared.set(rate);
+                shared.clone()
+            }),
+        }
+    }
 }
 
 #[derive(Debug)]

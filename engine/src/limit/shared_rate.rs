@@ -4,6 +4,7 @@ use super::turns::{TURN, Turns};
 use super::{Gcra, Rate};
 use crate::base::Time;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 #[derive(Debug)]
 pub struct SharedRate {
@@ -27,10 +28,10 @@ impl SharedRate {
 
     /// Takes a new rate without forgetting what was granted under the old one.
     pub fn set(&self, rate: Rate, largest: u32) {
-        let mut cell = self.lock();
-        if cell.0.rate != rate {
-            cell.0.rate = rate;
-            cell.0.gcra.set(rate, largest);
+        let mut locked = self.lock();
+        if locked.0.rate != rate {
+            locked.0.rate = rate;
+            locked.0.gcra.set(rate, largest);
         }
     }
 
@@ -69,6 +70,11 @@ impl Locked<'_> {
         self.0.turns.took(shard, now, u64::from(n), most);
     }
 
+    /// How many the rate gives in `time`; one at least.
+    pub fn within(&self, time: Duration) -> u64 {
+        self.0.gcra.within(time)
+    }
+
     pub fn give_back(&mut self, granted: Time, n: u32) {
         self.0.gcra.give_back(granted, n);
     }
@@ -88,14 +94,13 @@ impl Locked<'_> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::time::Duration;
 
     /// Shards that always want more, ask when they are told and are up to `late` microseconds late: what each was granted.
     fn greedy(rate: Rate, shards: u32, end: Time, late: &[u64], sizes: &[u32]) -> Vec<(Time, u32, u32)> {
         let shared = SharedRate::new(rate, 10);
         let mut grants = Vec::new();
         let mut late = late.iter().cycle();
-        let mut sizes = sizes.iter().cycle();
+        let mut sizes: Vec<_> = (0..shards).map(|_| sizes.iter().cycle()).collect();
         let mut next = vec![Time::ZERO; shards as usize];
         while let Some(shard) = (0..shards).min_by_key(|shard| next[*shard as usize]) {
             let now = next[shard as usize];
@@ -105,7 +110,7 @@ mod tests {
             let mut locked = shared.lock();
             next[shard as usize] = match locked.look(shard, now) {
                 Ok(()) => {
-                    let n = (*sizes.next().expect("sizes")).min(locked.largest());
+                    let n = (*sizes[shard as usize].next().expect("sizes")).min(locked.largest());
                     locked.take(shard, now, n);
                     grants.push((now, shard, n));
                     now

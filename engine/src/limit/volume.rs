@@ -12,6 +12,8 @@ use std::fmt;
 use std::time::Duration;
 
 const PARTS: usize = 64;
+/// When to ask again where only the end of what is on its way can make room.
+const ON_WAY: Duration = Duration::from_millis(250);
 
 /// So many bytes in any window of that length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +88,11 @@ impl Volume {
         self.paced = Time::ZERO;
     }
 
+    /// Since when a message may begin as far as its pace is concerned.
+    pub(super) fn earliest(&self) -> Time {
+        self.paced
+    }
+
     fn part_micros(&self) -> u64 {
         u64::try_from(self.rate.per.as_micros()).unwrap_or(u64::MAX).div_ceil(PARTS as u64).max(1)
     }
@@ -111,8 +118,8 @@ impl Volume {
     }
 
     /// Whether the next message may begin, whatever its size (unless the last one did not fit); `Err` says when to ask
-    /// again, `Time::NEVER` when one that is on its way has ended.
-    pub fn look(&mut self, now: Time) -> Result<(), Time> {
+    /// again.
+    pub fn look(&self, now: Time) -> Result<(), Time> {
         if now < self.paced {
             return Err(self.paced);
         }
@@ -126,6 +133,7 @@ impl Volume {
             self.waiting = bytes;
             return Err(until);
         }
+        self.turn_to(now);
         self.waiting = 0;
         self.on_way += bytes;
         let per = self.rate.per.as_micros() * u128::from(bytes) / u128::from(self.rate.bytes.max(1));
@@ -136,27 +144,32 @@ impl Volume {
         Ok(())
     }
 
-    fn fits(&mut self, now: Time, bytes: u64) -> Result<(), Time> {
-        self.turn_to(now);
+    fn fits(&self, now: Time, bytes: u64) -> Result<(), Time> {
+        let number = self.number(now).max(self.part);
+        let in_window = |part: &u64| *part + PARTS as u64 >= number;
+        let held = |part: u64| self.parts[part as usize % (PARTS + 1)];
+        let parts = self.part.saturating_sub(PARTS as u64)..=self.part;
+        let past = match number == self.part {
+            true => self.past,
+            false => parts.clone().filter(in_window).map(held).sum(),
+        };
         let most = self.rate.bytes;
-        let mut taken = self.past + self.on_way;
+        let mut taken = past + self.on_way;
         if taken + bytes <= most || (taken == 0 && most > 0) {
             return Ok(());
         }
         // The first part to be over with that leaves enough.
-        for part in (self.part + 1).saturating_sub(PARTS as u64 + 1)..=self.part {
-            let held = self.parts[part as usize % (PARTS + 1)];
-            taken -= held;
-            if held > 0 && (taken + bytes <= most || taken == 0) {
+        for part in parts.filter(in_window) {
+            taken -= held(part);
+            if held(part) > 0 && (taken + bytes <= most || taken == 0) {
                 return Err(self.part_began(part + PARTS as u64 + 1));
             }
         }
-        Err(Time::NEVER)
+        Err(now + ON_WAY)
     }
 
     /// A message has arrived, or has not.
     pub fn ended(&mut self, now: Time, bytes: u64, delivered: bool) {
-        debug_assert!(self.on_way >= bytes, "a message ended that was not begun");
         self.on_way = self.on_way.saturating_sub(bytes);
         if delivered {
             self.turn_to(now);
@@ -258,7 +271,7 @@ mod tests {
         let now = Time::from_millis(1);
         assert_eq!(volume.begin(now, 900), Ok(()));
         let later = Time::from_millis(3_599_000);
-        assert_eq!(volume.begin(later, 900), Err(Time::NEVER));
+        assert_eq!(volume.begin(later, 900), Err(later + ON_WAY));
         volume.ended(later, 900, false);
         assert_eq!(volume.begin(later, 900), Ok(()));
         volume.ended(later, 900, true);

@@ -1,7 +1,7 @@
 //! Whether mail may leave a queue, and if not, why and until when. `posthaste why` prints it.
 
 use crate::base::Time;
-use crate::limit::Rate;
+use crate::limit::{Rate, VolumeRate};
 use std::fmt;
 
 /// The answer to "may it leave now?".
@@ -36,8 +36,23 @@ pub enum WaitReason {
     Deferred,
     MaxMsgRate(Rate),
     MaxConnectRate(Rate),
+    MaxDataVolumeRate(VolumeRate),
+    /// Those of the virtual MTA, over all its queues.
+    MaxSmtpMsgRate(Rate),
+    MaxSmtpDataVolumeRate(VolumeRate),
     /// `max-smtp-out` connections are open.
     MaxSmtpOut(u32),
+}
+
+impl WaitReason {
+    /// `Some` where all queues of the virtual MTA wait; whether for its volume, or for its rate of messages.
+    pub fn of_vmta(&self) -> Option<bool> {
+        match self {
+            WaitReason::MaxSmtpMsgRate(_) => Some(false),
+            WaitReason::MaxSmtpDataVolumeRate(_) => Some(true),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for WaitReason {
@@ -55,6 +70,15 @@ impl fmt::Display for WaitReason {
             WaitReason::MaxMsgRate(rate) => write!(f, "message rate limit reached (max-msg-rate {rate})"),
             WaitReason::MaxConnectRate(rate) => {
                 write!(f, "connection rate limit reached (max-connect-rate {rate})")
+            }
+            WaitReason::MaxDataVolumeRate(rate) => {
+                write!(f, "data volume limit reached (max-data-volume-rate {rate})")
+            }
+            WaitReason::MaxSmtpMsgRate(rate) => {
+                write!(f, "message rate limit of its virtual MTA reached (max-smtp-msg-rate {rate})")
+            }
+            WaitReason::MaxSmtpDataVolumeRate(rate) => {
+                write!(f, "data volume limit of its virtual MTA reached (max-smtp-data-volume-rate {rate})")
             }
             WaitReason::MaxSmtpOut(limit) => write!(f, "all connections are in use (max-smtp-out {limit})"),
         }

@@ -10,6 +10,7 @@ mod ready;
 mod retry;
 pub mod settings;
 pub mod slot;
+mod wide;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,6 @@ pub use expiry::{Calendar, Expiry, Terms};
 pub use gate::{Gate, Wait, WaitReason};
 pub use list::List;
 pub use name::QueueName;
-pub use queue::{Counters, LastError, Queue, Taken};
+pub use queue::{Charge, Counters, LastError, Queue, Taken};
 pub use settings::QueueSettings;
 pub use slot::{Slot, Slots};

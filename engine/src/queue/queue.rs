@@ -13,8 +13,9 @@ use super::ready::Ready;
 use super::retry::Retry;
 use super::settings::QueueSettings;
 use super::slot::{Slot, Slots};
+use super::wide::WideRates;
 use crate::base::{Now, Time, Wall};
-use crate::limit::{ConnectionGrant, Connections};
+use crate::limit::{ConnectionGrant, Connections, Wide};
 use crate::mail::priority::Priority;
 use crate::spool::record::Disposition;
 use std::sync::Arc;
@@ -54,6 +55,14 @@ pub struct Taken {
     pub expired: Vec<u32>,
 }
 
+/// What a message counts for: the volume of its queue and that of its virtual MTA, where they are limited.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Charge {
+    bytes: u64,
+    own: bool,
+    wide: bool,
+}
+
 /// One `domain/vmta`. At most 400 bytes while nobody waits, name included.
 #[derive(Debug)]
 pub struct Queue {
@@ -63,6 +72,7 @@ pub struct Queue {
     retry: Retry,
     connections: Connections,
     rates: Option<Box<Rates>>,
+    wide: Option<Box<WideRates>>,
     paused: bool,
     /// It waits because a reply asked for that: mail that is still taken does not end the wait.
     deferred: bool,
@@ -89,6 +99,7 @@ impl Queue {
             retry: Retry::default(),
             connections,
             rates,
+            wide: None,
             paused: false,
             deferred: false,
             failures: 0,
@@ -104,6 +115,11 @@ impl Queue {
         self.connections.set_limit(settings.max_smtp_out);
         self.rates = Rates::new(&settings, self.rates.as_deref());
         self.settings = settings;
+    }
+
+    /// Takes the rates of its virtual MTA, shared with its other queues; `shard` is the one that owns this queue.
+    pub fn set_wide(&mut self, shard: u32, rates: Wide) {
+        self.wide = WideRates::new(shard, rates);
     }
 
     // ---- Who waits.
@@ -227,7 +243,11 @@ impl Queue {
             };
             return Gate::wait(Some(until), reason);
         }
-        self.rates.as_ref().map_or(Gate::Go, |rates| rates.message_gate(now))
+        let gate = self.rates.as_ref().map_or(Gate::Go, |rates| rates.message_gate(now));
+        match &self.wide {
+            Some(wide) if gate == Gate::Go => wide.gate(now),
+            _ => gate,
+        }
     }
 
     /// Whether a connection may be opened: [`Queue::gate`], `max-smtp-out`, `max-connect-rate`. This is what `why` asks.
@@ -288,6 +308,18 @@ impl Queue {
         self.gate(now.mono).open()?;
         self.retry.wake(slots, now.mono, &mut self.ready);
         let most = most.max(1).min(self.batch());
+        // Held until they are counted: nobody comes between.
+        let mut wide = match self.wide.as_ref().and_then(|wide| wide.messages()) {
+            Some((shard, messages)) => {
+                let locked = messages.lock();
+                locked.look(shard, now.mono).map_err(|until| Wait {
+                    until: Some(until),
+                    reason: WaitReason::MaxSmtpMsgRate(locked.rate()),
+                })?;
+                Some((shard, locked))
+            }
+            None => None,
+        };
         let (mut submission, mut passed) = (None, 0);
         while let Some(key) = self.ready.front() {
             let slot = &slots[key];
@@ -315,7 +347,11 @@ impl Queue {
             passed += u32::from(turn != Turn::Now);
         }
         if taken.batch.is_empty() {
+            drop(wide);
             return self.gate(now.mono).open();
+        }
+        if let Some((shard, messages)) = &mut wide {
+            messages.take(*shard, now.mono, taken.batch.len() as u32);
         }
         if let Some(rates) = &mut self.rates {
             rates.take_messages(now.mono, taken.batch.len() as u32);
@@ -326,7 +362,8 @@ impl Queue {
     /// Recipients one transaction may have: `max-rcpt-per-message`, less where the rate is low.
     pub fn batch(&self) -> u32 {
         let largest = self.rates.as_ref().map_or(u32::MAX, |rates| rates.largest());
-        self.settings.recipients_per_message().min(largest)
+        let wide = self.wide.as_ref().map_or(u32::MAX, |wide| wide.largest());
+        self.settings.recipients_per_message().min(largest).min(wide)
     }
 
     // ---- What became of it.
@@ -375,6 +412,53 @@ impl Queue {
     pub fn give_back(&mut self, granted: Time, n: u32) {
         if let Some(rates) = &mut self.rates {
             rates.give_back_messages(granted, n);
+        }
+        if let Some(wide) = &self.wide {
+            wide.give_back_messages(granted, n);
+        }
+    }
+
+    /// Counts the bytes of a message that is about to be sent; `None`: not now, and [`Queue::gate`] says when.
+    pub fn begin(&mut self, now: Time, bytes: u64) -> Option<Charge> {
+        let own = self.rates.as_mut().and_then(|rates| rates.begin(now, bytes));
+        if own == Some(false) {
+            return None;
+        }
+        let wide = self.wide.as_ref().and_then(|wide| wide.begin(now, bytes));
+        let charge = Charge { bytes, own: own.is_some(), wide: wide.is_some() };
+        if wide == Some(false) {
+            self.ended(now, Charge { wide: false, ..charge }, false);
+            return None;
+        }
+        Some(charge)
+    }
+
+    /// A message has arrived, or has not.
+    pub fn ended(&mut self, now: Time, charge: Charge, delivered: bool) {
+        if let Some(rates) = self.rates.as_mut().filter(|_| charge.own) {
+            rates.ended(now, charge.bytes, delivered);
+        }
+        if let Some(wide) = self.wide.as_ref().filter(|_| charge.wide) {
+            wide.ended(now, charge.bytes, delivered);
+        }
+    }
+
+    /// What keeps all queues of its virtual MTA.
+    pub fn wide_wait(&self, now: Time) -> Option<Wait> {
+        self.wide.as_ref().and_then(|wide| wide.gate(now).open().err())
+    }
+
+    /// How many queues of the shard are worth a turn at a time when the virtual MTA's rate lets them.
+    pub fn wide_turns(&self) -> u64 {
+        self.wide.as_ref().map_or(1, |wide| wide.turns())
+    }
+
+    /// Some of the shard's queues wait for the virtual MTA's rate of messages, or for its volume; or none any more.
+    pub fn wide_waits(&self, now: Time, volume: bool, waits: bool) {
+        match &self.wide {
+            Some(wide) if waits => wide.join(now, volume),
+            Some(wide) => wide.leave(now, volume),
+            None => {}
         }
     }
 

@@ -3,24 +3,37 @@
 use super::gate::{Gate, WaitReason};
 use super::settings::QueueSettings;
 use crate::base::Time;
-use crate::limit::{Gcra, Rate};
+use crate::limit::{Gcra, Rate, Volume};
 
-/// `max-msg-rate` and `max-connect-rate`, as far as they are set.
+/// `max-msg-rate`, `max-connect-rate` and `max-data-volume-rate`, as far as they are set.
 #[derive(Debug)]
 pub(super) struct Rates {
     messages: Option<(Rate, Gcra)>,
     connects: Option<(Rate, Gcra)>,
+    volume: Option<Volume>,
 }
 
 impl Rates {
     /// The rates of `settings`, going on from `old` ones.
     pub(super) fn new(settings: &QueueSettings, old: Option<&Rates>) -> Option<Box<Rates>> {
-        if settings.max_msg_rate.is_none() && settings.max_connect_rate.is_none() {
+        if settings.max_msg_rate.is_none()
+            && settings.max_connect_rate.is_none()
+            && settings.max_data_volume_rate.is_none()
+        {
             return None;
         }
+        let volume = settings.max_data_volume_rate.map(|rate| {
+            let old = old.and_then(|old| old.volume.clone());
+            let mut volume = old.unwrap_or_else(|| Volume::new(rate));
+            if volume.rate() != rate {
+                volume.set(rate);
+            }
+            volume
+        });
         let largest = settings.recipients_per_message();
         Some(Box::new(Rates {
             messages: renew(settings.max_msg_rate, largest, old.and_then(|old| old.messages.as_ref())),
+            volume,
             connects: renew(settings.max_connect_rate, 1, old.and_then(|old| old.connects.as_ref())),
         }))
     }
@@ -31,7 +44,13 @@ impl Rates {
     }
 
     pub(super) fn message_gate(&self, now: Time) -> Gate {
-        gate(self.messages.as_ref(), now, WaitReason::MaxMsgRate)
+        let messages = gate(self.messages.as_ref(), now, WaitReason::MaxMsgRate);
+        match self.volume.as_ref().map(|volume| (volume.rate(), volume.look(now))) {
+            Some((rate, Err(until))) if messages == Gate::Go => {
+                Gate::wait(Some(until), WaitReason::MaxDataVolumeRate(rate))
+            }
+            _ => messages,
+        }
     }
 
     pub(super) fn connect_gate(&self, now: Time) -> Gate {
@@ -46,6 +65,17 @@ impl Rates {
     /// Counts a connection; the gate has been asked.
     pub(super) fn take_connect(&mut self, now: Time) {
         take(&mut self.connects, now, 1);
+    }
+
+    /// Whether there is a volume, and whether the message may begin.
+    pub(super) fn begin(&mut self, now: Time, bytes: u64) -> Option<bool> {
+        self.volume.as_mut().map(|volume| volume.begin(now, bytes).is_ok())
+    }
+
+    pub(super) fn ended(&mut self, now: Time, bytes: u64, delivered: bool) {
+        if let Some(volume) = &mut self.volume {
+            volume.ended(now, bytes, delivered);
+        }
     }
 
     pub(super) fn give_back_messages(&mut self, granted: Time, n: u32) {

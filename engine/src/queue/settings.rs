@@ -1,6 +1,6 @@
 //! What scheduling needs of a queue's configuration, resolved: a snapshot that a reload replaces as a whole.
 
-use crate::limit::Rate;
+use crate::limit::{Rate, VolumeRate};
 use std::time::Duration;
 
 /// The settings of one queue. Shared by all queues that have the same.
@@ -10,6 +10,8 @@ pub struct QueueSettings {
     pub max_smtp_out: u32,
     /// `max-msg-rate`: attempted recipients. `None` is unlimited.
     pub max_msg_rate: Option<Rate>,
+    /// `max-data-volume-rate`: delivered bytes. `None` is unlimited.
+    pub max_data_volume_rate: Option<VolumeRate>,
     /// `max-connect-rate`: new connections. `None` is unlimited.
     pub max_connect_rate: Option<Rate>,
     /// `max-msg-per-connection`; 0 is no limit.
@@ -36,6 +38,7 @@ impl Default for QueueSettings {
         QueueSettings {
             max_smtp_out: 20,
             max_msg_rate: None,
+            max_data_volume_rate: None,
             max_connect_rate: None,
             max_msg_per_connection: 0,
             max_rcpt_per_message: 1000,

@@ -7,6 +7,7 @@ use super::targets::Next;
 use crate::base::Time;
 use crate::limit::{ConnectionGrant, Needs};
 use crate::mail::content::Content;
+use crate::queue::Charge;
 use crate::smtp::client::{Client, ClientOptions};
 use smallvec::SmallVec;
 use std::net::{IpAddr, SocketAddr};
@@ -42,6 +43,8 @@ pub struct Transaction {
     pub recipients: SmallVec<[InHand; 1]>,
     /// The message, until the SMTP machine has all of it; empty for a plain content that goes as it is.
     pub body: Vec<u8>,
+    /// What its bytes count for.
+    pub charge: Charge,
     /// Bytes of the message; known once it was asked for.
     pub size: u32,
 }

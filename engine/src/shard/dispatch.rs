@@ -229,22 +229,9 @@ impl Shard {
             self.bodies.push(body);
             return false;
         }
-        self.begin(
-            now,
-            key,
-            header,
-            Started {
-                submission,
-                content: content.clone(),
-                recipients,
-                sender,
-                addresses,
-                dsn,
-                body,
-                rewrites,
-            },
-        );
-        true
+        let content = content.clone();
+        let started = Started { submission, content, recipients, sender, addresses, dsn, body, rewrites };
+        self.begin(now, key, header, started)
     }
 
     fn hand_back(&mut self, now: Now, queue: u32, slots: &[u32]) {
@@ -293,15 +280,16 @@ impl Shard {
         Ok(ReadRow { address: view.address.to_owned(), number: row.number, sender, dsn })
     }
 
-    fn begin(&mut self, now: Now, key: u32, header: &Submission, started: Started) {
-        let Some(queue) = self.connections.at(key).map(|connection| connection.queue) else { return };
+    /// False: its bytes are too many for now, and those who were to have it wait again.
+    fn begin(&mut self, now: Now, key: u32, header: &Submission, started: Started) -> bool {
+        let Some(queue) = self.connections.at(key).map(|connection| connection.queue) else { return false };
         self.queues[queue].work_mut().left_until = None;
         let Started { submission, content, recipients, sender, addresses, dsn, mut body, rewrites } = started;
         let message = content.as_plain().filter(|_| body.is_empty()).unwrap_or(&body);
         if let Some(changed) = self.left(now, queue, header, rewrites.as_deref(), message) {
             body = changed;
         }
-        let Some(connection) = self.connections.at(key) else { return };
+        let Some(connection) = self.connections.at(key) else { return false };
         let mut eight_bit = content.needs_8bit();
         if eight_bit && !connection.eight_bit {
             let message = content.as_plain().filter(|_| body.is_empty()).unwrap_or(&body);
@@ -310,6 +298,13 @@ impl Shard {
                 (body, eight_bit) = (encoded, false);
             }
         }
+        let bytes = content.as_plain().filter(|_| body.is_empty()).unwrap_or(&body).len();
+        let Some(charge) = self.queues[queue].queue.begin(now.mono, bytes as u64) else {
+            let untried: SmallVec<[u32; 4]> = recipients.iter().map(|recipient| recipient.slot).collect();
+            self.hand_back(now, queue, &untried);
+            self.bodies.push(body);
+            return false;
+        };
         self.tokens += 1;
         let token = self.tokens;
         let smtputf8 = header.smtputf8
@@ -333,9 +328,11 @@ impl Shard {
             content,
             recipients,
             body,
+            charge,
             size: 0,
         });
         connection.client.start(now, transaction);
+        true
     }
 
     pub(super) fn stored_row(&self, slot: u32) -> Option<StoredRow> {

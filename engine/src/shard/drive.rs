@@ -354,6 +354,7 @@ impl Shard {
         work.coming -= u32::from(connection.coming);
         work.parting -= u32::from(connection.phase == Phase::Closing);
         for transaction in connection.transactions.iter().rev() {
+            entry.queue.ended(now.mono, transaction.charge, false);
             let priority = self.submissions.priority(transaction.submission);
             for recipient in transaction.recipients.iter().rev().filter(|r| !r.answered) {
                 entry.queue.hand_back(&mut self.slots, recipient.slot, priority);

@@ -58,6 +58,8 @@ pub struct Work {
     pub hold_until: Option<Time>,
     /// What it could not have a connection of, and stands in the row for.
     pub lacks: Option<(Place, u32)>,
+    /// Stands in the row for a rate of its virtual MTA.
+    pub rated: bool,
     /// The endpoint after one that has just failed.
     pub next: Option<Next>,
     /// Connections that have nothing more to do and are about to close.
@@ -72,6 +74,7 @@ impl Work {
             && self.connecting + self.coming == 0
             && self.next.is_none()
             && self.lacks.is_none()
+            && !self.rated
             && self.hold_until.is_none_or(|until| until <= now)
             && self.skipped.iter().all(|(_, until)| *until <= now)
     }

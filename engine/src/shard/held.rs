@@ -3,17 +3,37 @@
 
 use super::connection::key;
 use super::targets::Target;
-use super::{Output, Shard};
+use super::{Output, Shard, VmtaProfile};
 use crate::base::{Now, Time};
-use crate::limit::{Needs, Place, Told};
+use crate::limit::{Needs, Place, Told, Wide};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Held {
+    /// When the first of `rated` has something again.
+    pub again: Time,
+    /// Those that wait for a rate of their virtual MTA, by its name and whether it is its volume.
+    rated: BTreeMap<(Box<str>, bool), Rated>,
     rows: BTreeMap<Place, VecDeque<u32>>,
     /// Places of which this shard has been given something.
     pub told: Vec<Place>,
 }
+
+impl Default for Held {
+    fn default() -> Held {
+        Held { again: Time::NEVER, rated: BTreeMap::new(), rows: BTreeMap::new(), told: Vec::new() }
+    }
+}
+
+#[derive(Debug)]
+struct Rated {
+    row: VecDeque<u32>,
+    again: Time,
+}
+
+/// When the next queues of a row have a turn, whose first ones have not used what there is.
+const NEXT: Duration = Duration::from_millis(100);
 
 impl Shard {
     /// What a connection counts for beside its queue and the total.
@@ -104,8 +124,80 @@ impl Shard {
         self.tell(told);
     }
 
+    /// The rates that queues of a virtual MTA share.
+    pub(super) fn wide(&self, vmta: Option<&VmtaProfile>) -> Wide {
+        let wide =
+            |vmta: &VmtaProfile| self.shared.wide(&vmta.name, vmta.max_msg_rate, vmta.max_data_volume_rate);
+        vmta.map_or_else(Wide::default, wide)
+    }
+
+    /// The queue waits for a rate of its virtual MTA, which has something again at `until`.
+    pub(super) fn stand_in_row(&mut self, now: Now, queue: u32, volume: bool, until: Time) {
+        let entry = &mut self.queues[queue];
+        entry.queue.wide_waits(now.mono, volume, true);
+        let name = (Box::from(&*entry.queue.name().vmta), volume);
+        let rated = self.held.rated.entry(name);
+        let rated = rated.or_insert_with(|| Rated { row: VecDeque::new(), again: Time::NEVER });
+        if !std::mem::replace(&mut entry.work_mut().rated, true) {
+            rated.row.push_back(queue);
+        }
+        rated.again = rated.again.min(until);
+        self.held.again = self.held.again.min(rated.again);
+    }
+
+    /// Gives turns to queues whose virtual MTA has something for them, those first that have waited longest.
+    pub(super) fn wake_rated(&mut self, now: Now) {
+        let due = |(_, rated): &(&(Box<str>, bool), &Rated)| rated.again <= now.mono;
+        let due: Vec<(Box<str>, bool)> =
+            self.held.rated.iter().filter(due).map(|(of, _)| of.clone()).collect();
+        for of in due {
+            self.wake_row(now, &of);
+        }
+        self.held.again = self.held.rated.values().map(|rated| rated.again).min().unwrap_or(Time::NEVER);
+    }
+
+    fn wake_row(&mut self, now: Now, of: &(Box<str>, bool)) {
+        let Some(rated) = self.held.rated.get_mut(of) else { return };
+        rated.again = Time::NEVER;
+        let mut last = None;
+        for turns in 0..rated.row.len() as u64 {
+            let Some(rated) = self.held.rated.get_mut(of) else { return };
+            let Some(&first) = rated.row.front() else { break };
+            let queue = &self.queues[first].queue;
+            if let Some(wait) = queue.wide_wait(now.mono) {
+                rated.again = rated.again.min(wait.until.unwrap_or(Time::NEVER));
+                break;
+            }
+            if turns >= queue.wide_turns() {
+                rated.again = rated.again.min(now.mono + NEXT);
+                break;
+            }
+            rated.row.pop_front();
+            self.queues[first].work_mut().rated = false;
+            last = Some(first);
+            self.turn(now, first);
+        }
+        let Some(rated) = self.held.rated.get_mut(of) else { return };
+        if rated.row.is_empty() {
+            self.held.rated.remove(of);
+            if let Some(last) = last {
+                self.queues[last].queue.wide_waits(now.mono, of.1, false);
+            }
+        } else if rated.again == Time::NEVER {
+            rated.again = now.mono + NEXT;
+        }
+    }
+
     /// Nobody stands in a row any more; whoever still needs what he waited for asks again.
-    pub(super) fn release_held(&mut self) {
+    pub(super) fn release_held(&mut self, now: Now) {
+        self.held.again = Time::NEVER;
+        for ((_, volume), rated) in std::mem::take(&mut self.held.rated) {
+            for queue in rated.row {
+                let entry = &mut self.queues[queue];
+                entry.work_mut().rated = false;
+                entry.queue.wide_waits(now.mono, volume, false);
+            }
+        }
         for (place, row) in std::mem::take(&mut self.held.rows) {
             for queue in row {
                 self.queues[queue].work_mut().lacks = None;

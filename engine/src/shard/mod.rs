@@ -302,6 +302,9 @@ impl Shard {
         if !self.held.told.is_empty() {
             self.wake_held(now);
         }
+        if self.held.again <= now.mono {
+            self.wake_rated(now);
+        }
         if self.next_timer().is_some_and(|at| at <= now.mono) {
             self.expire_timers(now);
         }
@@ -347,7 +350,8 @@ impl Shard {
     pub fn next_wake(&self) -> Option<Time> {
         let outcomes = self.outcomes.due().filter(|_| !self.outcomes_held);
         let delays = self.delays.next().filter(|_| self.reports_open < reports::MOST);
-        self.next_timer().into_iter().chain(outcomes).chain(self.short_again).chain(delays).min()
+        let held = Some(self.held.again).filter(|at| *at < Time::NEVER);
+        self.next_timer().into_iter().chain(outcomes).chain(self.short_again).chain(delays).chain(held).min()
     }
 
     fn next_timer(&self) -> Option<Time> {
@@ -455,6 +459,7 @@ impl Shard {
             self.pauses.iter().rev().find(|(p, _)| p.matches(&name)).is_some_and(|(_, paused)| *paused);
         let mut queue = Queue::new(name, profile.scheduling.clone());
         queue.set_paused(paused);
+        queue.set_wide(self.number, self.wide(vmta.as_deref()));
         let mut entry = Entry::new(queue, profile, vmta);
         entry.route_gone = lost && entry.goes_by_mx();
         self.queues.push(entry)
@@ -479,7 +484,7 @@ impl Shard {
 
     fn configure(&mut self, now: Now, profiles: Box<dyn Profiles>) -> Unreached {
         self.profiles = profiles;
-        self.release_held();
+        self.release_held(now);
         // Whether they are still to be given up is found out anew.
         self.giving_up.clear();
         let mut unreached = Unreached::default();
@@ -489,6 +494,9 @@ impl Shard {
             let profile = self.profiles.queue(&name.domain, &name.vmta);
             let gone_before = entry.route_gone;
             let kept = entry.configure(profile, self.profiles.vmta(&name.vmta));
+            let wide = self.wide(self.queues[key].vmta.as_deref());
+            let entry = &mut self.queues[key];
+            entry.queue.set_wide(self.number, wide);
             match (gone_before, entry.route_gone) {
                 (false, true) => unreached.routes_lost.push(name),
                 (true, false) => self.outputs.push_back(Output::RouteRegained(name)),
@@ -503,7 +511,7 @@ impl Shard {
 
     fn drain(&mut self, now: Now) {
         self.draining = true;
-        self.release_held();
+        self.release_held(now);
         for key in self.connections.keys() {
             let Some(connection) = self.connections.at(key) else { continue };
             if matches!(connection.phase, connection::Phase::Connecting(_)) {

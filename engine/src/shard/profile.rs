@@ -3,6 +3,7 @@
 
 use super::steer::ReplyRules;
 use crate::base::Wall;
+use crate::limit::{Rate, VolumeRate};
 use crate::mail::rewrite::Rewrites;
 use crate::queue::{QueueName, QueueSettings};
 use crate::route::choose::SourceHost;
@@ -88,6 +89,9 @@ pub struct VmtaProfile {
     pub sources: Arc<[SourceHost]>,
     /// `max-smtp-out`: connections of all its queues.
     pub max_smtp_out: Option<u32>,
+    /// `max-smtp-msg-rate` and `max-smtp-data-volume-rate`, over all its queues.
+    pub max_msg_rate: Option<Rate>,
+    pub max_data_volume_rate: Option<VolumeRate>,
     /// TLS settings with the VMTA's own session cache: a session must not link two VMTAs.
     pub tls: Option<Arc<TlsClientConfig>>,
     /// Its own list, or that of its pool.

@@ -66,11 +66,19 @@ impl Shard {
 
     /// A transaction ended: what that means for the recipients that had no answer of their own.
     pub(super) fn transaction_ended(&mut self, now: Now, key: u32, token: u64, end: &End) {
-        let options = self.verdict_options(key);
-        let steered = self.steer_end(now, key, end);
         let Some(connection) = self.connections.at(key) else { return };
         let queue = connection.queue;
         let Some(transaction) = connection.take_transaction(token) else { return };
+        let arrived = self.after_transaction(now, key, &transaction, end);
+        self.queues[queue].queue.ended(now.mono, transaction.charge, arrived);
+    }
+
+    /// True: the host has the message, or may have it.
+    fn after_transaction(&mut self, now: Now, key: u32, transaction: &Transaction, end: &End) -> bool {
+        let options = self.verdict_options(key);
+        let steered = self.steer_end(now, key, end);
+        let Some(connection) = self.connections.at(key) else { return false };
+        let queue = connection.queue;
         let open = transaction.recipients.iter().filter(|r| !r.answered);
         if matches!(end, End::Untried) {
             let untried: smallvec::SmallVec<[u32; 8]> = open.map(|r| r.slot).collect();
@@ -80,9 +88,9 @@ impl Shard {
             for &slot in untried.iter().rev() {
                 entry.queue.hand_back(&mut self.slots, slot, priority);
             }
-            return;
+            return false;
         }
-        let Some(verdict) = verdict::of_end(end, &options) else { return };
+        let Some(verdict) = verdict::of_end(end, &options) else { return false };
         let disposition = match end {
             End::InDoubt(_) if verdict.class != Class::Accepted && !planted(Bug::RetryWithoutInDoubt) => {
                 Disposition::InDoubt
@@ -100,10 +108,11 @@ impl Shard {
         }
         let passed_on = delivered && connection.sends_reports;
         let plain = Fate { disposition, said, size, passed_on, at_once: false };
-        self.conclude_all(now, key, &transaction, &steered.unwrap_or(plain));
+        self.conclude_all(now, key, transaction, &steered.unwrap_or(plain));
         if delivered {
             self.delivered_in_backoff(now, queue, transaction.granted);
         }
+        delivered || disposition == Disposition::InDoubt
     }
 
     fn conclude_all(&mut self, now: Now, key: u32, transaction: &Transaction, fate: &Fate) {

@@ -66,7 +66,15 @@ impl Shard {
     fn arm(&mut self, now: Now, queue: u32) {
         let entry = &mut self.queues[queue];
         entry.rest(now.mono);
-        let mut wake = match entry.queue.gate(now.mono) {
+        let gate = entry.queue.gate(now.mono);
+        if let Gate::Wait(wait) = gate
+            && let Some(volume) = wait.reason.of_vmta()
+        {
+            self.stand_in_row(now, queue, volume, wait.until.unwrap_or(Time::NEVER));
+        }
+        let entry = &mut self.queues[queue];
+        let mut wake = match gate {
+            Gate::Wait(wait) if wait.reason.of_vmta().is_some() => None,
             Gate::Wait(wait) => wait.until,
             Gate::Go => match entry.queue.connection_gate(now.mono) {
                 Gate::Wait(wait) => wait.until,

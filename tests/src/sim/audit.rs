@@ -76,6 +76,7 @@ pub struct QueueFile {
     pub(super) open: u32,
     /// Recipients attempted and connections made, in the present life.
     pub(super) attempts: Vec<Duration>,
+    pub(super) bytes: Vec<(Duration, u64)>,
     pub(super) connects: Vec<Duration>,
     /// A receiver refused the sender for good.
     pub sender_refused: bool,
@@ -283,6 +284,7 @@ impl Auditor {
 
     /// The rates of the present life, as the receivers counted them.
     fn check_rates(&mut self) {
+        self.check_wide();
         let mut found = Vec::new();
         for (key, queue) in &mut self.queues {
             let limits = &self.plan.domains[key.0].limits;

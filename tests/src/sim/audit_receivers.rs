@@ -208,6 +208,7 @@ impl Auditor {
 
     /// A receiver took a message; returns its number.
     pub fn taken(&mut self, now: Duration, wire: u64, recipients: &[String], message: &[u8]) -> u64 {
+        self.took_bytes(now, wire, message.len());
         let number = self.taken.len() as u64;
         let taken = Taken { at: now, life: self.life, wire, heard: None, lost: None, excused: false };
         self.taken.push(taken);

@@ -24,6 +24,7 @@ fn plan() -> Plan {
         max_smtp_out: 2,
         msg_rate: Some((2, SECOND)),
         connect_rate: Some((3, SECOND)),
+        volume_rate: None,
         msg_per_connection: 4,
         rcpt_per_message: 2,
         retry_recipients_after: 60 * SECOND,

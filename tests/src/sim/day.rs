@@ -54,6 +54,7 @@ fn domain(n: usize, a_minute: u32) -> Domain {
         max_smtp_out: 4,
         msg_rate: Some((a_minute, Duration::from_secs(60))),
         connect_rate: None,
+        volume_rate: None,
         msg_per_connection: 0,
         rcpt_per_message: 1,
         retry_recipients_after: Duration::from_secs(600),

@@ -15,6 +15,8 @@ pub struct Limits {
     /// Recipients in any window of that length.
     pub msg_rate: Option<(u32, Duration)>,
     pub connect_rate: Option<(u32, Duration)>,
+    /// Delivered bytes.
+    pub volume_rate: Option<(u64, Duration)>,
     /// 0 is no limit.
     pub msg_per_connection: u32,
     pub rcpt_per_message: u32,
@@ -69,6 +71,8 @@ pub struct Vmta {
     pub name: String,
     pub sources: Vec<(IpAddr, String)>,
     pub max_smtp_out: Option<u32>,
+    pub msg_rate: Option<(u32, Duration)>,
+    pub volume_rate: Option<(u64, Duration)>,
 }
 
 /// By which door a submission comes.
@@ -197,6 +201,7 @@ impl Plan {
         };
         let wide = &mut fastrand::Rng::with_seed(seed ^ 0x71de);
         plan.vmtas.iter_mut().for_each(|vmta| vmta.limit(wide));
+        plan.domains.iter_mut().for_each(|domain| domain.limit(wide));
         plan.config = plan.text();
         plan.add_troubles(rng);
         plan
@@ -231,6 +236,12 @@ impl Plan {
             }
             if let Some(most) = vmta.max_smtp_out {
                 let _ = writeln!(text, " max-smtp-out {most}");
+            }
+            if let Some((count, _)) = vmta.msg_rate {
+                let _ = writeln!(text, " max-smtp-msg-rate {count}/m");
+            }
+            if let Some((bytes, _)) = vmta.volume_rate {
+                let _ = writeln!(text, " max-smtp-data-volume-rate {bytes}B/m");
             }
             text.push_str("</virtual-mta>\n");
         }
@@ -310,10 +321,24 @@ impl Plan {
     }
 }
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 impl Vmta {
     /// Draws what holds for all its queues.
     fn limit(&mut self, rng: &mut fastrand::Rng) {
         self.max_smtp_out = (rng.u8(..3) == 0).then(|| rng.u32(1..5));
+        self.msg_rate = (rng.u8(..4) == 0).then(|| (rng.u32(10..200), MINUTE));
+        self.volume_rate = (rng.u8(..4) == 0).then(|| (rng.u64(30_000..3_000_000), MINUTE));
+    }
+}
+
+impl Domain {
+    /// Draws what was not thought of when the seeds that are kept were found.
+    fn limit(&mut self, rng: &mut fastrand::Rng) {
+        self.limits.volume_rate = (rng.u8(..4) == 0).then(|| (rng.u64(30_000..3_000_000), MINUTE));
+        if let Some((bytes, _)) = self.limits.volume_rate {
+            let _ = writeln!(self.directives, " max-data-volume-rate {bytes}B/m");
+        }
     }
 }
 
@@ -338,6 +363,7 @@ fn limits(rng: &mut fastrand::Rng) -> Limits {
         max_smtp_out: rng.u32(1..9),
         msg_rate: rate(rng, 60),
         connect_rate: rate(rng, 12),
+        volume_rate: None,
         msg_per_connection: if rng.bool() { 0 } else { rng.u32(1..6) },
         rcpt_per_message: rng.u32(1..12),
         retry_recipients_after: Duration::from_secs(rng.u64(20..200)),

@@ -50,7 +50,7 @@ pub(super) const DOMAIN: &[Directive] = {
         d("include", Include, "", ON, "Read another file here").repeats().eg("/etc/posthaste/limits.conf"),
         d("max-cold-virtual-mta-msg", DailyLimits, "0/d", LATER, "Messages a day that a cold virtual MTA may take; the day counts from its first").eg("50/d,100/d,200/d"),
         d("max-connect-rate", Rate, "unlimited", ON, "New connections in a time").eg("10/m"),
-        d("max-data-volume-rate", VolumeRate, "unlimited", LATER, "Bytes delivered in a time").eg("100M/h"),
+        d("max-data-volume-rate", VolumeRate, "unlimited", ON, "Bytes delivered in a time").eg("100M/h"),
         d("max-errors-per-connection", Limit, "unlimited", ON, "Recipient errors after which a connection is closed").eg("10"),
         d("max-msg-per-connection", Limit, "0", ON, "Messages after which a connection is closed; 0 is no limit").eg("100"),
         d("max-msg-per-hour", Number(0, u32::MAX as u64), "", instead("`max-msg-rate N/h`"), "Older form of `max-msg-rate`").eg("1000"),

@@ -3,6 +3,7 @@
 use super::spool::{Mail, TestProfiles, profile};
 use super::world::World;
 use crate::base::Time;
+use crate::limit::{Rate, VolumeRate};
 use crate::queue::QueueSettings;
 use crate::shard::{Input, ShardReply, ShardRequest, VmtaProfile};
 use std::sync::Arc;
@@ -97,4 +98,88 @@ fn a_connection_that_waits_for_mail_is_given_up_for_one_that_has_some() {
     shards.0[0].submit(&Mail::many(1, "b.example"));
     shards.run(Duration::from_millis(20), |_| {});
     assert_eq!(shards.reached(), [2]);
+}
+
+/// The most of what `size` says in a window of the length `per`.
+fn most_in(mut events: Vec<(Time, u64)>, per: Duration) -> u64 {
+    events.sort_unstable();
+    let from = |first: usize| {
+        let window = events[first..].iter().take_while(|(at, _)| *at <= events[first].0 + per);
+        window.map(|(_, n)| n).sum()
+    };
+    (0..events.len()).map(from).max().unwrap_or(0)
+}
+
+#[test]
+fn max_smtp_msg_rate_of_a_virtual_mta_is_shared_and_used() {
+    for (rate, time) in [(Rate::per_second(200), 4), (Rate { count: 30, per: Duration::from_secs(60) }, 240)]
+    {
+        let mut shards = Shards::new(3, |vmta| vmta.max_msg_rate = Some(rate));
+        (0..3).for_each(|shard| shards.submit(shard, 1000));
+        shards.run(Duration::from_secs(time), |_| {});
+        let why = shards.why(1);
+        let wanted =
+            format!("message rate limit of its virtual MTA reached (max-smtp-msg-rate {rate}) (until");
+        assert!(why.starts_with(&wanted), "{why}");
+        let times = shards.0.iter().flat_map(|world| world.site.recipients.iter());
+        let most = most_in(times.map(|(at, _)| (*at, 1)).collect(), rate.per);
+        assert!(most <= u64::from(rate.count) + 1, "{most} in a window of {rate}");
+        let reached = shards.reached();
+        let permitted = u64::from(rate.count) * time / rate.per.as_secs();
+        let all: usize = reached.iter().sum();
+        assert!(all as u64 * 100 >= permitted * 96, "{all} of {permitted} at {rate}");
+        assert!(reached.iter().all(|one| one * 3 * 4 >= all), "{reached:?} at {rate}");
+    }
+}
+
+#[test]
+fn many_queues_have_their_turn_at_a_rate_of_their_virtual_mta() {
+    let mut shards = Shards::new(1, |vmta| vmta.max_msg_rate = Some(Rate::per_second(10)));
+    for n in 0..50 {
+        shards.0[0].submit(&Mail::many(20, &format!("q{n}.example")));
+    }
+    shards.run(Duration::from_secs(30), |_| {});
+    let reached = shards.0[0].site.reached();
+    assert!(reached.len() >= 290, "{}", reached.len());
+    let domains: std::collections::BTreeSet<&str> =
+        reached.iter().filter_map(|to| to.split('@').nth(1)).collect();
+    assert_eq!(domains.len(), 50);
+}
+
+#[test]
+fn max_smtp_data_volume_rate_counts_the_bytes_that_were_delivered() {
+    let size = super::spool::TEXT.len() as u64;
+    let rate = VolumeRate { bytes: 200 * size, per: Duration::from_secs(1) };
+    let mut shards = Shards::new(2, |vmta| vmta.max_data_volume_rate = Some(rate));
+    (0..2).for_each(|shard| shards.submit(shard, 1000));
+    shards.run(Duration::from_secs(3), |_| {});
+    let why = shards.why(0);
+    assert!(why.contains(&format!("(max-smtp-data-volume-rate {rate})")), "{why}");
+    let all: usize = shards.reached().iter().sum();
+    assert!((576..=800).contains(&all), "{all}");
+    let times = shards.0.iter().flat_map(|world| world.site.recipients.iter());
+    let most = most_in(times.map(|(at, _)| (*at, size)).collect(), rate.per);
+    assert!(most <= rate.bytes, "{most} in a window of {rate}");
+    shards.run(Duration::from_secs(60), |_| {});
+    assert_eq!(shards.reached(), [1000, 1000]);
+}
+
+#[test]
+fn max_data_volume_rate_of_a_queue() {
+    let size = super::spool::TEXT.len() as u64;
+    let rate = VolumeRate { bytes: 100 * size, per: Duration::from_secs(1) };
+    let mut usual = profile("[10.0.0.1]");
+    let settings = QueueSettings { max_rcpt_per_message: 1, ..QueueSettings::default() };
+    usual.scheduling = QueueSettings { max_data_volume_rate: Some(rate), ..settings }.into();
+    let mut world = World::new(TestProfiles::new(usual));
+    world.submit(&Mail::many(1000, "a.example"));
+    let begun = world.now.mono;
+    world.run(Duration::from_secs(1));
+    let ShardReply::Queues(queues) = world.request(ShardRequest::Queues) else { panic!("not queues") };
+    assert!(queues[0].waits_for.contains(&format!("(max-data-volume-rate {rate})")), "{queues:?}");
+    world.finish();
+    let times: Vec<(Time, u64)> = world.site.recipients.iter().map(|(at, _)| (*at, size)).collect();
+    let took = times[999].0.since(begun).as_secs_f64();
+    assert!(most_in(times, rate.per) <= rate.bytes);
+    assert!(took * 97.0 <= 1000.0, "{took} s for 1000 at 100/s");
 }

@@ -254,6 +254,8 @@ impl TestProfiles {
             name: "v1".into(),
             sources: [source].into(),
             max_smtp_out: None,
+            max_msg_rate: None,
+            max_data_volume_rate: None,
             tls: Some(Arc::new(tls)),
             rewrites: None,
             include_headers: "".into(),
