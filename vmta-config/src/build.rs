@@ -276,6 +276,7 @@ impl Builder<'_> {
             source_hosts = self.config.global.source_hosts.clone();
         }
         let host_name = slots.read(Scope::VirtualMta, "host-name");
+        let cold = slots.read(Scope::VirtualMta, "cold-virtual-mta");
         let level = self.inner_domains(block, "virtual-mta");
         if !self.define_vmta(block) {
             return;
@@ -288,6 +289,7 @@ impl Builder<'_> {
             source_hosts,
             host_name,
             pools: Vec::new(),
+            cold,
             origin: self.lines.sources.origin(block.at),
             level,
             pool_level: None,
@@ -308,8 +310,9 @@ impl Builder<'_> {
 
     fn pool(&mut self, block: &Block) {
         let settings = self.lines.settings(&block.items, Scope::VirtualMtaPool);
-        let members: Vec<String> =
-            Slots::merge([settings.as_slice()]).read(Scope::VirtualMtaPool, "virtual-mta");
+        let slots = Slots::merge([settings.as_slice()]);
+        let members: Vec<String> = slots.read(Scope::VirtualMtaPool, "virtual-mta");
+        let cold = slots.read(Scope::VirtualMtaPool, "cold-virtual-mta");
         let level = self.inner_domains(block, "virtual-mta-pool");
         if !self.define_vmta(block) {
             return;
@@ -322,7 +325,7 @@ impl Builder<'_> {
         let at = VmtaOrPool::Pool(self.config.pools.len());
         self.config.by_name.insert(block.arg.clone(), at);
         let origin = self.lines.sources.origin(block.at);
-        self.config.pools.push(Pool { name: block.arg.clone(), members, origin, level, section });
+        self.config.pools.push(Pool { name: block.arg.clone(), members, cold, origin, level, section });
     }
 
     /// By address if the argument is one, otherwise by name. The same source twice merges, in the order of the file.

@@ -121,6 +121,8 @@ pub struct VirtualMta {
     pub host_name: Option<String>,
     /// The pools it is a member of.
     pub pools: Vec<String>,
+    /// Those it warms up, its own or else those of a pool.
+    pub cold: Vec<String>,
     pub origin: Origin,
     /// Its own `<domain>` entries, and those of the one pool that has some.
     pub(crate) level: Option<u32>,
@@ -134,6 +136,8 @@ pub struct Pool {
     pub name: String,
     /// Virtual MTAs, used in turn; never empty.
     pub members: Vec<String>,
+    /// Cold virtual MTAs of the members that name none.
+    pub cold: Vec<String>,
     pub origin: Origin,
     pub(crate) level: Option<u32>,
     pub(crate) section: usize,

@@ -272,6 +272,8 @@ settings! {
         notify_of_delay_every: Option<Duration> = "notify-of-delay-every",
         ignore_pipelining: bool = "ignore-pipelining",
         pipeline_across_data: bool = "pipeline-across-data",
+        /// Recipients a day through a cold virtual MTA: of its first day, its second, and so on; the last stays.
+        max_cold_virtual_mta_msg: Vec<u64> = "max-cold-virtual-mta-msg",
         prefer_chunking: bool = "prefer-chunking",
     }
 }

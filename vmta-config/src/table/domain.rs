@@ -48,7 +48,7 @@ pub(super) const DOMAIN: &[Directive] = {
         d("ignore-dsn", Bool, "false", ON, "Act as if the receiver did not offer DSN"),
         d("ignore-pipelining", Bool, "false", ON, "Act as if the receiver did not offer PIPELINING"),
         d("include", Include, "", ON, "Read another file here").repeats().eg("/etc/posthaste/limits.conf"),
-        d("max-cold-virtual-mta-msg", DailyLimits, "0/d", LATER, "Messages a day that a cold virtual MTA may take; the day counts from its first").eg("50/d,100/d,200/d"),
+        d("max-cold-virtual-mta-msg", DailyLimits, "0/d", ON, "Recipients a day that a cold virtual MTA may take of the domain; its first day has the first number").eg("50/d,100/d,200/d"),
         d("max-connect-rate", Rate, "unlimited", ON, "New connections in a time").eg("10/m"),
         d("max-data-volume-rate", VolumeRate, "unlimited", LATER, "Bytes delivered in a time").eg("100M/h"),
         d("max-errors-per-connection", Limit, "unlimited", ON, "Recipient errors after which a connection is closed").eg("10"),
