@@ -13,6 +13,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Types of records that are answered.
 const A: u16 = 1;
 const PTR: u16 = 12;
+const MX: u16 = 15;
 const TXT: u16 = 16;
 
 /// Name and type, in lower case and without a dot at the end, to the data of its records.
@@ -27,6 +28,10 @@ impl Zone {
 
     pub fn a(self, name: &str, address: Ipv4Addr) -> Zone {
         self.add(name, A, address.octets().to_vec())
+    }
+
+    pub fn mx(self, name: &str, preference: u16, host: &str) -> Zone {
+        self.add(name, MX, [&preference.to_be_bytes()[..], &written(host)].concat())
     }
 
     pub fn txt(self, name: &str, text: &str) -> Zone {

@@ -180,6 +180,57 @@ fn a_delay_while_it_lasts() {
     engine.stop().expect("ends");
 }
 
+/// `deliver-local-dsn` of the recipient's domain: one is told of, of the same message, and the other is not.
+#[test]
+fn domains_of_which_nobody_is_told() {
+    let site = site();
+    let mut ground = ground(&site);
+    ground.route("quiet.example", site.addr("site"), "  deliver-local-dsn no");
+    let engine = ground.start().expect("the engine starts");
+    let commands = [
+        "MAIL FROM:<q@home.example>",
+        "RCPT TO:<no1@quiet.example> NOTIFY=FAILURE",
+        "RCPT TO:<well@quiet.example> NOTIFY=SUCCESS",
+        "RCPT TO:<no2@site.example> NOTIFY=FAILURE",
+    ];
+    send(ground.listen, &commands, MESSAGE);
+    reports(&site, "q@home.example", 1);
+    engine.wait_until_empty(PATIENCE);
+    engine.stop().expect("ends");
+    let told = reports(&site, "q@home.example", 1);
+    assert!(told[0].0.contains("rfc822;no2@site.example"), "{told:?}");
+    let lines = tests::accounting::read(&ground.path("acct")).expect("accounting");
+    assert_eq!(tests::accounting::per_recipient(&lines, "b").get("no1@quiet.example"), Some(&1));
+}
+
+/// `dsn-failed-*-template`: what the message brings along stays where it was put.
+#[test]
+fn failures_in_the_words_of_the_operator() {
+    let site = site();
+    let mut ground = ground(&site);
+    let words = "Dear ${originator},\n\n${recipient} is not reached: ${response}\n${subject}\n";
+    std::fs::write(ground.path("words"), words).expect("written");
+    ground.add("dsn-failed-from-template \"${subject} <robot@${hostname}>\"");
+    ground.add("dsn-failed-subject-template \"Not delivered: ${subject}\"");
+    ground.add(&format!("dsn-failed-body-template-from {}", ground.path("words").display()));
+    let engine = ground.start().expect("the engine starts");
+    let evil = "Subject: =?utf-8?Q?x=0D=0ABcc:_all@x.example=0D=0A=0D=0A?= <a@b>,\r\n y\r\n\r\nbody";
+    send(ground.listen, &["MAIL FROM:<t@home.example>", "RCPT TO:<no@site.example>"], evil);
+    reports(&site, "t@home.example", 1);
+    engine.stop().expect("ends");
+    let all = site.ledger().deliveries;
+    let told = all.into_iter().find(|d| d.recipient == "t@home.example").and_then(|d| d.message);
+    let told = told.expect("kept");
+    let message = MessageParser::default().parse(&told).expect("a message");
+    let from: Vec<_> = message.from().expect("From").iter().filter_map(|a| a.address()).collect();
+    assert_eq!(from, ["robot@mail.sender.example"]);
+    assert!(message.bcc().is_none() && message.subject().expect("Subject").starts_with("Not delivered: x"));
+    let part = String::from_utf8_lossy(message.parts[1].contents()).into_owned();
+    let start = "Dear t@home.example,\r\n\r\nno@site.example is not reached: 550 5.1.1 ";
+    assert!(part.starts_with(start), "{part}");
+    assert_eq!(part.lines().count(), 4, "{part}");
+}
+
 /// The engine dies on the way of outcomes and reports to the disk, again and again: in the end each bounce is told once, and
 /// is in accounting once.
 #[cfg(feature = "failpoints")]

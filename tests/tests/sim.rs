@@ -24,6 +24,7 @@ fn all_clean(seeds: &[u64]) {
             "files torn",
             "starts without room",
             "submissions refused for now",
+            "queues in backoff",
         ];
         for fault in faults {
             assert!(totals.get(fault) > 0, "no {fault}");

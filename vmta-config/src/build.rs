@@ -21,6 +21,7 @@ use crate::lines::Lines;
 use crate::older;
 use crate::patterns::BouncePattern;
 use crate::report::Usage;
+use crate::rollup::MxRollups;
 use crate::scope::Scope;
 use crate::settings::{
     AcctSettings, ApiListenerSettings, ApiSettings, Global, ListenerSettings, UserSettings,
@@ -92,8 +93,11 @@ fn empty(top: &[Setting]) -> Config {
         pattern_lists: Vec::new(),
         pattern_lists_by_name: HashMap::new(),
         address_lists: HashMap::new(),
+        rollups: MxRollups::default(),
+        rewrite_lists: HashMap::new(),
         relay: DomainIndex::default(),
         relay_addresses: AddressList::default(),
+        failure_words: None,
         notes: Vec::new(),
         merged: RwLock::default(),
     }
@@ -128,6 +132,7 @@ impl Builder<'_> {
                 }
                 ("relay-address", _) => self.relay_address(setting),
                 ("postmaster", Value::Text(address)) => self.postmaster(address, setting.place),
+                ("dsn-failed-body-template-from", value) => self.failure_words(value, setting.place),
                 _ => {}
             }
         }
@@ -155,6 +160,8 @@ impl Builder<'_> {
             Scope::SmtpPatternList => self.smtp_pattern_list(block),
             Scope::PatternList => self.pattern_list(block),
             Scope::AddressList => self.address_list(block),
+            Scope::MxRollupList => self.rollups(block),
+            Scope::RewriteList => self.rewrite_list(block),
             Scope::BounceCategoryPatterns => self.categories(block),
             _ => self.checked_only(block, ""),
         }
@@ -205,7 +212,6 @@ impl Builder<'_> {
     fn checked_only(&mut self, block: &Block, outer: &str) {
         let Some(tag) = block.tag else { return };
         let kind = match tag.scope {
-            Scope::RewriteList => Some(Named::RewriteList),
             Scope::AddressList => Some(Named::AddressList),
             Scope::Proxy => Some(Named::Proxy),
             _ => None,
@@ -277,6 +283,7 @@ impl Builder<'_> {
         }
         let host_name = slots.read(Scope::VirtualMta, "host-name");
         let cold = slots.read(Scope::VirtualMta, "cold-virtual-mta");
+        let rewrite_list = slots.read(Scope::VirtualMta, "rewrite-list");
         let level = self.inner_domains(block, "virtual-mta");
         if !self.define_vmta(block) {
             return;
@@ -290,6 +297,7 @@ impl Builder<'_> {
             host_name,
             pools: Vec::new(),
             cold,
+            rewrite_list,
             origin: self.lines.sources.origin(block.at),
             level,
             pool_level: None,
@@ -313,6 +321,7 @@ impl Builder<'_> {
         let slots = Slots::merge([settings.as_slice()]);
         let members: Vec<String> = slots.read(Scope::VirtualMtaPool, "virtual-mta");
         let cold = slots.read(Scope::VirtualMtaPool, "cold-virtual-mta");
+        let rewrite_list = slots.read(Scope::VirtualMtaPool, "rewrite-list");
         let level = self.inner_domains(block, "virtual-mta-pool");
         if !self.define_vmta(block) {
             return;
@@ -325,7 +334,15 @@ impl Builder<'_> {
         let at = VmtaOrPool::Pool(self.config.pools.len());
         self.config.by_name.insert(block.arg.clone(), at);
         let origin = self.lines.sources.origin(block.at);
-        self.config.pools.push(Pool { name: block.arg.clone(), members, cold, origin, level, section });
+        self.config.pools.push(Pool {
+            name: block.arg.clone(),
+            members,
+            cold,
+            origin,
+            rewrite_list,
+            level,
+            section,
+        });
     }
 
     /// By address if the argument is one, otherwise by name. The same source twice merges, in the order of the file.

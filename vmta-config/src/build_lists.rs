@@ -1,4 +1,4 @@
-//! `<pattern-list>`, `<smtp-pattern-list>` and `<address-list>` tags into lists, and the links between lists.
+//! `<pattern-list>`, `<smtp-pattern-list>`, `<rewrite-list>` and `<address-list>` tags into lists, and the links between lists.
 
 use std::sync::Arc;
 
@@ -7,11 +7,12 @@ use crate::build::{Builder, blocks};
 use crate::choose::{Asks, Outcome, PatternList, Rule};
 use crate::diagnostic::Diagnostic;
 use crate::patterns::{SmtpPattern, SmtpPatternList};
+use crate::rewrite_list::RewriteList;
 use crate::scope::Scope;
 use crate::slots::Setting;
 use crate::source::Place;
 use crate::tree::{Block, path_help, resolve};
-use crate::value::{Choice, Named, Pattern, Value};
+use crate::value::{Choice, DomainPattern, Named, Pattern, Value};
 
 /// A line that calls a list by its name: which line of which list it is, and where it is written.
 #[derive(Debug)]
@@ -85,6 +86,39 @@ impl Builder<'_> {
                     self.lines.error(block.arg_at, message, Some(help));
                 }
             }
+        }
+    }
+
+    pub(crate) fn rollups(&mut self, block: &Block) {
+        let settings = self.lines.settings(&block.items, Scope::MxRollupList);
+        for setting in &settings {
+            if let Value::Rollup(patterns, name, by_ip) = &setting.value {
+                self.config.rollups.add(patterns, name, *by_ip);
+            }
+        }
+        self.keep_block(block, "", settings);
+    }
+
+    pub(crate) fn rewrite_list(&mut self, block: &Block) {
+        let settings = self.lines.settings(&block.items, Scope::RewriteList);
+        let mut list = RewriteList::default();
+        for setting in &settings {
+            match &setting.value {
+                Value::Pair(from, to) => list.add_sender(from, to),
+                Value::DomainsTo(patterns, to) => {
+                    let names = &self.config.global.host_names;
+                    let each = |pattern: &DomainPattern| match pattern {
+                        DomainPattern::Local => names.iter().cloned().map(DomainPattern::Exact).collect(),
+                        other => vec![other.clone()],
+                    };
+                    list.add_domain(patterns.iter().flat_map(each).collect(), to);
+                }
+                _ => {}
+            }
+        }
+        self.keep_block(block, "", settings);
+        if self.define(Named::RewriteList, block) {
+            self.config.rewrite_lists.insert(block.arg.clone(), Arc::new(list));
         }
     }
 

@@ -174,6 +174,7 @@ pub(crate) fn whole(builder: &mut Builder) {
     }
     absolute_log(builder);
     no_certificate(builder);
+    lost_rollups(builder);
     let findings = &mut *builder.lines.findings;
     if builder.config.global.log_file.is_none() {
         let help = "write `log-file /var/log/posthaste/log`".to_string();
@@ -182,6 +183,19 @@ pub(crate) fn whole(builder: &mut Builder) {
     if builder.config.spools.is_empty() {
         let help = "write `<spool /var/spool/posthaste>` and `</spool>`".to_string();
         findings.add(Diagnostic::whole("no spool directory is given".into()).help(help));
+    }
+}
+
+/// A rollup of a pattern alone does not say which hosts its mail goes to. Where nothing else does, there is none.
+fn lost_rollups(builder: &mut Builder) {
+    let config = &mut builder.config;
+    let nowhere = |name: &&str| config.queue(name, "{default}").smtp_hosts.is_none();
+    let lost: Vec<String> = config.rollups.lost().filter(nowhere).map(str::to_string).collect();
+    for name in lost {
+        config.rollups.remove(&name);
+        let message = format!("mail of {name} would have no hosts to go to; its domains are not rolled up");
+        let help = format!("write `rollup-by-ip` behind it, or `smtp-hosts` in `<domain {name}>`");
+        builder.lines.findings.add_fatal(Diagnostic::whole(message).help(help).warning());
     }
 }
 

@@ -13,13 +13,15 @@ use crate::diagnostic::Origin;
 use crate::domains::{Class, DomainIndex};
 use crate::explain::Note;
 use crate::patterns::{BouncePattern, SmtpPatternList};
+use crate::rewrite_list::RewriteList;
+use crate::rollup::{MxRollup, MxRollups};
 use crate::scope::Scope;
 use crate::settings::{
     AcctSettings, ApiListenerSettings, ApiSettings, DomainSettings, Global, GroupSettings, ListenerSettings,
     SourceSettings, SpoolSettings, UserSettings,
 };
 use crate::slots::{Setting, Slots};
-use crate::value::{SourceHost, matches_net};
+use crate::value::{ReportTemplate, SourceHost, matches_net};
 
 /// One spool directory.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,6 +125,8 @@ pub struct VirtualMta {
     pub pools: Vec<String>,
     /// Those it warms up, its own or else those of a pool.
     pub cold: Vec<String>,
+    /// Its own `rewrite-list`.
+    pub(crate) rewrite_list: Option<String>,
     pub origin: Origin,
     /// Its own `<domain>` entries, and those of the one pool that has some.
     pub(crate) level: Option<u32>,
@@ -139,6 +143,8 @@ pub struct Pool {
     /// Cold virtual MTAs of the members that name none.
     pub cold: Vec<String>,
     pub origin: Origin,
+    /// Of members that have none of their own.
+    pub(crate) rewrite_list: Option<String>,
     pub(crate) level: Option<u32>,
     pub(crate) section: usize,
 }
@@ -201,8 +207,12 @@ pub struct Config {
     pub(crate) pattern_lists: Vec<PatternList>,
     pub(crate) pattern_lists_by_name: HashMap<String, usize>,
     pub(crate) address_lists: HashMap<String, Arc<AddressList>>,
+    pub(crate) rollups: MxRollups,
+    pub(crate) rewrite_lists: HashMap<String, Arc<RewriteList>>,
     pub(crate) relay: DomainIndex<()>,
     pub(crate) relay_addresses: AddressList,
+    /// Of `dsn-failed-body-template-from`.
+    pub(crate) failure_words: Option<ReportTemplate>,
     pub(crate) notes: Vec<Note>,
     /// Settings already merged. Only a memory: the same key always gives the same settings.
     pub(crate) merged: RwLock<HashMap<QueueKey, Arc<DomainSettings>>>,
@@ -268,6 +278,22 @@ impl Config {
         self.address_lists.get(name)
     }
 
+    /// The text part of failure reports, where it is not the usual one.
+    pub fn failure_words(&self) -> Option<&ReportTemplate> {
+        self.failure_words.as_ref()
+    }
+
+    /// The `<rewrite-list>` of this name.
+    pub fn rewrite_list(&self, name: &str) -> Option<&Arc<RewriteList>> {
+        self.rewrite_lists.get(name)
+    }
+
+    /// What a virtual MTA rewrites by: its own list, or that of the first of its pools that has one.
+    pub fn rewrite_list_of(&self, vmta: &VirtualMta) -> Option<&Arc<RewriteList>> {
+        let inherited = || vmta.pools.iter().find_map(|pool| self.pool(pool)?.rewrite_list.as_deref());
+        self.rewrite_list(vmta.rewrite_list.as_deref().or_else(inherited)?)
+    }
+
     /// Directives used that are not in effect.
     pub fn notes(&self) -> &[Note] {
         &self.notes
@@ -314,15 +340,32 @@ impl Config {
         self.relays(domain) || self.relay_addresses.contains(local, domain)
     }
 
+    /// Whether any queue's mail goes into another by `queue-to`.
+    pub fn has_queue_to(&self) -> bool {
+        let is_one = |setting: &Setting| setting.written.row().name == "queue-to";
+        self.sections.iter().any(|section| section.settings.iter().any(is_one))
+    }
+
+    /// The rollup that a domain with these MX hosts of the best preference belongs to.
+    pub fn rollup_of(&self, best: &[&str]) -> Option<&MxRollup> {
+        self.rollups.of(best)
+    }
+
+    /// The rollup of this name, `.rollup` included.
+    pub fn rollup(&self, name: &str) -> Option<&MxRollup> {
+        self.rollups.named(name)
+    }
+
     /// The settings of the queue `domain/vmta`. Queues with the same settings share them: a million queues cost a
     /// pointer each, and a call costs a hash look-up per label and level.
     pub fn queue(&self, domain: &str, vmta: &str) -> Arc<DomainSettings> {
         let domain = normal(domain);
-        let key = self.queue_key(&domain, vmta);
+        let domain = self.rollups.settings_of(&domain);
+        let key = self.queue_key(domain, vmta);
         if let Some(found) = self.merged.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return found.clone();
         }
-        let chain = self.sections_of(&domain, &key);
+        let chain = self.sections_of(domain, &key);
         let slots = Slots::merge(chain.iter().map(|b| b.settings.as_slice()));
         let settings = Arc::new(DomainSettings::read(&slots));
         let mut merged = self.merged.write().unwrap_or_else(PoisonError::into_inner);
@@ -350,7 +393,8 @@ impl Config {
     /// The `<domain>` entries that apply to a queue, from the most general to the most specific.
     pub(crate) fn domain_sections(&self, domain: &str, vmta: &str) -> Vec<&Section> {
         let domain = normal(domain);
-        self.sections_of(&domain, &self.queue_key(&domain, vmta))
+        let domain = self.rollups.settings_of(&domain);
+        self.sections_of(domain, &self.queue_key(domain, vmta))
     }
 
     /// Every `<domain>` entry: the tags it stands in, and its argument as written.

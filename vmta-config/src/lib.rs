@@ -13,6 +13,7 @@ mod address_list;
 mod build;
 mod build_lists;
 mod build_relay;
+mod build_report;
 mod build_sources;
 mod builtin;
 mod check;
@@ -33,6 +34,8 @@ mod nearest;
 mod older;
 mod patterns;
 mod report;
+mod rollup;
+mod rewrite_list;
 mod scope;
 mod settings;
 mod slots;
@@ -57,6 +60,8 @@ pub use load::{Loaded, load};
 pub use manual::manual;
 pub use patterns::{BouncePattern, SmtpPattern, SmtpPatternList};
 pub use report::FileReport;
+pub use rewrite_list::RewriteList;
+pub use rollup::MxRollup;
 pub use scope::{Scope, Scopes};
 pub use settings::{
     AcctSettings, AddDate, ApiListenerSettings, ApiSettings, Authentication, Certificate, DeleteAfter,
@@ -67,6 +72,6 @@ pub use slots::NameLists;
 pub use table::{Directive, Status, directives};
 pub use value::{
     Choice, DailyLimit, DomainPattern, FieldSelection, HeaderField, HostAndPort, MailHost, Named, ParseError,
-    Pattern, QueueFilter, Rate, RecordType, Route, SmtpAction, SourceHost, Subject, Syntax, Value,
-    VolumeRate,
+    Pattern, QueueFilter, Rate, RecordType, ReportTemplate, ReportVariable, Route, SmtpAction, SourceHost,
+    Subject, Syntax, TemplatePiece, Value, VolumeRate, parse_time,
 };

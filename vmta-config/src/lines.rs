@@ -14,7 +14,7 @@ use crate::slots::Setting;
 use crate::source::{Place, Sources};
 use crate::table::{self, RowId, Status};
 use crate::tree::{Item, Line};
-use crate::value::{Choice, Named, Syntax, Value};
+use crate::value::{Choice, Named, Syntax, Value, known_ciphers};
 
 /// A reference to something that must be defined.
 #[derive(Debug)]
@@ -193,10 +193,22 @@ impl<'a> Lines<'a> {
             }
         };
         self.refer(syntax, &value, line.args_at);
+        self.tell_of_idle_ciphers(line, syntax, &value);
         let origin = self.sources.origin(line.name_at);
         let (text, place) = (args.to_string(), line.args_at);
         settings.push(Setting { written: row, slot: row.slot(scope), value, text, origin, place });
         true
+    }
+
+    /// Words of a cipher list may select nothing, as long as others do: lists are written for any library.
+    fn tell_of_idle_ciphers(&mut self, line: &Line, syntax: Syntax, value: &Value) {
+        let (Syntax::Ciphers { v1_3 }, Value::Ciphers(_, idle)) = (syntax, value) else { return };
+        if idle.is_empty() {
+            return;
+        }
+        let message = format!("{}: these select nothing: {}", line.name, shorten(&idle.join(", ")));
+        let found = Diagnostic::at(self.sources, line.args_at, message);
+        self.findings.add_fatal(found.help(known_ciphers(v1_3)).warning());
     }
 
     /// Remembers the names a value refers to, to be checked when everything is read.

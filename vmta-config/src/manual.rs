@@ -157,6 +157,7 @@ impl fmt::Display for Syntax {
             Syntax::Choice(Subject::Address) => "/REGEX/ RESULT",
             Syntax::Choice(Subject::Header) => "HEADER /REGEX/ RESULT",
             Syntax::Alias => "ADDRESS ADDRESS,ADDRESS,...",
+            Syntax::Template | Syntax::FromTemplate => "STRING",
             Syntax::Rewrite => "SENDER SENDER",
             Syntax::FromDomain => "DOMAIN-PATTERN DOMAIN",
             Syntax::MxRollup => "DOMAIN-PATTERN NAME.rollup [rollup-by-ip]",
@@ -172,6 +173,8 @@ impl fmt::Display for Syntax {
             Syntax::RecordFields => "TYPE FIELD,!FIELD,...",
             Syntax::HeaderField => "TYPE header_NAME FIELD",
             Syntax::QueueFilter => "DOMAIN[/VMTA],!DOMAIN[/VMTA],...",
+            Syntax::Ciphers { v1_3: true } => "SUITE:SUITE:...",
+            Syntax::Ciphers { v1_3: false } => "OPENSSL-CIPHERS",
             Syntax::Unchecked => "as in PowerMTA",
         })
     }

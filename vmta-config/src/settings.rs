@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use crate::scope::Scope;
 use crate::slots::{FromValues, NameLists, Slots};
 use crate::value::{
-    DomainPattern, FieldSelection, HeaderField, QueueFilter, Rate, RecordType, Route, SourceHost, Value,
+    DomainPattern, FieldSelection, HeaderField, QueueFilter, Rate, RecordType, ReportTemplate, Route,
+    SourceHost, Value,
 };
 
 /// A struct whose fields are read from directives of one scope.
@@ -220,10 +221,16 @@ settings! {
         segment_size: u64 = "segment-size",
         /// The From field of delivery reports.
         custom_dsn_from_header: Option<String> = "custom-dsn-from-header",
+        /// The same of those of failures.
+        dsn_failed_from: Option<ReportTemplate> = "dsn-failed-from-template",
+        dsn_failed_subject: Option<ReportTemplate> = "dsn-failed-subject-template",
         /// Shown to SMTP clients on listeners that have none of their own.
         smtp_server_tls_certificate: Option<Certificate> = "smtp-server-tls-certificate",
         smtp_server_tls_v1_2: bool = "smtp-server-tls-allow-tlsv1.2",
         smtp_server_tls_v1_3: bool = "smtp-server-tls-allow-tlsv1.3",
+        /// Suites under OpenSSL's names, as everywhere.
+        smtp_server_tls_ciphers: Option<Vec<&'static str>> = "smtp-server-tls-ciphers",
+        smtp_server_tls_ciphers_1_3: Option<Vec<&'static str>> = "smtp-server-tls-v1.3-ciphersuites",
     }
 }
 
@@ -267,6 +274,8 @@ settings! {
         ignore_8bitmime: bool = "ignore-8bitmime",
         ignore_chunking: bool = "ignore-chunking",
         ignore_dsn: bool = "ignore-dsn",
+        /// Delivery reports are made.
+        deliver_local_dsn: bool = "deliver-local-dsn",
         dsn_format: DsnFormat = "dsn-format",
         /// Age of mail, and its multiples, at which its delay is reported to those who asked; `None` is never.
         notify_of_delay_every: Option<Duration> = "notify-of-delay-every",
@@ -275,6 +284,23 @@ settings! {
         /// Recipients a day through a cold virtual MTA: of its first day, its second, and so on; the last stays.
         max_cold_virtual_mta_msg: Vec<u64> = "max-cold-virtual-mta-msg",
         prefer_chunking: bool = "prefer-chunking",
+        /// The domain whose queue has this one's mail.
+        queue_to: Option<String> = "queue-to",
+        disable_mx_rollup: bool = "disable-mx-rollup",
+        /// What applies in backoff; rates are the normal ones where `None`.
+        backoff_max_smtp_out: u32 = "backoff-max-smtp-out",
+        backoff_max_connect_rate: Option<Rate> = "backoff-max-connect-rate",
+        backoff_max_msg_rate: Option<Rate> = "backoff-max-msg-rate",
+        backoff_retry_after: Vec<Duration> = "backoff-retry-after",
+        /// `None` is never.
+        backoff_to_normal_after: Option<Duration> = "backoff-to-normal-after",
+        backoff_to_normal_after_delivery: bool = "backoff-to-normal-after-delivery",
+        backoff_upon_all_sources_disabled: bool = "backoff-upon-all-sources-disabled",
+        /// `None` is never.
+        reenable_source_ip_after: Option<Duration> = "reenable-source-ip-after",
+        smtp_pattern_list: Option<String> = "smtp-pattern-list",
+        retry_after_dns_error: Duration = "retry-after-dns-error",
+        retry_upon_new_mail: bool = "retry-upon-new-mail",
     }
 }
 
@@ -319,6 +345,8 @@ settings! {
         default_virtual_mta: Option<String> = "default-virtual-mta",
         /// The list that chooses before the default does.
         pattern_list: Option<String> = "pattern-list",
+        /// How senders are rewritten where the virtual MTA does not say.
+        rewrite_list: Option<String> = "rewrite-list",
         /// `<address-list>`s of recipients that get no mail.
         suppression_lists: NameLists = "suppression-lists",
         /// Recipients that are no addresses or suppressed are taken in and bounced.
@@ -380,6 +408,8 @@ settings! {
         tls_certificate: Option<Certificate> = "tls-certificate",
         tls_v1_2: bool = "tls-allow-tlsv1.2",
         tls_v1_3: bool = "tls-allow-tlsv1.3",
+        tls_ciphers: Option<Vec<&'static str>> = "tls-ciphers",
+        tls_ciphers_1_3: Option<Vec<&'static str>> = "tls-tlsv1.3-ciphersuites",
     }
 }
 
@@ -453,6 +483,8 @@ settings! {
         tls_certificate: Option<Certificate> = "tls-certificate",
         tls_v1_2: bool = "tls-allow-tlsv1.2",
         tls_v1_3: bool = "tls-allow-tlsv1.3",
+        tls_ciphers: Option<Vec<&'static str>> = "tls-ciphers",
+        tls_ciphers_1_3: Option<Vec<&'static str>> = "tls-tlsv1.3-ciphersuites",
     }
 }
 

@@ -4,8 +4,15 @@ use super::*;
 use crate::table::{Status, directives};
 
 /// What is handled elsewhere: tags, lists, macros.
-const ELSEWHERE: &[&str] =
-    &["include", "domain-macro", "spool", "smtp-listener", "always-allow-relaying", "relay-address"];
+const ELSEWHERE: &[&str] = &[
+    "include",
+    "domain-macro",
+    "spool",
+    "smtp-listener",
+    "always-allow-relaying",
+    "relay-address",
+    "dsn-failed-body-template-from",
+];
 
 fn compare(scope: Scope, fields: &[&str]) {
     for row in directives().filter(|r| r.scopes.contains(scope) && r.status == Status::InEffect) {

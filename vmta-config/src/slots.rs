@@ -10,8 +10,8 @@ use crate::scope::Scope;
 use crate::source::Place;
 use crate::table::{self, RowId};
 use crate::value::{
-    DomainPattern, FieldSelection, HeaderField, Pattern, QueueFilter, Rate, RecordType, Route, SourceHost,
-    Value,
+    DomainPattern, FieldSelection, HeaderField, Pattern, QueueFilter, Rate, RecordType, ReportTemplate,
+    Route, SourceHost, Value,
 };
 
 /// One directive line, understood.
@@ -89,12 +89,15 @@ from_last! {
     Vec<Duration>: Vec::new(), { Value::Times(t) => t.clone() }
     Vec<u64>: Vec::new(), { Value::Daily(limits) => limits.iter().map(|limit| limit.0).collect() }
     Rate: Rate::Unlimited, { Value::Rate(r) => *r }
+    Option<Rate>: None, { Value::Rate(r) => Some(*r) }
     String: String::new(), { Value::Text(t) => t.clone(), Value::Keyword(k) => k.to_string() }
     Option<String>: None, { Value::Text(t) => Some(t.clone()) }
     Option<Vec<String>>: None, { Value::List(list) => Some(list.clone()) }
     Option<(String, String)>: None, { Value::Pair(a, b) => Some((a.clone(), b.clone())) }
     Option<Route>: None, { Value::Hosts(r) => Some(r.clone()) }
     Vec<RecordType>: Vec::new(), { Value::Records(r) => r.clone() }
+    Option<ReportTemplate>: None, { Value::Template(t) => Some(t.clone()) }
+    Option<Vec<&'static str>>: None, { Value::Ciphers(suites, _) => Some(suites.clone()) }
     Option<QueueFilter>: None, { Value::QueueFilter(f) => Some(f.clone()) }
 }
 

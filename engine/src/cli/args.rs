@@ -3,7 +3,9 @@
 use crate::daemon::control::{DeleteQuery, ListQuery, Mode, QueueQuery, Request, Sort};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where the configuration is unless told otherwise.
 pub const CONFIG: &str = "/etc/posthaste/config";
@@ -96,6 +98,15 @@ pub enum Command {
     /// Go on with deliveries.
     #[command(subcommand)]
     Resume(QueueWord),
+    /// Set the mode of queues.
+    #[command(subcommand)]
+    Set(Set),
+    /// Stop using a source address for queues.
+    #[command(subcommand)]
+    Disable(Disable),
+    /// Use a source address again.
+    #[command(subcommand)]
+    Enable(Enable),
     /// Delete waiting recipients; --queue or --jobId is needed.
     Delete(Delete),
     /// Say why mail to an address or a queue (domain/vmta) is not being delivered.
@@ -138,6 +149,53 @@ pub enum Show {
     Vmtas(ListOptions),
     /// Jobs.
     Jobs(ListOptions),
+    /// What queues do not use.
+    #[command(subcommand)]
+    Disabled(Disabled),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Disabled {
+    /// Source addresses, and until when.
+    Sources {
+        /// domain[/vmta], * for any.
+        #[arg(default_value = "")]
+        queue: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Set {
+    /// The queues that fit.
+    Queue {
+        #[arg(long)]
+        mode: ModeWord,
+        /// domain[/vmta], * for any.
+        queue: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Disable {
+    /// A source address.
+    Source {
+        /// When it comes back, such as 30m; by default as reenable-source-ip-after says.
+        #[arg(long, value_name = "TIME", value_parser = vmta_config::parse_time)]
+        reenable_after: Option<Duration>,
+        ip: IpAddr,
+        /// domain[/vmta], * for any.
+        queue: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Enable {
+    /// A source address.
+    Source {
+        ip: IpAddr,
+        /// domain[/vmta], * for any.
+        queue: String,
+    },
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -151,6 +209,15 @@ pub enum SortWord {
 pub enum ModeWord {
     Normal,
     Backoff,
+}
+
+impl From<ModeWord> for Mode {
+    fn from(word: ModeWord) -> Mode {
+        match word {
+            ModeWord::Normal => Mode::Normal,
+            ModeWord::Backoff => Mode::Backoff,
+        }
+    }
 }
 
 fn yes_or_no(word: &str) -> Result<bool, String> {
@@ -268,6 +335,17 @@ impl Command {
             Command::Show(what) => what.request(),
             Command::Pause(QueueWord::Queue { queue }) => Request::PauseQueue { queue: queue.clone() },
             Command::Resume(QueueWord::Queue { queue }) => Request::ResumeQueue { queue: queue.clone() },
+            Command::Set(Set::Queue { mode, queue }) => {
+                Request::SetMode { queue: queue.clone(), mode: (*mode).into() }
+            }
+            Command::Disable(Disable::Source { reenable_after, ip, queue }) => Request::DisableSource {
+                queue: queue.clone(),
+                address: *ip,
+                reenable_after: reenable_after.map(|after| after.as_secs()),
+            },
+            Command::Enable(Enable::Source { ip, queue }) => {
+                Request::EnableSource { queue: queue.clone(), address: *ip }
+            }
             Command::Delete(delete) => Request::Delete(DeleteQuery {
                 queue: delete.queue.clone(),
                 orig: delete.orig.clone(),
@@ -303,10 +381,7 @@ impl Show {
                 vmta: None,
                 connected: o.connected,
                 paused: o.paused,
-                mode: o.mode.map(|m| match m {
-                    ModeWord::Normal => Mode::Normal,
-                    ModeWord::Backoff => Mode::Backoff,
-                }),
+                mode: o.mode.map(Mode::from),
                 sort: sort(o.sort, otherwise),
                 max_items: o.maxitems,
                 errors: o.errors,
@@ -332,6 +407,7 @@ impl Show {
             Show::Topdomains(o) => domains(o, Sort::Rcpt),
             Show::Vmtas(o) => Request::Vmtas(list(o)),
             Show::Jobs(o) => Request::Jobs(list(o)),
+            Show::Disabled(Disabled::Sources { queue }) => Request::DisabledSources { queue: queue.clone() },
         }
     }
 }

@@ -4,7 +4,7 @@ use super::number::{date_time, grouped, kbytes, near};
 use super::table::{Side, table};
 use super::{status, why};
 use crate::daemon::control::{
-    DomainRow, JobRow, LastError, Listing, Mode, QueueRow, ReloadReport, Reply, VmtaRow,
+    DisabledRow, DomainRow, JobRow, LastError, Listing, Mode, QueueRow, ReloadReport, Reply, VmtaRow,
 };
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -40,6 +40,7 @@ pub fn text(reply: &Reply, view: &View) -> String {
         Reply::Domains(list) => domains(list, view),
         Reply::Vmtas(list) => vmtas(list, view),
         Reply::Jobs(list) => jobs(list, view),
+        Reply::DisabledSources(list) => disabled_sources(list, view),
         Reply::Why(report) => why::text(report, view),
         Reply::Reloaded(report) => reloaded(report),
         Reply::Done { message, .. } | Reply::Error { message } => format!("{message}\n"),
@@ -186,6 +187,17 @@ fn jobs(list: &Listing<JobRow>, view: &View) -> String {
         format!("{} of {} jobs shown.", list.rows.len(), list.total)
     };
     finish(&table.trim_fmt(), &shown, std::iter::empty(), view)
+}
+
+fn disabled_sources(list: &Listing<DisabledRow>, view: &View) -> String {
+    let columns = [("queue", Left), ("source", Left), ("since", Right), ("until", Right), ("reason", Left)];
+    let mut table = table(&columns, view.width);
+    for row in &list.rows {
+        let until = row.until.map_or_else(|| "enabled".to_owned(), |at| near(at, view.now, &view.zone));
+        let since = near(row.since, view.now, &view.zone);
+        table.add_row([row.queue.clone(), row.address.clone(), since, until, row.reason.clone()]);
+    }
+    format!("{}\n\n{} disabled source(s).\n", table.trim_fmt(), list.total)
 }
 
 /// The table, the errors asked for below it, and how much of all it shows.

@@ -75,6 +75,23 @@ fn commands_become_requests() {
         }))
     );
     assert_eq!(request("why a@b.example"), Some(Request::Why { what: "a@b.example".into() }));
+    assert_eq!(
+        request("set queue --mode=normal a.example/v1"),
+        Some(Request::SetMode { queue: "a.example/v1".into(), mode: Mode::Normal })
+    );
+    assert_eq!(
+        request("disable source --reenable-after=1h30m 192.0.2.1 */v1"),
+        Some(Request::DisableSource {
+            queue: "*/v1".into(),
+            address: [192, 0, 2, 1].into(),
+            reenable_after: Some(5400)
+        })
+    );
+    assert_eq!(
+        request("enable source 2001:db8::1 a.example"),
+        Some(Request::EnableSource { queue: "a.example".into(), address: "2001:db8::1".parse().unwrap() })
+    );
+    assert_eq!(request("show disabled sources"), Some(Request::DisabledSources { queue: String::new() }));
     assert_eq!(request("rotate acct"), Some(Request::RotateAcct { file: None }));
     for elsewhere in ["run --config x", "check-config --lenient x", "demo", "send news.campaign"] {
         assert_eq!(request(elsewhere), None, "{elsewhere}");
@@ -84,6 +101,9 @@ fn commands_become_requests() {
 #[test]
 fn mistakes_are_explained() {
     assert!(refused("delete --rcpt a@b").contains("--queue"));
+    assert!(refused("set queue a.example").contains("--mode"));
+    let unit = refused("disable source --reenable-after=10 192.0.2.1 a.example");
+    assert!(unit.contains("10s, 10m, 10h or 10d"), "{unit}");
     assert!(refused("show queues --paused=maybe").contains("write yes or no"));
     assert!(refused("pause a.example").contains("unrecognized subcommand 'a.example'"));
 }
@@ -179,6 +199,11 @@ fn the_status_screen() {
 fn why_says_the_conclusion_first() {
     let mut row = queue("a.example/vmta1", 5);
     row.waiting_for = "max-msg-rate".into();
+    row.mode = Mode::Backoff;
+    let reason = "421 slow down fits /slow/ of config:3".to_owned();
+    row.backoff = Some(Backoff { since: NOW, until: Some(NOW + 60_000), reason });
+    let blocked =
+        DisabledRow { address: "192.0.2.1".into(), reason: "blocked".into(), ..DisabledRow::default() };
     let setting =
         Setting { directive: "max-msg-rate".into(), value: "100/s".into(), origin: "config:12".into() };
     let report = WhyReport {
@@ -191,13 +216,19 @@ fn why_says_the_conclusion_first() {
             next_attempt_at: Some(NOW + 1000),
             ..WhyRecipient::default()
         }],
-        queues: vec![WhyQueue { row, settings: vec![setting] }],
+        queues: vec![WhyQueue { row, disabled_sources: vec![blocked], settings: vec![setting] }],
     };
     let shown = text(&Reply::Why(report), &view());
     assert_fits(&shown);
     assert!(shown.starts_with("joe@a.example\nWaits for its turn"), "{shown}");
     assert!(shown.contains("  next attempt  10:16:20\n"), "{shown}");
     assert!(shown.contains("max-msg-rate  100/s  config:12"), "{shown}");
+    assert!(
+        shown.contains("  mode          backoff since 10:16:19\n  because       421 slow down fits"),
+        "{shown}"
+    );
+    assert!(shown.contains("  until         10:17:19\n"), "{shown}");
+    assert!(shown.contains("  not used      192.0.2.1 until enabled: blocked\n"), "{shown}");
 }
 
 #[test]

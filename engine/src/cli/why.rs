@@ -3,7 +3,7 @@
 use super::number::{date_time, grouped, near};
 use super::show::View;
 use super::table::{Side, table};
-use crate::daemon::control::{Mode, WhyQueue, WhyRecipient, WhyReport};
+use crate::daemon::control::{Backoff, WhyQueue, WhyRecipient, WhyReport};
 use std::fmt::Write;
 
 /// The whole answer.
@@ -44,12 +44,25 @@ fn recipient_text(r: &WhyRecipient, view: &View) -> String {
 fn queue_text(q: &WhyQueue, view: &View) -> String {
     let row = &q.row;
     let mut out = format!("\nQueue {}\n", row.name);
-    let mode = match (row.paused, row.mode) {
-        (true, _) => "paused by the operator",
-        (false, Mode::Backoff) => "backoff",
-        (false, Mode::Normal) => "normal",
+    let paused = if row.paused { ", paused by the operator" } else { "" };
+    let mode = match &row.backoff {
+        Some(Backoff { since, .. }) => format!("backoff since {}", near(*since, view.now, &view.zone)),
+        None => "normal".to_owned(),
     };
-    fact(&mut out, "mode", mode);
+    fact(&mut out, "mode", &format!("{mode}{paused}"));
+    if let Some(backoff) = &row.backoff {
+        fact(&mut out, "because", &backoff.reason);
+        let end = backoff.until.map(|at| near(at, view.now, &view.zone));
+        fact(
+            &mut out,
+            "until",
+            &end.unwrap_or_else(|| "a reply, a delivery or the operator ends it".to_owned()),
+        );
+    }
+    for source in &q.disabled_sources {
+        let end = source.until.map_or_else(|| "enabled".to_owned(), |at| near(at, view.now, &view.zone));
+        fact(&mut out, "not used", &format!("{} until {end}: {}", source.address, source.reason));
+    }
     fact(&mut out, "recipients", &grouped(row.rcpts));
     fact(&mut out, "connections", &row.connections.to_string());
     fact(&mut out, "waiting for", &row.waiting_for);

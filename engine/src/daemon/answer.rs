@@ -1,6 +1,7 @@
 //! Answers to what the command line asks: the shards' answers added up.
 
 use super::accounting::Accounting;
+use super::answer_modes;
 use super::control::{
     Connections, DeleteQuery, DomainRow, Flow, JobRow, LastError, ListQuery, Listing, Mode, QueueQuery,
     QueueRow, Reply, Request, Setting, Sort, SpoolStatus, Status, Traffic, VmtaRow, Waiting, WhyQueue,
@@ -68,6 +69,12 @@ impl Answerer {
             Request::PauseQueue { queue } => self.pause(&queue, true).await,
             Request::ResumeQueue { queue } => self.pause(&queue, false).await,
             Request::Delete(query) => self.delete(query).await,
+            Request::SetMode { queue, mode } => self.set_mode(&queue, mode).await,
+            Request::DisableSource { queue, address, reenable_after } => {
+                self.disable_source(&queue, address, reenable_after).await
+            }
+            Request::EnableSource { queue, address } => self.enable_source(&queue, address).await,
+            Request::DisabledSources { queue } => self.disabled_sources(&queue).await,
             Request::Why { what } => self.why(&what).await.map(Reply::Why),
             Request::RotateAcct { file } => {
                 self.accounting.rotate(file.map(PathBuf::from));
@@ -230,7 +237,7 @@ impl Answerer {
             query.vmta.as_ref().is_none_or(|v| v.eq_ignore_ascii_case(&s.name.vmta))
                 && query.connected.is_none_or(|c| c == (s.connections > 0))
                 && query.paused.is_none_or(|p| p == s.paused)
-                && query.mode.is_none_or(|m| (m == Mode::Backoff) == s.backoff)
+                && query.mode.is_none_or(|m| (m == Mode::Backoff) == s.backoff.is_some())
         });
         Ok(states)
     }
@@ -314,7 +321,7 @@ impl Answerer {
         Ok(done(&format!("{count} recipient(s) deleted."), count))
     }
 
-    async fn count(&self, request: &ShardRequest) -> Result<u64, Stopping> {
+    pub(super) async fn count(&self, request: &ShardRequest) -> Result<u64, Stopping> {
         let replies = self.intake.owners.ask(request).await?;
         Ok(replies.iter().map(|reply| if let ShardReply::Count(n) = reply { *n } else { 0 }).sum())
     }
@@ -347,18 +354,21 @@ impl Answerer {
     fn why_queue(&self, state: QueueState) -> WhyQueue {
         let configured = self.intake.configured.load();
         let explained = configured.config.explain_queue(&state.name.domain, &state.name.vmta);
-        let matters = explained.into_iter().filter(|e| !e.overridden && MATTERS.contains(&e.directive));
+        let backoff = state.backoff.is_some();
+        let decides = |name: &str| MATTERS.contains(&name) || (backoff && name.starts_with("backoff-"));
+        let matters = explained.into_iter().filter(|e| !e.overridden && decides(e.directive));
         let settings = matters.map(|e| Setting {
             directive: e.directive.to_owned(),
             value: e.value.unwrap_or_default(),
             origin: e.origin.map_or_else(|| "default".to_owned(), |o| o.to_string()),
         });
-        WhyQueue { row: queue_row(state), settings: settings.collect() }
+        let disabled_sources = answer_modes::disabled_rows(&state);
+        WhyQueue { row: queue_row(state), disabled_sources, settings: settings.collect() }
     }
 }
 
 /// Directives that decide when mail of a queue leaves.
-const MATTERS: [&str; 9] = [
+const MATTERS: [&str; 10] = [
     "max-smtp-out",
     "max-msg-rate",
     "max-connect-rate",
@@ -367,10 +377,11 @@ const MATTERS: [&str; 9] = [
     "retry-recipients-after",
     "bounce-after",
     "smtp-hosts",
+    "smtp-pattern-list",
     "type",
 ];
 
-fn done(message: &str, count: u64) -> Reply {
+pub(super) fn done(message: &str, count: u64) -> Reply {
     Reply::Done { message: message.to_owned(), count }
 }
 
@@ -386,7 +397,8 @@ fn queue_row(state: QueueState) -> QueueRow {
         bytes: state.bytes,
         connections: state.connections as u32,
         paused: state.paused,
-        mode: if state.backoff { Mode::Backoff } else { Mode::Normal },
+        backoff: state.backoff.as_ref().map(answer_modes::backoff),
+        mode: if state.backoff.is_some() { Mode::Backoff } else { Mode::Normal },
         retry_at: state.retry_at.map(|at| at.0),
         waiting_for: state.waits_for,
         errors: error.iter().cloned().collect(),
@@ -447,7 +459,10 @@ fn summary(what: &str, address: bool, recipients: &[Found], queues: &[QueueState
     }
     let waiting: u64 = queues.iter().map(|q| q.waiting).sum();
     match queues.iter().find(|q| !q.waits_for.is_empty()) {
-        Some(queue) => format!("{} recipient(s) wait in {}: {}.", queue.waiting, queue.name, queue.waits_for),
+        Some(queue) => {
+            let mode = if queue.backoff.is_some() { ", which is in backoff" } else { "" };
+            format!("{} recipient(s) wait in {}{mode}: {}.", queue.waiting, queue.name, queue.waits_for)
+        }
         None if waiting == 0 => format!("Nothing is waiting in {what}."),
         None => format!("{waiting} recipient(s) are being delivered."),
     }

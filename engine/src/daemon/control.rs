@@ -4,6 +4,7 @@
 //! that an older command line understands a newer engine.
 
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// A question or an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,26 @@ pub enum Request {
         queue: String,
     },
     Delete(DeleteQuery),
+    SetMode {
+        queue: String,
+        mode: Mode,
+    },
+    /// The queues that fit use this source address no more.
+    DisableSource {
+        queue: String,
+        address: IpAddr,
+        /// Seconds; by default as the configuration says.
+        #[serde(default)]
+        reenable_after: Option<u64>,
+    },
+    EnableSource {
+        queue: String,
+        address: IpAddr,
+    },
+    /// Source addresses that queues do not use.
+    DisabledSources {
+        queue: String,
+    },
     /// Why an address, or a queue (`domain/vmta`), is not being delivered to.
     Why {
         what: String,
@@ -107,6 +128,7 @@ pub enum Reply {
     Domains(Listing<DomainRow>),
     Vmtas(Listing<VmtaRow>),
     Jobs(Listing<JobRow>),
+    DisabledSources(Listing<DisabledRow>),
     /// The order was carried out; `count` is the number of queues, recipients or files it was about.
     Done {
         message: String,
@@ -136,6 +158,30 @@ pub struct LastError {
     pub text: String,
 }
 
+/// Since when and why a queue is in backoff.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Backoff {
+    pub since: i64,
+    /// When it ends by itself, if it does.
+    pub until: Option<i64>,
+    /// The reply and the line of the pattern list, or who.
+    pub reason: String,
+}
+
+/// A source address that a queue does not use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DisabledRow {
+    pub queue: String,
+    /// Empty for the one that the system chooses.
+    pub address: String,
+    pub since: i64,
+    /// When it comes back by itself, if it does.
+    pub until: Option<i64>,
+    pub reason: String,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct QueueRow {
@@ -146,6 +192,8 @@ pub struct QueueRow {
     pub connections: u32,
     pub paused: bool,
     pub mode: Mode,
+    /// Where the mode is that.
+    pub backoff: Option<Backoff>,
     /// When the queue, waiting after a failure, tries again.
     pub retry_at: Option<i64>,
     /// Why nothing is sent at present, in a few words; empty when something is.
@@ -286,6 +334,7 @@ pub struct Setting {
 #[serde(default)]
 pub struct WhyQueue {
     pub row: QueueRow,
+    pub disabled_sources: Vec<DisabledRow>,
     /// The settings that matter to it, with their origins.
     pub settings: Vec<Setting>,
 }

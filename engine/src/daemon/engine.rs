@@ -9,14 +9,14 @@ use super::http::listeners::HttpListeners;
 use super::intake::Intake;
 use super::listeners::Listeners;
 use super::log_file::LogFile;
-use super::owners::{Owners, Stopping};
+use super::owners::{Owners, Split, Stopping};
 use super::pickup::{Pickup, PickupError};
 use super::profiles::{ConfigProfiles, Configured, ProfileError, host_name};
 use super::reload::Parts;
 use super::routing::Routing;
 use super::verp_keys::{self, VerpKeysError};
 use super::{reception, recovery, reports};
-use crate::io::clock::Clock;
+use crate::io::clock::{self, Clock};
 use crate::io::failpoint::{Point, pass};
 use crate::io::reactor::{Message, Reactor, Services};
 use crate::io::resolver::ResolverError;
@@ -140,7 +140,7 @@ impl Engine {
             verp,
         };
         let (owners, reactors) = start.reactors(control.handle(), shard_count(config))?;
-        rebuild_queues(&control, &owners, &recovered)?;
+        rebuild_queues(&control, &owners, &recovered, &configured)?;
         let configured = Arc::new(ArcSwap::new(configured));
         let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured));
         control.spawn(reports::serve(intake.clone(), reports_wanted));
@@ -276,8 +276,10 @@ fn rebuild_queues(
     control: &tokio::runtime::Runtime,
     owners: &Owners,
     recovered: &Recovered,
+    configured: &Arc<Configured>,
 ) -> Result<(), BootError> {
-    let waiting = recovery::requeue(recovered, owners.shards(), |split| owners.admit_blocking(split))
+    let new_split = || Split::new(owners.shards(), configured.clone(), clock::wall());
+    let waiting = recovery::requeue(recovered, new_split, |split| owners.admit_blocking(split))
         .map_err(|_| SpoolError::Stopped)?;
     control.block_on(owners.ask(&ShardRequest::Recovered))?;
     tracing::info!(recipients = waiting, "queues rebuilt");

@@ -1,5 +1,6 @@
 //! A message as a front door hands it over, and what its submission says of where it came from.
 
+use super::rewriting;
 use crate::base::Wall;
 use crate::mail::plain::Received;
 use crate::smtp::dsn::{Notify, RecipientDsn};
@@ -65,6 +66,7 @@ impl Handed<'_> {
             dsn_ret: self.dsn_ret.to_owned(),
             reports: wanted(self, source),
             verp: if self.verp || source.verp_default { Verp::Named } else { Verp::No },
+            at_delivery: rewriting::at_delivery(source),
             ..Submission::default()
         }
     }

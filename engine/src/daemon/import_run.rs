@@ -5,8 +5,9 @@ use super::campaign_directory::{self, CampaignDirectory};
 use super::directory::Directory;
 use super::import::FINISHED;
 use super::intake::Intake;
-use super::owners::{Accepted, Split};
+use super::owners::Accepted;
 use super::pickup;
+use super::rewriting;
 use super::suppressed::suppression;
 use crate::base::Wall;
 use crate::ingest::batch::Batch;
@@ -26,7 +27,7 @@ use crate::mail::suppression::Suppression;
 use crate::mail::{Content, Fixed, plain};
 use crate::spool::SpoolError;
 use crate::spool::ledger;
-use crate::spool::record::{Control, Draft, Group, Location, Ref, Submission};
+use crate::spool::record::{AtDelivery, Control, Draft, Group, Location, Ref, Submission};
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -122,6 +123,7 @@ struct Ready {
     members: Vec<String>,
     domain_suffix: String,
     suppression: Option<Suppression>,
+    at_delivery: AtDelivery,
     table: Table<Box<dyn BufRead + Send>>,
     prepared: Prepared,
     id: u64,
@@ -216,6 +218,7 @@ impl Run {
             members,
             domain_suffix,
             suppression,
+            at_delivery: rewriting::at_delivery(&source),
             table,
             prepared,
             id,
@@ -231,6 +234,7 @@ impl Run {
             members,
             domain_suffix,
             suppression,
+            at_delivery,
             mut table,
             prepared,
             id,
@@ -254,6 +258,7 @@ impl Run {
         rows.content = Some(prepared.content);
         rows.submission = prepare::submission(&campaign, id, started.0, &identity);
         rows.submission.schedule = schedule;
+        rows.submission.at_delivery = at_delivery;
         let mut import = Import::new(prepared.plan, &settings)?.suppressing(suppression);
         let (mut batch, mut taken) = (Batch::new(), Taken::default());
         while table.read(&mut batch)? {
@@ -430,7 +435,7 @@ impl<'j> Rows<'j> {
             Some(accepted) => accepted,
             None => self.accepted_at(at)?,
         };
-        let mut split = Split::new(self.job.intake.owners.shards());
+        let mut split = self.job.intake.new_split(clock::wall());
         for (chunk, place) in chunks.iter().zip(&committed.places[first..]) {
             self.domains.truncate(chunk.first_new_domain as usize);
             self.domains.extend(chunk.new_domains.iter().cloned());

@@ -262,9 +262,15 @@ impl Intake {
         Ok(self.split(&committed.places, vec![ready]).0)
     }
 
+    /// For recipients that are handed over `now`.
+    pub fn new_split(&self, now: Wall) -> Split {
+        Split::new(self.owners.shards(), self.configured.load_full(), now)
+    }
+
     /// The recipients of a message by the shard of their queues, and the message's name.
     fn split(&self, places: &[Place], submissions: Vec<Ready>) -> (Split, String) {
-        let mut split = Split::new(self.owners.shards());
+        let accepted_at = submissions.first().map_or(0, |first| first.submission.accepted_at);
+        let mut split = self.new_split(Wall(accepted_at));
         let name = submissions.first().map(|first| format!("{:x}", first.submission.id));
         self.received.add(1, 0, 0);
         for Ready { mut submission, content, content_at, header_at, routes } in submissions {

@@ -1,11 +1,11 @@
 //! The way from intake to the owners of queues: recipients that have just become durable are split by the shard
 //! that owns their queue and handed over in batches.
 
+use super::profiles::Configured;
 use crate::base::Wall;
 use crate::io::reactor::{Message, Reactor};
 use crate::mail::priority::Priority;
 use crate::mail::schedule::Schedule;
-use crate::queue::QueueName;
 use crate::shard::{Admit, AdmitRow, ShardReply, ShardRequest, owner};
 use crate::spool::record::{Location, Place, Reports, Submission};
 use hashbrown::HashMap;
@@ -137,8 +137,9 @@ impl Accepted {
 }
 
 /// Recipients split by owner.
-#[derive(Debug)]
 pub struct Split {
+    configured: Arc<Configured>,
+    now: Wall,
     by_shard: Vec<Vec<Admit>>,
     /// (domain, vmta) of the record being split, to shard and index into its admit's queues. Keyed by the
     /// addresses of the interned names: within a record equal names share one allocation.
@@ -148,8 +149,10 @@ pub struct Split {
 }
 
 impl Split {
-    pub fn new(shards: usize) -> Split {
-        Split { by_shard: (0..shards).map(|_| Vec::new()).collect(), queues: HashMap::new(), last: None }
+    /// By the queues that take mail `now`.
+    pub fn new(shards: usize, configured: Arc<Configured>, now: Wall) -> Split {
+        let by_shard = (0..shards).map(|_| Vec::new()).collect();
+        Split { configured, now, by_shard, queues: HashMap::new(), last: None }
     }
 
     /// The recipients, by shard.
@@ -195,7 +198,8 @@ impl Split {
         domain: &Arc<str>,
         vmta: &Arc<str>,
     ) -> (usize, u32) {
-        let shard = owner(domain, vmta, self.by_shard.len());
+        let queue = self.configured.queue_of(domain, vmta, self.now);
+        let shard = owner(&queue.domain, &queue.vmta, self.by_shard.len());
         let admits = &mut self.by_shard[shard];
         if admits.len() == open[shard] {
             admits.push(Admit {
@@ -216,7 +220,7 @@ impl Split {
             });
         }
         let queues = &mut admits.last_mut().expect("just opened").queues;
-        queues.push(QueueName { domain: domain.clone(), vmta: vmta.clone() });
+        queues.push(queue);
         (shard, (queues.len() - 1) as u32)
     }
 }
@@ -225,6 +229,29 @@ impl Split {
 mod tests {
     use super::*;
 
+    fn configured(text: &str) -> Arc<Configured> {
+        let text = format!("<spool /s>\n</spool>\nlog-file /l\n{text}");
+        let loaded = vmta_config::load("config", &vmta_config::MemoryFiles::new([("config", text)]), false);
+        let config = loaded.config.map(Arc::new).expect("a configuration");
+        Arc::new(Configured::new(config, "mta.example").expect("configured"))
+    }
+
+    #[test]
+    fn mail_goes_into_the_queue_that_another_one_names() {
+        let configured = configured(
+            "<virtual-mta v>\n smtp-source-host 127.0.0.1 v.example\n <domain b.example>\n  queue-to \"\"\n </domain>\n\
+             </virtual-mta>\n<domain *.example>\n queue-to Relay.example\n</domain>\n\
+             <domain relay.example>\n queue-to \"\"\n smtp-hosts 127.0.0.1\n</domain>\n",
+        );
+        let queue =
+            |domain: &str, vmta: &str| configured.queue_of(&domain.into(), &vmta.into(), Wall(0)).to_string();
+        assert_eq!(queue("a.example", "v"), "relay.example/v");
+        assert_eq!(queue("b.example", "v"), "b.example/v");
+        assert_eq!(queue("b.example", "{default}"), "relay.example/{default}");
+        assert_eq!(queue("relay.example", "v"), "relay.example/v");
+        assert_eq!(queue("a.test", "v"), "a.test/v");
+    }
+
     #[test]
     fn rows_reach_the_owner_of_their_queue_in_order() {
         let domains: Vec<Arc<str>> =
@@ -232,7 +259,7 @@ mod tests {
         let vmta: Arc<str> = "v".into();
         let accepted = Accepted::new(Location::default(), &Submission::default(), None);
         let place = Place { at: Location { segment: 3, offset8: 9 }, first_ordinal: 100 };
-        let mut split = Split::new(3);
+        let mut split = Split::new(3, configured(""), Wall(0));
         split.add(&accepted, place, (0..40u16).map(|i| (i, 0, &domains[i as usize % 4], &vmta)));
         let mut seen = Vec::new();
         for (shard, admits) in split.by_shard.iter().enumerate() {

@@ -1,11 +1,16 @@
 //! From the configuration to the profiles the shards work with.
 
+use super::reply_rules::PatternList;
+use super::rewriting;
+use super::rolled_up::{RolledUp, named_hosts};
 use super::smtp_tls::ServerTls;
+use crate::base::Wall;
 use crate::limit::Rate;
-use crate::queue::QueueSettings;
+use crate::mail::rewrite::Rewrites;
+use crate::queue::{QueueName, QueueSettings};
 use crate::route::choose::SourceHost;
-use crate::route::{AddressPolicy, Host, HostList, HostSpec, RoutePolicy};
-use crate::shard::{Delivery, Profiles, QueueProfile, VmtaProfile};
+use crate::route::{AddressPolicy, Host, HostList, HostSpec, Route, RoutePolicy};
+use crate::shard::{BackoffProfile, Delivery, Profiles, QueueProfile, ReplyRules, VmtaProfile};
 use crate::smtp::client::{StartTls, Timeouts};
 use crate::smtp::tls::{TlsClientConfig, TlsError};
 use crate::smtp::users::Users;
@@ -29,6 +34,8 @@ pub struct Configured {
     vmtas: HashMap<String, Arc<VmtaProfile>>,
     /// The first virtual MTA that has an address.
     owners: HashMap<IpAddr, String>,
+    rolled_up: RolledUp,
+    has_queue_to: bool,
 }
 
 /// Why a configuration cannot be put into effect on this machine.
@@ -49,18 +56,19 @@ pub enum ProfileError {
 
 impl Configured {
     pub fn new(config: Arc<Config>, host: &str) -> Result<Configured, ProfileError> {
-        Configured::made(config, host, &HashMap::new())
+        Configured::made(config, host, &HashMap::new(), RolledUp::default())
     }
 
     /// What follows `before` at a reload: a virtual MTA that stays keeps its memory of TLS sessions.
     pub fn after(config: Arc<Config>, host: &str, before: &Configured) -> Result<Configured, ProfileError> {
-        Configured::made(config, host, &before.vmtas)
+        Configured::made(config, host, &before.vmtas, RolledUp::after(&before.rolled_up))
     }
 
     fn made(
         config: Arc<Config>,
         host: &str,
         before: &HashMap<String, Arc<VmtaProfile>>,
+        rolled_up: RolledUp,
     ) -> Result<Configured, ProfileError> {
         let host: Arc<str> = host.into();
         let mut vmtas = HashMap::new();
@@ -72,7 +80,10 @@ impl Configured {
                 None => Arc::new(TlsClientConfig::new(trusted_roots())?),
             };
             let tls = Some(tls);
-            vmtas.insert(name.to_owned(), Arc::new(VmtaProfile { name: name.into(), sources, tls }));
+            let rewrites = config.virtual_mta(name).and_then(|vmta| config.rewrite_list_of(vmta));
+            let rewrites = rewrites.map(rewriting::by_list);
+            vmtas
+                .insert(name.to_owned(), Arc::new(VmtaProfile { name: name.into(), sources, tls, rewrites }));
             Ok::<_, ProfileError>(())
         };
         add("{default}", None, &default, "smtp-source-host".to_owned())?;
@@ -87,7 +98,8 @@ impl Configured {
                 owners.entry(address).or_insert_with(|| vmta.name.clone());
             }
         }
-        Ok(Configured { config, host, server_tls, users, vmtas, owners })
+        let has_queue_to = config.has_queue_to();
+        Ok(Configured { config, host, server_tls, users, vmtas, owners, rolled_up, has_queue_to })
     }
 
     /// The rules for what a stranger's DNS may lead to.
@@ -112,9 +124,38 @@ impl Configured {
         self.config.global().domain_suffix.as_deref().unwrap_or_default()
     }
 
+    /// The queue that takes mail for a domain through a virtual MTA: by `queue-to`, or that of the rollup which the domain is
+    /// known to belong to.
+    pub fn queue_of(&self, domain: &Arc<str>, vmta: &Arc<str>, now: Wall) -> QueueName {
+        let vmta = vmta.clone();
+        if self.has_queue_to
+            && let Some(other) = &self.config.queue(domain, &vmta).queue_to
+        {
+            return QueueName { domain: other.to_ascii_lowercase().into(), vmta };
+        }
+        let rollup = self.rolled_up.of(domain, now);
+        let rollup = rollup.filter(|_| !self.config.queue(domain, &vmta).disable_mx_rollup);
+        QueueName { domain: rollup.unwrap_or_else(|| domain.clone()), vmta }
+    }
+
+    /// Where mail of a rollup's queue goes.
+    fn rollup_hosts(&self, queue: &str) -> Option<Arc<HostList>> {
+        if !queue.ends_with(".rollup") {
+            return None;
+        }
+        let named = self.config.rollup(queue).filter(|rollup| !rollup.hosts.is_empty());
+        named.map(|rollup| Arc::new(named_hosts(rollup))).or_else(|| self.rolled_up.hosts(queue))
+    }
+
     /// The virtual MTA that sends from an address.
     pub fn owner(&self, address: IpAddr) -> Option<&str> {
         self.owners.get(&address).map(String::as_str)
+    }
+
+    /// What rewrites the senders of messages that go through `vmta`: its list, or else that of their source.
+    pub fn rewrites(&self, vmta: &str, of_source: &str) -> Option<Arc<dyn Rewrites>> {
+        let own = self.vmtas.get(vmta).and_then(|vmta| vmta.rewrites.clone());
+        own.or_else(|| self.config.rewrite_list(of_source).map(rewriting::by_list))
     }
 
     /// The VMTAs a name stands for: itself, or the members of a pool.
@@ -210,6 +251,11 @@ impl ConfigProfiles {
     pub fn new(configured: Arc<Configured>) -> ConfigProfiles {
         ConfigProfiles { configured, made: RefCell::default() }
     }
+
+    fn replies(&self, settings: &DomainSettings) -> Option<Arc<dyn ReplyRules>> {
+        let list = self.configured.config.smtp_pattern_list(settings.smtp_pattern_list.as_deref()?)?;
+        Some(Arc::new(PatternList::new(list.clone())))
+    }
 }
 
 impl Profiles for ConfigProfiles {
@@ -217,10 +263,13 @@ impl Profiles for ConfigProfiles {
         let settings = self.configured.config.queue(domain, vmta);
         let mut made = self.made.borrow_mut();
         let (_, profile) = made.entry(Arc::as_ptr(&settings) as usize).or_insert_with(|| {
-            let profile = Arc::new(queue_profile(&settings));
+            let profile = Arc::new(queue_profile(&settings, self.replies(&settings)));
             (settings, profile)
         });
-        profile.clone()
+        match self.configured.rollup_hosts(domain).filter(|_| profile.hosts.is_none()) {
+            Some(hosts) => Arc::new(QueueProfile { hosts: Some(hosts), ..(**profile).clone() }),
+            None => profile.clone(),
+        }
     }
 
     fn vmta(&self, name: &str) -> Option<Arc<VmtaProfile>> {
@@ -231,9 +280,33 @@ impl Profiles for ConfigProfiles {
         let vmta = self.configured.config.virtual_mta(vmta);
         vmta.and_then(|v| v.pools.first().cloned()).unwrap_or_default()
     }
+
+    fn rollup(&self, queue: &QueueName, route: &Route, now: Wall) -> Option<Arc<str>> {
+        let Configured { config, rolled_up, .. } = &*self.configured;
+        let best: Vec<&str> = route.mx.iter().map(|host| &**host).collect();
+        let rollup = config.rollup_of(&best)?;
+        let stays =
+            queue.domain.ends_with(".rollup") || config.queue(&queue.domain, &queue.vmta).disable_mx_rollup;
+        (!stays).then(|| rolled_up.learn(&queue.domain, rollup, route, now))
+    }
+
+    fn rewrites(&self, list: &str) -> Option<Arc<dyn Rewrites>> {
+        self.configured.config.rewrite_list(list).map(rewriting::by_list)
+    }
 }
 
-fn queue_profile(settings: &DomainSettings) -> QueueProfile {
+/// Backoff never opens more connections than there would be without it.
+fn in_backoff(settings: &DomainSettings, normal: &QueueSettings) -> QueueSettings {
+    QueueSettings {
+        max_smtp_out: settings.backoff_max_smtp_out.min(normal.max_smtp_out),
+        max_msg_rate: settings.backoff_max_msg_rate.map_or(normal.max_msg_rate, rate),
+        max_connect_rate: settings.backoff_max_connect_rate.map_or(normal.max_connect_rate, rate),
+        retry_after: settings.backoff_retry_after.clone(),
+        ..normal.clone()
+    }
+}
+
+fn queue_profile(settings: &DomainSettings, replies: Option<Arc<dyn ReplyRules>>) -> QueueProfile {
     let scheduling = QueueSettings {
         max_smtp_out: settings.max_smtp_out,
         max_msg_rate: rate(settings.max_msg_rate),
@@ -242,8 +315,9 @@ fn queue_profile(settings: &DomainSettings) -> QueueProfile {
         max_rcpt_per_message: settings.max_rcpt_per_message.unwrap_or(0),
         retry_after: settings.retry_after.clone(),
         retry_recipients_after: settings.retry_recipients_after,
+        retry_after_dns_error: Some(settings.retry_after_dns_error),
+        retry_upon_new_mail: settings.retry_upon_new_mail,
         bounce_after: settings.bounce_after,
-        ..QueueSettings::default()
     };
     let timeouts = Timeouts {
         greeting: settings.smtp_greeting_timeout,
@@ -252,8 +326,17 @@ fn queue_profile(settings: &DomainSettings) -> QueueProfile {
         idle: settings.connection_idle_timeout.max(KEEP_FOR_RATE),
         ..Timeouts::default()
     };
+    let backoff = BackoffProfile {
+        scheduling: Arc::new(in_backoff(settings, &scheduling)),
+        to_normal_after: settings.backoff_to_normal_after,
+        to_normal_after_delivery: settings.backoff_to_normal_after_delivery,
+        upon_all_sources_disabled: settings.backoff_upon_all_sources_disabled,
+    };
     QueueProfile {
         scheduling: Arc::new(scheduling),
+        backoff,
+        replies,
+        reenable_source_after: settings.reenable_source_ip_after,
         delivery: match settings.delivery {
             DeliveryType::Discard => Delivery::Discard,
             _ => Delivery::Smtp,
@@ -277,6 +360,7 @@ fn queue_profile(settings: &DomainSettings) -> QueueProfile {
         ignore_chunking: settings.ignore_chunking,
         ignore_pipelining: settings.ignore_pipelining,
         ignore_dsn: settings.ignore_dsn,
+        reports: settings.deliver_local_dsn,
         notify_of_delay_every: settings.notify_of_delay_every,
         pipeline_across_data: settings.pipeline_across_data,
         prefer_chunking: settings.prefer_chunking,

@@ -12,14 +12,15 @@ use std::sync::Arc;
 /// Rows handed over together.
 const BATCH: usize = 8192;
 
-/// Hands every recipient that waits in the spool to its queue, one of `shards`, by way of `admit`; returns how many.
+/// Hands every recipient that waits in the spool to its queue, by way of `admit`; returns how many. `new_split` splits them
+/// by owner.
 pub fn requeue(
     recovered: &Recovered,
-    shards: usize,
+    new_split: impl Fn() -> Split,
     mut admit: impl FnMut(Split) -> Result<(), Stopping>,
 ) -> Result<u64, Stopping> {
     let mut names: HashSet<Arc<str>> = HashSet::new();
-    let mut split = Split::new(shards);
+    let mut split = new_split();
     let (mut waiting, mut handed, mut stopping) = (0, 0, false);
     let orphans = recovered.each_live(|record| {
         if stopping {
@@ -51,7 +52,7 @@ pub fn requeue(
         if waiting >= BATCH {
             waiting = 0;
             pass(Point::RecoveryRequeue);
-            let full = std::mem::replace(&mut split, Split::new(shards));
+            let full = std::mem::replace(&mut split, new_split());
             stopping = admit(full).is_err();
         }
     });

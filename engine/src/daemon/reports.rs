@@ -2,7 +2,9 @@
 //! the outcome it is about.
 
 use super::accounting_config::categories;
+use super::failure_text::{FailureText, Values};
 use super::intake::{Intake, Refused};
+use super::profiles::Configured;
 use crate::acct::{Categories, Record};
 use crate::base::Wall;
 use crate::mail::row::{RowView, row_view};
@@ -137,11 +139,7 @@ impl Reporter {
             smtputf8: !found.sender.is_ascii() || !found.recipient.is_ascii(),
             ..Submission::default()
         };
-        // As bounces from elsewhere go.
-        let to = match found.submission.verp {
-            Verp::Named => verp::named(&found.sender, &found.recipient),
-            Verp::No | Verp::Signed => found.sender.clone(),
-        };
+        let Some(to) = return_path(report, found, &configured) else { return Ok(false) };
         let content = Content::plain_utf8(text, submission.smtputf8);
         let outcome = report.batch().map(Draft::Outcomes);
         let split = self.intake.take_own(submission, &content, &to, outcome).await?;
@@ -166,13 +164,33 @@ impl Reporter {
         };
         let settings =
             config.queue(report.attempt.queue.split('/').next().unwrap_or_default(), &report.attempt.vmta);
+        let (date, arrived) = (plain::date(report.at), plain::date(Wall(submission.accepted_at)));
+        let told = match report.action {
+            Action::Failed => FailureText::new(
+                config,
+                &Values {
+                    host,
+                    sender: &found.sender,
+                    recipient: &found.recipient,
+                    message: found.message.as_deref(),
+                    date: &date,
+                    arrived: &arrived,
+                    status,
+                    diagnostic,
+                    settings: &settings,
+                },
+            ),
+            Action::Delayed | Action::Relayed => FailureText::default(),
+        };
         report::compose(&Notification {
             action: report.action,
             host,
-            from: config.global().custom_dsn_from_header.as_deref(),
+            from: told.from.as_deref().or(config.global().custom_dsn_from_header.as_deref()),
+            subject: told.subject.as_deref(),
+            words: told.words.as_deref(),
             to: &found.sender,
-            date: &plain::date(report.at),
-            arrived: &plain::date(Wall(submission.accepted_at)),
+            date: &date,
+            arrived: &arrived,
             give_up: &plain::date(report.give_up),
             message_id: &format!("<{id:x}@{host}>"),
             boundary: &format!("{:08x}", fastrand::u32(..)),
@@ -206,6 +224,19 @@ impl Reporter {
         let category = categories.of_text(status, diagnostic);
         categories.name(category).to_owned()
     }
+}
+
+/// Where the report goes: as bounces from elsewhere do, which know the sender as receivers were told of him. `None` where
+/// they were told of none.
+fn return_path(report: &Report, found: &Found, configured: &Configured) -> Option<String> {
+    let rewrites = configured.rewrites(&report.attempt.vmta, &found.submission.at_delivery.rewrite_list);
+    let rewritten = rewrites.and_then(|rewrites| rewrites.sender(&found.sender));
+    let sender = rewritten.as_deref().unwrap_or(&found.sender);
+    let to = match found.submission.verp {
+        Verp::Named => verp::named(sender, &found.recipient),
+        Verp::No | Verp::Signed => sender.to_owned(),
+    };
+    (!to.is_empty()).then_some(to)
 }
 
 /// NOTIFY and ORCPT of a recipient.

@@ -1,11 +1,13 @@
 //! The certificates that clients are shown: read when a configuration is put into effect, so that a renewed one
 //! comes in by a reload and a wrong one leaves the old configuration in place.
 
-use crate::smtp::tls::provider;
+use crate::smtp::tls::Suites;
 use pkcs8::der::Decode;
-use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -15,12 +17,13 @@ use vmta_config::{ApiListenerSettings, Certificate, Config, ListenerSettings};
 #[derive(Debug, Default)]
 pub struct ServerTls(HashMap<Shown, Arc<ServerConfig>>);
 
-/// What is shown to a client, and the versions that may be spoken.
+/// What is shown to a client, and the versions and suites that may be spoken.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Shown {
     certificate: Certificate,
     v1_2: bool,
     v1_3: bool,
+    suites: Suites,
 }
 
 impl Shown {
@@ -33,12 +36,17 @@ impl Shown {
             certificate: certificate.clone(),
             v1_2: listener.tls_v1_2 && global.smtp_server_tls_v1_2,
             v1_3: listener.tls_v1_3 && global.smtp_server_tls_v1_3,
+            suites: Suites {
+                v1_2: listener.tls_ciphers.clone().or(global.smtp_server_tls_ciphers.clone()),
+                v1_3: listener.tls_ciphers_1_3.clone().or(global.smtp_server_tls_ciphers_1_3.clone()),
+            },
         })
     }
 
     fn over_http(listener: &ApiListenerSettings) -> Option<Shown> {
         let certificate = listener.tls_certificate.clone()?;
-        Some(Shown { certificate, v1_2: listener.tls_v1_2, v1_3: listener.tls_v1_3 })
+        let suites = Suites { v1_2: listener.tls_ciphers.clone(), v1_3: listener.tls_ciphers_1_3.clone() };
+        Some(Shown { certificate, v1_2: listener.tls_v1_2, v1_3: listener.tls_v1_3, suites })
     }
 }
 
@@ -82,20 +90,36 @@ fn server_config(shown: &Shown) -> Result<ServerConfig, String> {
         return Err("there is no certificate in it; it holds certificate, chain and key, in PEM".to_owned());
     }
     let key = private_key(&pem, shown.certificate.password.as_deref())?;
-    let mut versions = Vec::new();
-    if shown.v1_3 {
-        versions.push(&rustls::version::TLS13);
-    }
-    if shown.v1_2 {
-        versions.push(&rustls::version::TLS12);
-    }
+    let unusable = |e: rustls::Error| format!("the certificate cannot be used: {e}");
+    let provider = Arc::new(shown.suites.provider());
+    let key = CertifiedKey::from_der(chain, key, &provider).map_err(unusable)?;
+    let versions = versions(shown, &provider, &key)?;
+    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&versions);
+    let resolver = Arc::new(SingleCertAndKey::from(key));
+    builder.map(|builder| builder.with_no_client_auth().with_cert_resolver(resolver)).map_err(unusable)
+}
+
+/// The versions that may be spoken, with a suite that goes with the key.
+fn versions(
+    shown: &Shown,
+    provider: &CryptoProvider,
+    key: &CertifiedKey,
+) -> Result<Vec<&'static SupportedProtocolVersion>, String> {
+    let allowed = [(shown.v1_3, &rustls::version::TLS13), (shown.v1_2, &rustls::version::TLS12)];
+    let versions: Vec<_> = allowed.into_iter().filter(|(allowed, _)| *allowed).map(|(_, v)| v).collect();
     if versions.is_empty() {
         return Err("neither TLS 1.2 nor TLS 1.3 is allowed".to_owned());
     }
-    ServerConfig::builder_with_provider(Arc::new(provider()))
-        .with_protocol_versions(&versions)
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|e| format!("the certificate cannot be used: {e}"))
+    let kind = key.key.algorithm();
+    let fits = |suite: &SupportedCipherSuite| {
+        versions.contains(&suite.version()) && suite.usable_for_signature_algorithm(kind)
+    };
+    match provider.cipher_suites.iter().any(fits) {
+        true => Ok(versions),
+        false => {
+            Err(format!("none of the cipher suites that are allowed goes with its key, which is {kind:?}"))
+        }
+    }
 }
 
 fn private_key(pem: &[u8], password: Option<&str>) -> Result<PrivateKeyDer<'static>, String> {
@@ -124,7 +148,7 @@ mod tests {
         std::fs::write(file.path(), pem).unwrap();
         let file = file.path().to_str().unwrap().to_owned();
         let certificate = Certificate { file, password: password.map(str::to_owned) };
-        server_config(&Shown { certificate, v1_2: true, v1_3: true })
+        server_config(&Shown { certificate, v1_2: true, v1_3: true, suites: Suites::default() })
     }
 
     fn pair() -> (String, KeyPair) {
@@ -159,7 +183,42 @@ mod tests {
         assert!(
             shown(&format!("{other}{}", key.serialize_pem()), None).unwrap_err().contains("cannot be used")
         );
-        let nowhere = Certificate { file: "/nowhere/x.pem".to_owned(), password: None };
-        assert!(server_config(&Shown { certificate: nowhere, v1_2: true, v1_3: true }).is_err());
+        let certificate = Certificate { file: "/nowhere/x.pem".to_owned(), password: None };
+        let nowhere = Shown { certificate, v1_2: true, v1_3: true, suites: Suites::default() };
+        assert!(server_config(&nowhere).is_err());
+    }
+
+    #[test]
+    fn suites_must_go_with_the_key_where_there_is_no_tls_1_3() {
+        let (certificate, key) = pair();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), certificate + &key.serialize_pem()).unwrap();
+        let file = file.path().to_str().unwrap().to_owned();
+        let with = |suite, v1_3| {
+            let certificate = Certificate { file: file.clone(), password: None };
+            let suites = Suites { v1_2: Some(vec![suite]), v1_3: None };
+            server_config(&Shown { certificate, v1_2: true, v1_3, suites })
+        };
+        assert!(with("ECDHE-ECDSA-AES128-GCM-SHA256", false).is_ok());
+        assert!(with("ECDHE-RSA-AES128-GCM-SHA256", true).is_ok());
+        let error = with("ECDHE-RSA-AES128-GCM-SHA256", false).unwrap_err();
+        assert!(error.ends_with("goes with its key, which is ECDSA"), "{error}");
+    }
+
+    /// The names of the configuration are those of the suites, all of them.
+    #[test]
+    fn every_suite_can_be_named() {
+        let read = |lines: &str| {
+            let text = format!("{lines}\nlog-file /l\n<spool /s>\n</spool>\n");
+            let loaded =
+                vmta_config::load("c", &vmta_config::MemoryFiles::new([("c", text.as_str())]), false);
+            let config = loaded.config.unwrap();
+            let global = config.global();
+            let (v1_2, v1_3) = (&global.smtp_server_tls_ciphers, &global.smtp_server_tls_ciphers_1_3);
+            Suites { v1_2: v1_2.clone(), v1_3: v1_3.clone() }.provider().cipher_suites.len()
+        };
+        assert_eq!(read(""), crate::smtp::tls::provider().cipher_suites.len());
+        assert_eq!(read("smtp-server-tls-ciphers ECDHE-RSA-AES128-GCM-SHA256"), 4);
+        assert_eq!(read("smtp-server-tls-v1.3-ciphersuites TLS_AES_128_GCM_SHA256"), 7);
     }
 }

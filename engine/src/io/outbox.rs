@@ -26,6 +26,10 @@ impl Outbox {
         Outbox { peers, waiting: RefCell::new(waiting), filled: Notify::new(), emptied: Notify::new() }
     }
 
+    pub fn shards(&self) -> usize {
+        self.peers.len()
+    }
+
     pub fn put(&self, shard: usize, admits: Vec<Admit>) {
         self.waiting.borrow_mut()[shard].extend(admits);
         self.filled.notify_one();

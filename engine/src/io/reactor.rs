@@ -263,8 +263,22 @@ impl Reactor {
                 // Gone only with the engine; the outcome is then not known, and tried for again.
                 let _ = self.services.reports.send((self.services.number, report));
             }
+            Output::Move(admits) => self.move_over(admits),
+            Output::Notice(notice) => tracing::info!("{notice}"),
             Output::RouteRegained(queue) => {
                 self.services.storage.note(Control::RouteLost { queue: queue.to_string(), lost: false });
+            }
+        }
+    }
+
+    /// Not waiting for room: who moves lies in memory here or there.
+    fn move_over(&self, admits: Vec<Admit>) {
+        for admit in admits {
+            match admit.owner(self.outbox.shards()) {
+                own if own == self.services.number => {
+                    self.shard.borrow_mut().handle(self.services.clock.now(), Input::Admit(admit));
+                }
+                other => self.outbox.put(other, vec![admit]),
             }
         }
     }

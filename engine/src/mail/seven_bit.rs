@@ -1,6 +1,7 @@
 //! Messages with 8-bit bodies for hosts without 8BITMIME (RFC 6152 section 3): the body parts that need it get a transfer
 //! encoding, everything else stays byte by byte as it is.
 
+use super::edits::Edits;
 use super::encode::Encoding;
 use super::lines::survey;
 use mail_parser::{
@@ -13,19 +14,16 @@ use std::ops::Range;
 pub fn to_seven_bit(raw: &[u8]) -> Option<Vec<u8>> {
     let message = MessageParser::default().parse(raw)?;
     message.parts.first()?.headers.iter().find(|header| header.name == HeaderName::MimeVersion)?;
-    let mut edits = Edits { raw, list: Vec::new() };
-    edits.message(&message)?;
-    let out = edits.apply();
+    let mut parts = Parts(Edits::of(raw));
+    parts.message(&message)?;
+    let out = parts.0.apply();
     survey(&out).is_7bit().then_some(out)
 }
 
-/// What to put instead of ranges of the message.
-struct Edits<'r> {
-    raw: &'r [u8],
-    list: Vec<(Range<usize>, Vec<u8>)>,
-}
+/// The parts of the message, and what changes about them.
+struct Parts<'r>(Edits<'r>);
 
-impl Edits<'_> {
+impl Parts<'_> {
     fn message(&mut self, message: &Message<'_>) -> Option<()> {
         if message.parts.is_empty() {
             return None;
@@ -36,7 +34,7 @@ impl Edits<'_> {
     fn part(&mut self, message: &Message<'_>, id: usize) -> Option<()> {
         let part = message.parts.get(id)?;
         let body = part.offset_body as usize..part.offset_end as usize;
-        let content = self.raw.get(body.clone())?;
+        let content = self.0.raw().get(body.clone())?;
         if content.is_ascii() && !survey(content).unclean {
             return Some(());
         }
@@ -65,11 +63,11 @@ impl Edits<'_> {
     fn encode(&mut self, part: &MessagePart<'_>, body: Range<usize>, encoding: Encoding) -> Option<()> {
         self.label(part, encoding)?;
         let mut encoded = Vec::new();
-        encoding.write(&self.raw[body.clone()], &mut encoded);
-        if body.end == self.raw.len() && !encoded.ends_with(b"\r\n") {
+        encoding.write(&self.0.raw()[body.clone()], &mut encoded);
+        if body.end == self.0.raw().len() && !encoded.ends_with(b"\r\n") {
             encoded.extend_from_slice(if encoding == Encoding::QuotedPrintable { b"=\r\n" } else { b"\r\n" });
         }
-        self.list.push((body, encoded));
+        self.0.put(body, encoded);
         Some(())
     }
 
@@ -88,22 +86,8 @@ impl Edits<'_> {
             (None, None) => part.offset_header as usize..part.offset_header as usize,
         };
         let field = format!("Content-Transfer-Encoding: {}\r\n", encoding.name());
-        self.list.push((place, field.into_bytes()));
+        self.0.put(place, field.into_bytes());
         Some(())
-    }
-
-    fn apply(mut self) -> Vec<u8> {
-        self.list.sort_by_key(|(place, _)| place.start);
-        let more: usize = self.list.iter().map(|(_, text)| text.len()).sum();
-        let mut out = Vec::with_capacity(self.raw.len() + more);
-        let mut at = 0;
-        for (place, text) in self.list {
-            out.extend_from_slice(&self.raw[at..place.start]);
-            out.extend_from_slice(&text);
-            at = place.end;
-        }
-        out.extend_from_slice(&self.raw[at..]);
-        out
     }
 }
 

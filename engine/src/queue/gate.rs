@@ -32,6 +32,8 @@ pub enum WaitReason {
     Retry {
         failures: u16,
     },
+    /// The whole queue waits because a reply asked for it.
+    Deferred,
     MaxMsgRate(Rate),
     MaxConnectRate(Rate),
     /// `max-smtp-out` connections are open.
@@ -48,6 +50,7 @@ impl fmt::Display for WaitReason {
                 let s = if *failures == 1 { "" } else { "s" };
                 write!(f, "queue awaits its retry after {failures} failure{s} (retry-after)")
             }
+            WaitReason::Deferred => write!(f, "queue awaits its retry, as a reply asked (defer-queue)"),
             WaitReason::MaxMsgRate(rate) => write!(f, "message rate limit reached (max-msg-rate {rate})"),
             WaitReason::MaxConnectRate(rate) => {
                 write!(f, "connection rate limit reached (max-connect-rate {rate})")

@@ -64,6 +64,8 @@ pub struct Queue {
     connections: Connections,
     rates: Option<Box<Rates>>,
     paused: bool,
+    /// It waits because a reply asked for that: mail that is still taken does not end the wait.
+    deferred: bool,
     /// Failures of the whole queue since its last delivery: the step in `retry-after`.
     failures: u16,
     /// When the whole queue failed last.
@@ -88,6 +90,7 @@ impl Queue {
             connections,
             rates,
             paused: false,
+            deferred: false,
             failures: 0,
             failed_at: None,
             retry_at: Time::ZERO,
@@ -134,6 +137,12 @@ impl Queue {
         let put_off = self.retry.drain(slots);
         all.append(slots, put_off);
         all
+    }
+
+    /// Takes out the first `most` of each priority of those whose time has come, to be put elsewhere.
+    pub fn take_ready(&mut self, slots: &mut Slots, now: Time, most: u32) -> List {
+        self.retry.wake(slots, now, &mut self.ready);
+        self.ready.split(slots, most, |_| true)
     }
 
     /// Takes the recipients out for which `out` says so (`delete`).
@@ -208,7 +217,11 @@ impl Queue {
             }
         }
         if let Some(until) = self.retry_wait(now) {
-            return Gate::wait(Some(until), WaitReason::Retry { failures: self.failures });
+            let reason = match self.deferred {
+                true => WaitReason::Deferred,
+                false => WaitReason::Retry { failures: self.failures },
+            };
+            return Gate::wait(Some(until), reason);
         }
         self.rates.as_ref().map_or(Gate::Go, |rates| rates.message_gate(now))
     }
@@ -315,12 +328,14 @@ impl Queue {
     // ---- What became of it.
 
     /// A recipient that was taken has left the queue for good; its slot is the owner's to remove.
-    pub fn settled(&mut self, disposition: Disposition) {
+    pub fn settled(&mut self, disposition: Disposition, now: Time) {
         match disposition {
             Disposition::Delivered => {
                 self.counters.delivered += 1;
-                self.failures = 0;
-                self.retry_at = Time::ZERO;
+                if !self.is_deferred(now) {
+                    self.failures = 0;
+                    self.retry_at = Time::ZERO;
+                }
             }
             Disposition::Bounced | Disposition::Expired => self.counters.bounced += 1,
             Disposition::Deleted { .. } => self.counters.deleted += 1,
@@ -332,7 +347,16 @@ impl Queue {
 
     /// A recipient that was taken failed for now: it waits `retry-recipients-after`.
     pub fn defer(&mut self, slots: &mut Slots, key: u32, priority: Priority, now: Time) {
-        slots[key].put_off(now, self.settings.retry_recipients_after);
+        self.defer_for(slots, key, priority, now, self.settings.retry_recipients_after);
+    }
+
+    /// A recipient that was taken failed for now, but may go to another host at once (`skip-mx`).
+    pub fn defer_to_next_host(&mut self, slots: &mut Slots, key: u32, priority: Priority, now: Time) {
+        self.defer_for(slots, key, priority, now, Duration::ZERO);
+    }
+
+    fn defer_for(&mut self, slots: &mut Slots, key: u32, priority: Priority, now: Time, wait: Duration) {
+        slots[key].put_off(now, wait);
         self.retry.push(slots, key, priority);
         self.counters.deferred += 1;
     }
@@ -372,9 +396,28 @@ impl Queue {
             return until;
         }
         self.failures = self.failures.saturating_add(1);
+        self.deferred = false;
         let until = now.mono + wait;
         self.retry_at = until;
         until
+    }
+
+    /// A reply asks the whole queue to wait (`defer-queue`), whatever else becomes of its mail.
+    pub fn defer_all(&mut self, now: Now, text: &str) {
+        // What it waits for already may end with the next message that is taken.
+        self.retry_at = Time::ZERO;
+        self.failed(now, text);
+        self.deferred = true;
+    }
+
+    pub fn is_deferred(&self, now: Time) -> bool {
+        self.deferred && self.retry_wait(now).is_some()
+    }
+
+    /// Other settings, and so other waits: the first of them is the next.
+    pub fn set_mode(&mut self, settings: Arc<QueueSettings>) {
+        self.set_settings(settings);
+        self.failures = 0;
     }
 
     /// Keeps `text` as the latest error, for display.

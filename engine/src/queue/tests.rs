@@ -74,7 +74,7 @@ impl Site {
     fn deliver_batch(&mut self) {
         for key in std::mem::take(&mut self.taken.batch) {
             self.slots.remove(key);
-            self.queue.settled(Disposition::Delivered);
+            self.queue.settled(Disposition::Delivered, self.now.mono);
         }
     }
 

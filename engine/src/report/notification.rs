@@ -1,12 +1,11 @@
 //! A delivery status notification (RFC 3464) in the form that PowerMTA gives it (reference 8.3). What others said goes in
 //! as data: one line, printable (reliability A05).
 
-use crate::mail::encoded_word::structured;
+use super::text::{Text, one_line, wrapped};
+use crate::mail::encoded_word::{structured, unstructured};
 use crate::mail::header::Header;
-use std::fmt::{self, Write};
+use std::fmt;
 
-/// Characters of a field's value; longer ones are cut.
-const MOST: usize = 900;
 /// Bytes of a message that is given back whole; of a longer one only the header is (RFC 3461 section 4.3 leaves that to us).
 const MOST_RETURNED: usize = 1 << 20;
 /// Bytes of a header that is given back; of a longer one nothing is.
@@ -44,6 +43,9 @@ pub struct Notification<'a> {
     pub host: &'a str,
     /// The From field; ours if there is none.
     pub from: Option<&'a str>,
+    /// The Subject field, and the part for people; the usual ones if there is none.
+    pub subject: Option<&'a str>,
+    pub words: Option<&'a str>,
     /// To whom it goes: the sender of the message.
     pub to: &'a str,
     /// As header fields have them.
@@ -77,17 +79,9 @@ pub struct Notification<'a> {
 /// The message: CR LF lines, not dot-stuffed.
 pub fn compose(n: &Notification<'_>) -> Vec<u8> {
     let mut out = Out::default();
-    let custom = n.from.map(|from| {
-        let mut value = Vec::new();
-        // What cannot be encoded in one word has been refused with the configuration.
-        structured(from, "From: ".len(), &mut value).ok().and_then(|()| String::from_utf8(value).ok())
-    });
-    match custom.flatten() {
-        Some(from) => out.line(format_args!("From: {from}")),
-        None => out.line(format_args!("From: Mail Delivery System <mailer-daemon@{}>", n.host)),
-    }
+    origin(n, &mut out);
     out.line(format_args!("To: <{}>", Text(n.to)));
-    out.line("Subject: Delivery report");
+    out.line(format_args!("Subject: {}", subject(n.subject.unwrap_or("Delivery report"))));
     out.line(format_args!("Date: {}", n.date));
     out.line(format_args!("Message-ID: {}", n.message_id));
     out.line("Auto-Submitted: auto-replied");
@@ -104,6 +98,24 @@ pub fn compose(n: &Notification<'_>) -> Vec<u8> {
     out.0
 }
 
+fn origin(n: &Notification<'_>, out: &mut Out) {
+    let custom = n.from.and_then(|from| {
+        let mut value = Vec::new();
+        structured(&one_line(from), "From: ".len(), &mut value).ok()?;
+        String::from_utf8(value).ok()
+    });
+    match custom {
+        Some(from) => out.line(format_args!("From: {from}")),
+        None => out.line(format_args!("From: Mail Delivery System <mailer-daemon@{}>", n.host)),
+    }
+}
+
+fn subject(text: &str) -> String {
+    let mut value = Vec::new();
+    unstructured(&one_line(text), "Subject: ".len(), &mut value);
+    String::from_utf8_lossy(&value).into_owned()
+}
+
 fn multipart(n: &Notification<'_>, out: &mut Out) {
     // RFC 2046 5.1.1: at most 70 characters.
     let host: String = n.host.chars().take(50).collect();
@@ -116,7 +128,10 @@ fn multipart(n: &Notification<'_>, out: &mut Out) {
     out.line("Content-Type: text/plain; charset=utf-8");
     out.line("Content-Transfer-Encoding: 8bit");
     out.line("");
-    words(n, out);
+    match n.words {
+        Some(text) => text.lines().flat_map(wrapped).for_each(|line| out.line(line)),
+        None => words(n, out),
+    }
     out.line("");
     out.line(format_args!("--{boundary}"));
     // RFC 6533 section 3.
@@ -219,24 +234,6 @@ impl Out {
         use std::io::Write;
         // Writing to memory cannot fail.
         let _ = write!(self.0, "{line}\r\n");
-    }
-}
-
-/// Text from elsewhere as a field's value: one printable line of bounded length.
-struct Text<'a>(&'a str);
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |c: char| if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) { '?' } else { c };
-        let mut left = MOST;
-        for c in self.0.chars() {
-            left = match left.checked_sub(c.len_utf8()) {
-                Some(left) => left,
-                None => return f.write_str("..."),
-            };
-            f.write_char(shown(c))?;
-        }
-        Ok(())
     }
 }
 

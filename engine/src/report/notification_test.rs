@@ -10,6 +10,8 @@ const FAILED: Notification<'_> = Notification {
     action: Action::Failed,
     host: "mx.example",
     from: None,
+    subject: None,
+    words: None,
     to: "bounce@news.example",
     date: "Fri, 27 Nov 2026 03:00:00 +0000",
     arrived: "Fri, 27 Nov 2026 02:00:00 +0000",
@@ -119,7 +121,34 @@ fn a_report_may_be_only_its_text_and_come_from_elsewhere() {
     assert!(said.contains("\r\n\r\nReporting-MTA: dns;mx.example\r\n") && !said.contains("multipart"));
 }
 
+#[test]
+fn texts_of_its_own_take_the_place_of_the_usual_ones() {
+    let told = Notification {
+        from: Some("postmaster@mx.example"),
+        subject: Some("Nicht zugestellt: Gr\u{fc}\u{df}e"),
+        words: Some("Dear sender,\n\n.\nit is gone.\n"),
+        ..FAILED
+    };
+    let said = text(&told);
+    assert!(said.contains("\r\nSubject: =?utf-8?Q?Nicht_zugestellt=3A_Gr=C3=BC=C3=9Fe?=\r\n"), "{said}");
+    assert!(said.contains("\r\n\r\nDear sender,\r\n\r\n.\r\nit is gone.\r\n\r\n--report0123abcd@"), "{said}");
+    assert!(!said.contains("Hello, this is the mail server"));
+}
+
 proptest! {
+    #[test]
+    fn no_text_becomes_a_field_of_its_own(said in "(?s).{0,2000}") {
+        let told = Notification { from: Some(&said), subject: Some(&said), ..FAILED };
+        let report = compose(&told);
+        let header = Header::scan(&report);
+        let names: Vec<_> = header.fields().iter().map(|field| header.name(field)).collect();
+        let usual = compose(&FAILED);
+        let usual = Header::scan(&usual);
+        let as_usual: Vec<_> = usual.fields().iter().map(|field| usual.name(field)).collect();
+        prop_assert_eq!(names, as_usual);
+        prop_assert!(report.split(|b| *b == b'\n').all(|line| line.len() <= 999));
+    }
+
     #[test]
     fn nothing_that_others_said_becomes_a_line_of_its_own(said in "(?s).{0,2000}") {
         let told = Notification { diagnostic: &said, status: &said, envid: &said, mta: &said, ..FAILED };

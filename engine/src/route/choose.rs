@@ -1,6 +1,7 @@
 //! Which host and address a connection goes to, and from which of the VMTA's source addresses: the plan of one try. When
 //! a host fails the next one follows; source addresses take turns; families match.
 
+use super::disabled::Disabled;
 use super::dns::RouteError;
 use super::mx::{Route, RouteHost};
 use std::net::{IpAddr, SocketAddr};
@@ -29,12 +30,13 @@ impl SourceHost {
 pub struct Sources {
     hosts: Arc<[SourceHost]>,
     turn: usize,
+    pub disabled: Disabled,
 }
 
 impl Sources {
     /// `hosts` is not empty.
     pub fn new(hosts: Arc<[SourceHost]>) -> Sources {
-        Sources { hosts, turn: 0 }
+        Sources { hosts, turn: 0, disabled: Disabled::default() }
     }
 
     pub fn hosts(&self) -> &[SourceHost] {
@@ -43,13 +45,27 @@ impl Sources {
 
     /// Whether any of them can reach `target`.
     pub fn reach(&self, target: IpAddr) -> bool {
-        self.hosts.iter().any(|host| host.reaches(target))
+        self.hosts.iter().any(|host| self.may_use(host, target))
+    }
+
+    /// Whether it is one of them.
+    pub fn has(&self, address: Option<IpAddr>) -> bool {
+        self.hosts.iter().any(|host| host.address == address)
+    }
+
+    pub fn all_disabled(&self) -> bool {
+        !self.hosts.is_empty() && self.hosts.iter().all(|host| self.disabled.has(host.address))
+    }
+
+    fn may_use(&self, host: &SourceHost, target: IpAddr) -> bool {
+        host.reaches(target) && !self.disabled.has(host.address)
     }
 
     /// The next one that can reach `target`.
     pub fn next_for(&mut self, target: IpAddr) -> Option<&SourceHost> {
         let count = self.hosts.len();
-        let index = (0..count).map(|i| (self.turn + i) % count).find(|&i| self.hosts[i].reaches(target))?;
+        let mut turns = (0..count).map(|i| (self.turn + i) % count);
+        let index = turns.find(|&i| self.may_use(&self.hosts[i], target))?;
         self.turn = (index + 1) % count;
         Some(&self.hosts[index])
     }
@@ -165,7 +181,8 @@ mod tests {
             let addresses = words.map(|word| word.parse().expect(word)).collect();
             RouteHost { name, preference, port: None, addresses }
         };
-        Route { hosts: hosts.iter().map(host).collect(), ttl: Duration::from_secs(60), no_mx: false }
+        let hosts = hosts.iter().map(host).collect();
+        Route { hosts, ttl: Duration::from_secs(60), no_mx: false, mx: Vec::new() }
     }
 
     fn sources(addresses: &[&str]) -> Sources {

@@ -74,6 +74,8 @@ pub struct Route {
     pub ttl: Duration,
     /// There are no MX records: the domain is its own host.
     pub no_mx: bool,
+    /// The hosts of the best preference as the domain's MX records name them, whether or not they can be reached.
+    pub mx: Vec<Arc<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +100,8 @@ pub struct Candidates<'a> {
     ttl: Duration,
     /// The destination itself is a domain without MX records.
     no_mx: bool,
+    /// [`Route::mx`].
+    best: Vec<Arc<str>>,
     /// The gravest reason why candidates were dropped.
     failure: Option<RouteError>,
 }
@@ -106,7 +110,7 @@ impl<'a> Candidates<'a> {
     pub fn new(destination: &Destination, policy: &'a RoutePolicy) -> Candidates<'a> {
         let destination = destination.to_string();
         let (list, no_mx) = (Vec::new(), false);
-        Candidates { policy, destination, list, ttl: LONGEST, no_mx, failure: None }
+        Candidates { policy, destination, list, ttl: LONGEST, no_mx, best: Vec::new(), failure: None }
     }
 
     /// A destination that takes no DNS: addresses of the configuration, whatever their range, or a domain that is an
@@ -168,6 +172,11 @@ impl<'a> Candidates<'a> {
             return self.drop_because(permanent("5.1.10", text, self.ttl));
         }
         self.drop_ourselves(domain, &mut records);
+        if !implicit && self.destination == domain {
+            let best = records.iter().map(|record| record.preference).min();
+            let best = records.iter().filter(|record| Some(record.preference) == best);
+            self.best = best.map(|record| record.host.as_str().into()).collect();
+        }
         let before = self.list.len();
         for MxRecord { preference, host } in records {
             if is_host_name(&host) {
@@ -234,7 +243,10 @@ impl<'a> Candidates<'a> {
         let incomplete = self.failure.as_ref().is_some_and(|failure| !failure.permanent);
         let longest = if incomplete { INCOMPLETE } else { LONGEST };
         match (hosts.is_empty(), self.failure) {
-            (false, _) => Ok(Route { hosts, ttl: self.ttl.clamp(SHORTEST, longest), no_mx: self.no_mx }),
+            (false, _) => {
+                let ttl = self.ttl.clamp(SHORTEST, longest);
+                Ok(Route { hosts, ttl, no_mx: self.no_mx, mx: self.best })
+            }
             (true, Some(failure)) => Err(RouteError { no_mx: self.no_mx, ..failure }),
             (true, None) => {
                 let text = format!("no host of {} has an address", self.destination);

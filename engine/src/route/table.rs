@@ -211,7 +211,8 @@ mod tests {
     fn route(name: &str, ttl: u64) -> Answer {
         let host =
             RouteHost { name: "mx".into(), preference: 0, port: None, addresses: vec![[8, 8, 8, 8].into()] };
-        let route = Ok(Route { hosts: vec![host], ttl: Duration::from_secs(ttl), no_mx: false });
+        let route =
+            Ok(Route { hosts: vec![host], ttl: Duration::from_secs(ttl), no_mx: false, mx: Vec::new() });
         Answer { destination: Destination::domain(name), route }
     }
 

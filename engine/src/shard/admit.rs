@@ -57,3 +57,10 @@ pub struct Admit {
     /// The content in its stored form, when it has just been accepted and is still at hand.
     pub content: Option<(Location, Arc<[u8]>)>,
 }
+
+impl Admit {
+    /// Which of `shards` its queues belong to.
+    pub fn owner(&self, shards: usize) -> usize {
+        self.queues.first().map_or(0, |queue| owner(&queue.domain, &queue.vmta, shards))
+    }
+}

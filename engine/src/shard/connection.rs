@@ -9,7 +9,7 @@ use crate::limit::ConnectionGrant;
 use crate::mail::content::Content;
 use crate::smtp::client::{Client, ClientOptions};
 use smallvec::SmallVec;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -51,6 +51,9 @@ pub struct Connection {
     pub id: ConnectionId,
     pub queue: u32,
     pub to: SocketAddr,
+    pub host: Arc<str>,
+    /// The source address as configured.
+    pub from: Option<IpAddr>,
     pub client: Client,
     pub options: Arc<ClientOptions>,
     pub phase: Phase,

@@ -6,6 +6,8 @@ use super::submissions::SubmissionKey;
 use super::{Output, Shard};
 use crate::base::Now;
 use crate::mail::content::{Content, Row};
+use crate::mail::leaving::Leaving;
+use crate::mail::rewrite::Rewrites;
 use crate::mail::row::{RowError, RowView, row_view};
 use crate::mail::seven_bit::to_seven_bit;
 use crate::mail::verp::{self, Returned};
@@ -18,6 +20,7 @@ use crate::spool::rows::RowsView;
 use crate::spool::segments::RecordRef;
 use smallvec::SmallVec;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// What came of trying to feed a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +73,7 @@ impl Shard {
                 return Fed::Busy;
             }
             let queue = connection.queue;
-            if self.is_used_up(key) {
+            if self.is_used_up(now, key) {
                 self.part(now, key);
                 return Fed::Busy;
             }
@@ -106,12 +109,16 @@ impl Shard {
         Fed::Nothing
     }
 
-    /// Whether the connection has carried or refused as much as it may.
-    pub(super) fn is_used_up(&mut self, key: u32) -> bool {
+    /// Whether the connection has carried or refused as much as it may, or is one of those that are not used any more.
+    pub(super) fn is_used_up(&mut self, now: Now, key: u32) -> bool {
         let Some(connection) = self.connections.at(key) else { return false };
-        let profile = &self.queues[connection.queue].profile;
+        let entry = &self.queues[connection.queue];
+        let profile = &entry.profile;
         let most = profile.scheduling.max_msg_per_connection;
-        (most != 0 && connection.messages >= most)
+        entry.has_too_many_connections()
+            || entry.sources.disabled.has(connection.from)
+            || entry.work().is_some_and(|work| work.skips(&connection.host, now.mono))
+            || (most != 0 && connection.messages >= most)
             || profile.max_errors_per_connection.is_some_and(|most| connection.errors >= most)
     }
 
@@ -195,13 +202,18 @@ impl Shard {
         let mut recipients: SmallVec<[InHand; 1]> = SmallVec::with_capacity(batch.len());
         let mut body = self.bodies.pop().unwrap_or_default();
         body.clear();
-        let mut sender = header.sender.clone();
+        let rewrites = self.rewrites(queue, header);
+        let rewritten = |sender: String| match &rewrites {
+            Some(rewrites) => rewrites.sender(&sender).unwrap_or(sender),
+            None => sender,
+        };
+        let mut sender = rewritten(header.sender.clone());
         let mut dsn = Vec::new();
         for &slot in &batch {
             match self.read_row(header, content, slot, &mut body) {
                 Ok(ReadRow { address, number, sender: own, dsn: (notify, orcpt) }) => {
                     // Whoever has one of his own is alone in the batch.
-                    sender = own.unwrap_or(sender);
+                    sender = own.map_or(sender, rewritten);
                     match header.verp {
                         Verp::No => {}
                         Verp::Signed => {
@@ -232,9 +244,25 @@ impl Shard {
             now,
             key,
             header,
-            Started { submission, content: content.clone(), recipients, sender, addresses, dsn, body },
+            Started {
+                submission,
+                content: content.clone(),
+                recipients,
+                sender,
+                addresses,
+                dsn,
+                body,
+                rewrites,
+            },
         );
         true
+    }
+
+    /// What rewrites the senders of a submission's messages: the list of the virtual MTA, or else that of their source.
+    fn rewrites(&self, queue: u32, header: &Submission) -> Option<Arc<dyn Rewrites>> {
+        let own = self.queues[queue].vmta.as_ref().and_then(|vmta| vmta.rewrites.clone());
+        let list = header.at_delivery.rewrite_list.as_str();
+        own.or_else(|| (!list.is_empty()).then(|| self.profiles.rewrites(list)).flatten())
     }
 
     fn hand_back(&mut self, now: Now, queue: u32, slots: &[u32]) {
@@ -286,10 +314,14 @@ impl Shard {
     fn begin(&mut self, now: Now, key: u32, header: &Submission, started: Started) {
         let Some(connection) = self.connections.at(key) else { return };
         self.queues[connection.queue].work_mut().left_until = None;
-        let Started { submission, content, recipients, sender, addresses, dsn, mut body } = started;
+        let Started { submission, content, recipients, sender, addresses, dsn, mut body, rewrites } = started;
+        let message = content.as_plain().filter(|_| body.is_empty()).unwrap_or(&body);
+        if let Some(changed) = (Leaving { rewrites: rewrites.as_deref() }).changed(message) {
+            body = changed;
+        }
         let mut eight_bit = content.needs_8bit();
         if eight_bit && !connection.eight_bit {
-            let message = content.as_plain().unwrap_or(&body);
+            let message = content.as_plain().filter(|_| body.is_empty()).unwrap_or(&body);
             // What cannot be encoded is refused by the SMTP machine (S17).
             if let Some(encoded) = to_seven_bit(message) {
                 (body, eight_bit) = (encoded, false);
@@ -365,6 +397,7 @@ struct Started {
     /// NOTIFY and ORCPT; may end before the addresses do.
     dsn: Vec<(String, String)>,
     body: Vec<u8>,
+    rewrites: Option<Arc<dyn Rewrites>>,
 }
 
 /// A recipient as its row says it.

@@ -24,7 +24,8 @@ const HOLD: Duration = Duration::from_secs(60);
 
 impl Shard {
     pub(super) fn open_connections(&mut self, now: Now, queue: u32) {
-        if self.draining || self.queues[queue].profile.delivery == Delivery::Discard {
+        let entry = &self.queues[queue];
+        if self.draining || entry.profile.delivery == Delivery::Discard || entry.sources.all_disabled() {
             return;
         }
         if self.outcomes_back_up() {
@@ -63,12 +64,15 @@ impl Shard {
         };
         entry.work_mut().connecting += 1;
         let (id, from, to) = (self.connections.reserve(), target.from, target.to);
+        let host = target.host.clone();
         let deadline = now.mono + entry.profile.connect_timeout;
         let attempt = AttemptKey::new(self.attempt_at(queue, &target));
         self.connections.insert(Connection {
             id,
             queue,
             to,
+            host,
+            from,
             client: Client::new(target.options.clone(), now),
             options: target.options,
             phase: Phase::Connecting(deadline),
@@ -189,7 +193,7 @@ impl Shard {
                 }
             }
         }
-        self.flush(key);
+        self.flush(now, key);
     }
 
     fn feed_or_idle(&mut self, now: Now, key: u32) {
@@ -212,8 +216,8 @@ impl Shard {
     }
 
     /// Has the shell send what the SMTP machine wrote, and sets the connection's timer.
-    pub(super) fn flush(&mut self, key: u32) {
-        self.count_coming(key);
+    pub(super) fn flush(&mut self, now: Now, key: u32) {
+        self.count_coming(now, key);
         let Some(connection) = self.connections.at(key) else { return };
         if !connection.client.output().is_empty() {
             let connection = connection.id;
@@ -222,8 +226,8 @@ impl Shard {
         self.set_connection_timer(key);
     }
 
-    fn count_coming(&mut self, key: u32) {
-        let used_up = self.is_used_up(key);
+    fn count_coming(&mut self, now: Now, key: u32) {
+        let used_up = self.is_used_up(now, key);
         let Some(connection) = self.connections.at(key) else { return };
         let coming = connection.is_coming() && !used_up;
         if std::mem::replace(&mut connection.coming, coming) != coming {
@@ -255,6 +259,7 @@ impl Shard {
         connection.idle_until = None;
         connection.phase = Phase::Closing;
         connection.client.quit(now);
+        self.queues[connection.queue].work_mut().parting += 1;
         self.pump(now, key);
     }
 
@@ -273,6 +278,10 @@ impl Shard {
             return;
         }
         let queue = connection.queue;
+        if self.steer_failure(now, key, failure) {
+            return;
+        }
+        let Some(connection) = self.connections.at(key) else { return };
         if retry_in_clear {
             self.sites.clear_only(connection.to, now.mono);
             self.queues[queue].work_mut().next = connection.next.take();
@@ -329,6 +338,7 @@ impl Shard {
             work.connecting -= 1;
         }
         work.coming -= u32::from(connection.coming);
+        work.parting -= u32::from(connection.phase == Phase::Closing);
         for transaction in connection.transactions.iter().rev() {
             let priority = self.submissions.priority(transaction.submission);
             for recipient in transaction.recipients.iter().rev().filter(|r| !r.answered) {

@@ -1,5 +1,6 @@
 //! The queues of a shard with what belongs to each beside its schedule: configuration, connections, next hops.
 
+use super::backoff::Backoff;
 use super::profile::{Delivery, QueueProfile, VmtaProfile};
 use super::targets::Next;
 use crate::base::Time;
@@ -19,6 +20,8 @@ pub struct Entry {
     pub profile: Arc<QueueProfile>,
     /// None while the configuration has no such VMTA: the mail is held (F39).
     pub vmta: Option<Arc<VmtaProfile>>,
+    /// `None` in normal mode.
+    pub backoff: Option<Box<Backoff>>,
     /// Bytes of the messages of all who have not left it, each counted for each recipient.
     pub bytes: u64,
     pub destination: Destination,
@@ -54,6 +57,10 @@ pub struct Work {
     pub hold_until: Option<Time>,
     /// The endpoint after one that has just failed.
     pub next: Option<Next>,
+    /// Connections that have nothing more to do and are about to close.
+    pub parting: u32,
+    /// Hosts that are left alone until then (`skip-mx`).
+    skipped: Vec<(Arc<str>, Time)>,
 }
 
 impl Work {
@@ -62,6 +69,26 @@ impl Work {
             && self.connecting + self.coming == 0
             && self.next.is_none()
             && self.hold_until.is_none_or(|until| until <= now)
+            && self.skipped.iter().all(|(_, until)| *until <= now)
+    }
+
+    /// Leaves a host alone for so long; false where it is already.
+    pub fn skip(&mut self, host: Arc<str>, now: Time, wait: Duration) -> bool {
+        self.skipped.retain(|(_, until)| *until > now);
+        let new = !self.skips(&host, now);
+        if new {
+            self.skipped.push((host, now + wait));
+        }
+        new
+    }
+
+    pub fn skips(&self, host: &str, now: Time) -> bool {
+        self.skipped.iter().any(|(skipped, until)| **skipped == *host && *until > now)
+    }
+
+    /// No host is left: the queue waits as a whole, and begins with all of them.
+    pub fn skip_none(&mut self) {
+        self.skipped.clear();
     }
 }
 
@@ -117,6 +144,25 @@ impl Entry {
         self.work.take_if(|work| work.is_over(now) && self.queue.connections() == 0);
     }
 
+    /// Changes its mode, and with it the settings that count.
+    pub fn set_backoff(&mut self, backoff: Option<Backoff>) {
+        let settings =
+            if backoff.is_some() { &self.profile.backoff.scheduling } else { &self.profile.scheduling };
+        self.queue.set_mode(settings.clone());
+        self.backoff = backoff.map(Box::new);
+    }
+
+    /// When backoff ends by itself.
+    pub fn backoff_until(&self) -> Option<Time> {
+        self.backoff.as_ref()?.until(self.profile.backoff.to_normal_after)
+    }
+
+    /// Whether it has more connections than it may, those that are about to close left aside.
+    pub fn has_too_many_connections(&self) -> bool {
+        let parting = self.work().map_or(0, |work| work.parting);
+        self.queue.connections().saturating_sub(parting) > self.queue.settings().max_smtp_out
+    }
+
     /// Whether its next hops are looked for in DNS.
     pub fn goes_by_mx(&self) -> bool {
         self.profile.hosts.is_none() && self.profile.delivery == Delivery::Smtp
@@ -130,10 +176,13 @@ impl Entry {
             profile = Arc::new(QueueProfile { delivery: self.profile.delivery, ..(*profile).clone() });
         }
         let lost = self.route_gone || self.profile.hosts.is_some();
-        self.queue.set_settings(profile.scheduling.clone());
+        let settings = if self.backoff.is_some() { &profile.backoff.scheduling } else { &profile.scheduling };
+        self.queue.set_settings(settings.clone());
         self.destination = destination(&self.queue, &profile);
         self.no_mx = false;
+        let disabled = std::mem::take(&mut self.sources.disabled);
         self.sources = sources(vmta.as_deref());
+        self.sources.disabled = disabled;
         if let Some(work) = &mut self.work {
             work.next = None;
         }
@@ -149,6 +198,7 @@ impl Entry {
             queue,
             profile,
             vmta,
+            backoff: None,
             bytes: 0,
             look: Time::ZERO,
             destination,

@@ -6,11 +6,15 @@
 //! simulation.
 
 mod admit;
+mod backoff;
 mod connection;
 mod contents;
+mod disabled;
 mod dispatch;
 mod drive;
 mod entries;
+mod moves;
+mod notice;
 mod operate;
 mod outcomes;
 mod profile;
@@ -20,6 +24,7 @@ mod request;
 mod said;
 mod settle;
 mod sites;
+mod steer;
 mod submissions;
 mod targets;
 #[cfg(test)]
@@ -27,12 +32,14 @@ mod tests;
 mod turn;
 
 pub use admit::{Admit, AdmitRow, owner};
-pub use profile::{Delivery, Profiles, QueueProfile, VmtaProfile};
+pub use notice::Notice;
+pub use profile::{BackoffProfile, Delivery, Profiles, QueueProfile, VmtaProfile};
 pub use reports::Report;
 pub use request::{
-    Found, JobState, NewProfiles, QueuePattern, QueueState, Selection, ShardReply, ShardRequest, ShardStatus,
-    Unreached,
+    BackoffState, DisabledState, Found, JobState, NewProfiles, QueuePattern, QueueState, Selection,
+    ShardReply, ShardRequest, ShardStatus, Unreached,
 };
+pub use steer::{Course, DisableSource, ModeChange, ReplyRules, Steer};
 
 use crate::base::{Now, Time, Wall, Wheel};
 use crate::limit::SharedConnections;
@@ -120,6 +127,10 @@ pub enum Output {
     Report(Box<Report>),
     /// The mail of this queue is no longer held for want of its route: that need not be remembered any longer (F39).
     RouteRegained(QueueName),
+    /// Recipients for other queues: to be admitted by their owners.
+    Move(Vec<Admit>),
+    /// An operator should hear of this.
+    Notice(Box<Notice>),
 }
 
 /// DNS questions a shard has out at once.

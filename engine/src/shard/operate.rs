@@ -1,6 +1,7 @@
 //! The operator's side of a shard: what it shows and what it does on request.
 
 use super::admit::domain_hash;
+use super::request::{BackoffState, DisabledState};
 use super::settle::Fate;
 use super::{
     Found, JobState, QueuePattern, QueueState, Selection, Shard, ShardReply, ShardRequest, ShardStatus,
@@ -9,6 +10,8 @@ use crate::base::{Now, Wall};
 use crate::queue::Gate;
 use crate::spool::codec;
 use crate::spool::record::{Disposition, Said};
+
+pub(super) const BY_OPERATOR: &str = "the operator said so";
 
 impl Shard {
     pub fn request(&mut self, now: Now, request: ShardRequest) -> ShardReply {
@@ -23,6 +26,20 @@ impl Shard {
                 ShardReply::Count(0)
             }
             ShardRequest::Pause { queue, paused } => ShardReply::Count(self.pause(now, &queue, paused)),
+            ShardRequest::SetMode { queue, backoff } => {
+                ShardReply::Count(self.for_queues(&queue, |shard, key| shard.set_mode(now, key, backoff)))
+            }
+            ShardRequest::DisableSource { queue, address, reenable_after } => {
+                let address = Some(address);
+                ShardReply::Count(self.for_queues(&queue, |shard, key| {
+                    shard.disable_source(now, key, address, reenable_after, BY_OPERATOR)
+                }))
+            }
+            ShardRequest::EnableSource { queue, address } => {
+                let address = Some(address);
+                let enable = |shard: &mut Shard, key| shard.enable_source(now, key, address, BY_OPERATOR);
+                ShardReply::Count(self.for_queues(&queue, enable))
+            }
             ShardRequest::Configure(profiles) => {
                 profiles.routes().into_iter().for_each(|routes| self.routes.set_policy(routes));
                 ShardReply::Configured(self.configure(now, profiles.make()))
@@ -35,6 +52,15 @@ impl Shard {
                 queues: self.queue_states(now, &queue),
             },
         }
+    }
+
+    /// Does something to the queues that fit; the number of those to which it could be done.
+    fn for_queues(&mut self, pattern: &QueuePattern, mut act: impl FnMut(&mut Shard, u32) -> bool) -> u64 {
+        let mut concerned = 0;
+        for key in 0..self.queues.len() as u32 {
+            concerned += u64::from(pattern.matches(self.queues[key].queue.name()) && act(self, key));
+        }
+        concerned
     }
 
     fn status(&self) -> ShardStatus {
@@ -72,7 +98,22 @@ impl Shard {
                 bytes: entry.bytes,
                 connections: u64::from(queue.connections()),
                 paused: queue.is_paused(),
-                backoff: false,
+                backoff: entry.backoff.as_ref().map(|backoff| BackoffState {
+                    since: backoff.since,
+                    reason: backoff.reason.clone(),
+                    until: entry.backoff_until().map(|at| calendar(now, at)),
+                }),
+                disabled_sources: entry
+                    .sources
+                    .disabled
+                    .iter()
+                    .map(|source| DisabledState {
+                        address: source.address,
+                        since: source.since,
+                        reason: source.reason.clone(),
+                        until: source.until.map(|at| calendar(now, at)),
+                    })
+                    .collect(),
                 retry_at: queue.retry_wait(now.mono).map(|at| calendar(now, at)),
                 last_error: queue.last_error().map(|e| (e.at, e.text.to_string())),
                 delivered: counters.delivered,
@@ -102,6 +143,9 @@ impl Shard {
             return "its route was taken out of the configuration; give it smtp-hosts again, or resume the queue to \
                     deliver by MX"
                 .to_owned();
+        }
+        if entry.sources.all_disabled() {
+            return "all its source addresses are disabled".to_owned();
         }
         let wait = match entry.queue.gate(now.mono) {
             Gate::Wait(wait) => Some(wait),

@@ -1,9 +1,12 @@
 //! What the configuration says about a queue and a VMTA, as the shard needs it. Profiles are made by the shell from
 //! the configuration (and by tests by hand); queues with the same settings share one.
 
-use crate::queue::QueueSettings;
-use crate::route::HostList;
+use super::steer::ReplyRules;
+use crate::base::Wall;
+use crate::mail::rewrite::Rewrites;
+use crate::queue::{QueueName, QueueSettings};
 use crate::route::choose::SourceHost;
+use crate::route::{HostList, Route};
 use crate::smtp::client::{StartTls, Timeouts};
 use crate::smtp::tls::TlsClientConfig;
 use crate::smtp::verdict::VerdictOptions;
@@ -32,6 +35,11 @@ impl Delivery {
 #[derive(Clone, Debug)]
 pub struct QueueProfile {
     pub scheduling: Arc<QueueSettings>,
+    pub backoff: BackoffProfile,
+    /// `smtp-pattern-list`.
+    pub replies: Option<Arc<dyn ReplyRules>>,
+    /// `reenable-source-ip-after`; `None` is never.
+    pub reenable_source_after: Option<Duration>,
     pub delivery: Delivery,
     /// Explicit next hops (`smtp-hosts`, `route`); None means MX look-up.
     pub hosts: Option<Arc<HostList>>,
@@ -48,6 +56,8 @@ pub struct QueueProfile {
     pub ignore_chunking: bool,
     pub ignore_pipelining: bool,
     pub ignore_dsn: bool,
+    /// Whether senders are told what becomes of their mail.
+    pub reports: bool,
     /// None: delays are not reported.
     pub notify_of_delay_every: Option<Duration>,
     pub pipeline_across_data: bool,
@@ -58,6 +68,17 @@ pub struct QueueProfile {
     pub max_errors_per_connection: Option<u32>,
 }
 
+/// What is different in backoff, and when that ends.
+#[derive(Clone, Debug, Default)]
+pub struct BackoffProfile {
+    /// Instead of [`QueueProfile::scheduling`].
+    pub scheduling: Arc<QueueSettings>,
+    /// `None` is never.
+    pub to_normal_after: Option<Duration>,
+    pub to_normal_after_delivery: bool,
+    pub upon_all_sources_disabled: bool,
+}
+
 #[derive(Clone, Debug)]
 pub struct VmtaProfile {
     pub name: Arc<str>,
@@ -65,6 +86,8 @@ pub struct VmtaProfile {
     pub sources: Arc<[SourceHost]>,
     /// TLS settings with the VMTA's own session cache: a session must not link two VMTAs.
     pub tls: Option<Arc<TlsClientConfig>>,
+    /// Its own list, or that of its pool.
+    pub rewrites: Option<Arc<dyn Rewrites>>,
 }
 
 /// Where profiles come from.
@@ -74,4 +97,10 @@ pub trait Profiles: std::fmt::Debug + Send {
     fn vmta(&self, name: &str) -> Option<Arc<VmtaProfile>>;
     /// The pool a VMTA was chosen through, for accounting; empty if none has it.
     fn pool_of(&self, vmta: &str) -> String;
+    /// The domain whose queue has the mail of this one, because it leads to the same MX hosts (`<mx-rollup-list>`).
+    fn rollup(&self, _queue: &QueueName, _route: &Route, _now: Wall) -> Option<Arc<str>> {
+        None
+    }
+    /// The list of this name, by which senders are rewritten.
+    fn rewrites(&self, list: &str) -> Option<Arc<dyn Rewrites>>;
 }

@@ -78,7 +78,10 @@ impl Delays {
 
 impl Shard {
     /// The report that may be due with what has become of a recipient.
-    pub(super) fn due_report(&self, submission: u32, fate: &Fate) -> Option<Action> {
+    pub(super) fn due_report(&self, queue: u32, submission: u32, fate: &Fate) -> Option<Action> {
+        if !self.queues[queue].profile.reports {
+            return None;
+        }
         let Reports { failure, success, .. } = self.submissions.reports(submission);
         match fate.disposition {
             Disposition::Bounced | Disposition::Expired if failure => Some(Action::Failed),
@@ -115,7 +118,8 @@ impl Shard {
         if !self.submissions.reports(submission).delay {
             return;
         }
-        let Some(every) = self.queues[queue].profile.notify_of_delay_every else { return };
+        let profile = &self.queues[queue].profile;
+        let Some(every) = profile.notify_of_delay_every.filter(|_| profile.reports) else { return };
         let every = u64::try_from(every.as_millis()).unwrap_or(u64::MAX).max(1);
         let age = now.wall.0.saturating_sub(self.submissions.accepted_at(submission).0);
         let left = every - u64::try_from(age).unwrap_or(0) % every;

@@ -5,7 +5,9 @@ use crate::base::Wall;
 use crate::queue::QueueName;
 use crate::route::RoutePolicy;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A queue name pattern: `domain[/vmta]`, see [`QueueName::matches`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +100,21 @@ pub enum ShardRequest {
         queue: QueuePattern,
         paused: bool,
     },
+    /// The mode of the queues that fit.
+    SetMode {
+        queue: QueuePattern,
+        backoff: bool,
+    },
+    DisableSource {
+        queue: QueuePattern,
+        address: IpAddr,
+        /// `None`: as the configuration says.
+        reenable_after: Option<Duration>,
+    },
+    EnableSource {
+        queue: QueuePattern,
+        address: IpAddr,
+    },
     /// Removes recipients that are not being sent right now.
     Delete {
         selection: Selection,
@@ -140,6 +157,26 @@ impl ShardStatus {
     }
 }
 
+/// Since when a queue is in backoff, why, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackoffState {
+    pub since: Wall,
+    pub reason: String,
+    /// `None`: until a reply or the operator ends it.
+    pub until: Option<Wall>,
+}
+
+/// A source address that a queue does not use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DisabledState {
+    /// `None` is the one that the system chooses.
+    pub address: Option<IpAddr>,
+    pub since: Wall,
+    pub reason: String,
+    /// `None`: until the operator enables it.
+    pub until: Option<Wall>,
+}
+
 /// One line of `show queues`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueueState {
@@ -150,7 +187,9 @@ pub struct QueueState {
     pub bytes: u64,
     pub connections: u64,
     pub paused: bool,
-    pub backoff: bool,
+    /// `None` in normal mode.
+    pub backoff: Option<BackoffState>,
+    pub disabled_sources: Vec<DisabledState>,
     /// When the queue will try again after a failure.
     pub retry_at: Option<Wall>,
     pub last_error: Option<(Wall, String)>,

@@ -19,12 +19,14 @@ pub(super) struct Fate {
     pub size: u32,
     /// The host that has it reports what becomes of it.
     pub passed_on: bool,
+    /// Put off, but not for long: another host is to be tried.
+    pub at_once: bool,
 }
 
 impl Fate {
     /// That of a recipient who was not delivered.
     pub fn failed(disposition: Disposition, said: Said) -> Fate {
-        Fate { disposition, said, size: 0, passed_on: false }
+        Fate { disposition, said, size: 0, passed_on: false, at_once: false }
     }
 }
 
@@ -39,6 +41,7 @@ impl Shard {
         fate: &RecipientFate,
     ) {
         let options = self.verdict_options(key);
+        let steered = self.steer_recipient(now, key, fate);
         let Some(connection) = self.connections.at(key) else { return };
         let Some(transaction) = connection.transaction(token) else { return };
         let (submission, granted) = (transaction.submission, transaction.granted);
@@ -57,13 +60,14 @@ impl Shard {
         };
         connection.errors += 1;
         connection.proven |= verdict.scope <= Scope::Message;
-        let said = said::of_fate(fate, verdict, &options);
-        self.conclude(now, key, submission, slot, Fate::failed(disposition(verdict), said));
+        let plain = || Fate::failed(disposition(verdict), said::of_fate(fate, verdict, &options));
+        self.conclude(now, key, submission, slot, steered.unwrap_or_else(plain));
     }
 
     /// A transaction ended: what that means for the recipients that had no answer of their own.
     pub(super) fn transaction_ended(&mut self, now: Now, key: u32, token: u64, end: &End) {
         let options = self.verdict_options(key);
+        let steered = self.steer_end(now, key, end);
         let Some(connection) = self.connections.at(key) else { return };
         let queue = connection.queue;
         let Some(transaction) = connection.take_transaction(token) else { return };
@@ -95,8 +99,11 @@ impl Shard {
             connection.errors += 1;
         }
         let passed_on = delivered && connection.sends_reports;
-        let fate = Fate { disposition, said, size, passed_on };
-        self.conclude_all(now, key, &transaction, &fate);
+        let plain = Fate { disposition, said, size, passed_on, at_once: false };
+        self.conclude_all(now, key, &transaction, &steered.unwrap_or(plain));
+        if delivered {
+            self.delivered_in_backoff(now, queue, transaction.granted);
+        }
     }
 
     fn conclude_all(&mut self, now: Now, key: u32, transaction: &Transaction, fate: &Fate) {
@@ -151,10 +158,11 @@ impl Shard {
         let at = self.submissions.at(submission);
         let settled =
             Settled { row, submission: at, disposition: fate.disposition, size: fate.size, attempts };
-        if fate.disposition != Disposition::Delivered {
+        // That a host is to be skipped says more.
+        if fate.disposition != Disposition::Delivered && !fate.at_once {
             self.queues[queue].queue.note_error(now, last_error(&fate.said));
         }
-        match self.due_report(submission, &fate) {
+        match self.due_report(queue, submission, &fate) {
             Some(action) => self.report(now, action, attempt.attempt(), fate.said, settled.outcome(now)),
             None => self.outcomes.push(now, attempt, fate.said, settled),
         }
@@ -175,18 +183,18 @@ impl Shard {
                 self.status.deferrals += 1;
                 self.status.in_doubt += u64::from(fate.disposition == Disposition::InDoubt);
                 let priority = self.submissions.priority(submission);
-                entry.queue.defer(&mut self.slots, slot, priority, now.mono);
+                if fate.at_once {
+                    entry.queue.defer_to_next_host(&mut self.slots, slot, priority, now.mono);
+                } else {
+                    entry.queue.defer(&mut self.slots, slot, priority, now.mono);
+                }
                 self.submissions.deferred(submission);
                 return;
             }
         }
-        entry.queue.settled(fate.disposition);
+        entry.queue.settled(fate.disposition, now.mono);
         entry.bytes = entry.bytes.saturating_sub(u64::from(self.submissions.size(submission)));
-        self.slots.remove(slot);
-        self.delays.forget(slot);
-        if let Some(content) = self.submissions.settled(submission) {
-            self.contents.finished(content);
-        }
+        self.leave(slot);
     }
 
     pub(super) fn verdict_options(&mut self, key: u32) -> VerdictOptions {

@@ -116,6 +116,31 @@ impl Submissions {
         key
     }
 
+    /// What it was admitted with, for recipients that go elsewhere.
+    pub fn readmit(&self, key: SubmissionKey) -> Admit {
+        let entry = &self.entries[key as usize];
+        let (start_at, schedule) = match entry.times.as_deref() {
+            Some(times) => (times.start_at, times.schedule.clone()),
+            None => (entry.accepted_at, Schedule::default()),
+        };
+        Admit {
+            submission: entry.at,
+            size: entry.size,
+            accepted_at: entry.accepted_at,
+            start_at,
+            schedule,
+            priority: entry.priority,
+            reports: entry.reports,
+            refused: false,
+            job: self.job(key).clone(),
+            record: Location::default(),
+            first_ordinal: 0,
+            queues: Vec::new(),
+            rows: Vec::new(),
+            content: None,
+        }
+    }
+
     pub fn at(&self, key: SubmissionKey) -> Location {
         self.entries[key as usize].at
     }

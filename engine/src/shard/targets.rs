@@ -7,6 +7,7 @@ use crate::route::choose::{Attempts, Endpoint};
 use crate::route::dns::{Answer, RouteError};
 use crate::route::table::Looked;
 use crate::smtp::client::{ClientOptions, StartTls};
+use crate::smtp::status;
 use crate::spool::record::{Attempt, Said};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -33,7 +34,8 @@ pub struct Next {
 impl Shard {
     /// The next hop of a queue; `None` while there is none, and then the queue has a turn when there is one.
     pub(super) fn next_target(&mut self, now: Now, queue: u32) -> Option<Target> {
-        let next = match self.queues[queue].some_work().and_then(|work| work.next.take()) {
+        let planned = self.queues[queue].some_work().and_then(|work| work.next.take());
+        let next = match planned.and_then(|next| self.unless_skipped(now, queue, next)) {
             Some(next) => next,
             None => self.new_plan(now, queue)?,
         };
@@ -68,7 +70,14 @@ impl Shard {
         let planned =
             plan.map(|mut rest| rest.next(&mut entry.sources).map(|endpoint| Next { endpoint, rest }));
         match planned {
-            Ok(next) => next,
+            Ok(None) => None,
+            Ok(Some(next)) => {
+                let next = self.unless_skipped(now, queue, next);
+                if next.is_none() {
+                    self.no_host_left(now, queue);
+                }
+                next
+            }
             Err(error) => {
                 self.unroutable(now, queue, &error);
                 None
@@ -76,13 +85,33 @@ impl Shard {
         }
     }
 
-    fn route_of(&mut self, now: Now, queue: u32) -> Option<Arc<Route>> {
+    /// The endpoint, or the first one behind it, whose host is not left alone (`skip-mx`).
+    fn unless_skipped(&mut self, now: Now, queue: u32, mut next: Next) -> Option<Next> {
         let entry = &mut self.queues[queue];
+        while entry.work().is_some_and(|work| work.skips(&next.endpoint.host, now.mono)) {
+            next.endpoint = next.rest.next(&mut entry.sources)?;
+        }
+        Some(next)
+    }
+
+    /// Every host was to be skipped: the queue waits.
+    fn no_host_left(&mut self, now: Now, queue: u32) {
+        self.queues[queue].work_mut().skip_none();
+        let text =
+            self.queues[queue].queue.last_error().map_or_else(String::new, |error| error.text.to_string());
+        let said = Said { status: status::with_text((4, 4, 4)), diagnostic: String::new() };
+        let attempt = self.bare_attempt(queue);
+        self.queue_failed(now, queue, attempt, said, &format!("no MX is left ({text})"), false);
+    }
+
+    fn route_of(&mut self, now: Now, queue: u32) -> Option<Arc<Route>> {
+        let entry = &self.queues[queue];
         // Held mail leaves neither from another address nor by another route (F39).
         if entry.is_held() || entry.resolving {
             return None;
         }
         match self.routes.lookup(&entry.destination, queue, now.mono) {
+            Looked::Hit(route) if self.rolls_up(now, queue, &route) => None,
             Looked::Hit(route) => self.may_go(now, queue, route.no_mx).then_some(route),
             Looked::Failed(error) => {
                 if self.may_go(now, queue, error.no_mx) {
@@ -91,11 +120,11 @@ impl Shard {
                 None
             }
             Looked::Pending => {
-                entry.resolving = true;
+                self.queues[queue].resolving = true;
                 None
             }
             Looked::Ask(query) => {
-                entry.resolving = true;
+                self.queues[queue].resolving = true;
                 self.outputs.push_back(Output::Resolve(query));
                 None
             }

@@ -28,6 +28,8 @@ impl Shard {
             self.discard(now, queue);
         }
         self.look(now, queue);
+        self.look_at_mode(now, queue);
+        self.look_at_sources(now, queue);
         while !self.is_left_to_others(now, queue)
             && let Some(key) = self.queues[queue].next_idle()
         {
@@ -82,6 +84,8 @@ impl Shard {
         if entry.queue.waiting() > 0 && !entry.is_held() {
             wake = Some(wake.map_or(entry.look, |w| w.min(entry.look)));
         }
+        let events = entry.backoff_until().into_iter().chain(entry.sources.disabled.next());
+        let wake = wake.into_iter().chain(events).min();
         match wake {
             Some(at) => self.queue_timers.set(queue, at),
             None => self.queue_timers.cancel(queue),
@@ -138,7 +142,7 @@ impl Shard {
                 if let Some(connection) = self.connections.at(key) {
                     connection.idle_until = Some(until + WORTH_WAITING);
                 }
-                self.flush(key);
+                self.flush(now, key);
             }
             _ => self.part(now, key),
         }
@@ -232,7 +236,8 @@ impl Shard {
                 continue;
             }
             let said = Said { status: "2.0.0 (success)".to_owned(), diagnostic: "discarded".to_owned() };
-            let fate = Fate { disposition: Disposition::Delivered, said, size: 0, passed_on: false };
+            let fate =
+                Fate { disposition: Disposition::Delivered, said, size: 0, passed_on: false, at_once: false };
             self.settle_unattempted(now, queue, &batch, &fate);
         }
     }

@@ -93,6 +93,25 @@ pub fn provider() -> CryptoProvider {
     }
 }
 
+/// Cipher suites under OpenSSL's names; `None` is all there are. Which of them is taken, the client's order says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Suites {
+    pub v1_2: Option<Vec<&'static str>>,
+    pub v1_3: Option<Vec<&'static str>>,
+}
+
+impl Suites {
+    /// [`provider`] with these suites alone.
+    pub fn provider(&self) -> CryptoProvider {
+        let mut provider = provider();
+        provider.cipher_suites.retain(|suite| {
+            let allowed = if suite.tls13().is_some() { &self.v1_3 } else { &self.v1_2 };
+            allowed.as_ref().is_none_or(|names| names.contains(&cipher_name(Some(suite.suite()))))
+        });
+        provider
+    }
+}
+
 /// What the certificate of `host` should carry: its name, or the address where it is an address literal
 /// (RFC 5321 4.1.3), as in `smtp-hosts [192.0.2.1]`.
 fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {

@@ -53,6 +53,7 @@ pub fn submission_bound(s: &Submission) -> usize {
         &s.smtp_user,
         &s.dsn_ret,
         &s.pickup_identity,
+        &s.at_delivery.rewrite_list,
     ];
     let text: usize = strings.iter().map(|text| text.len() + 8).sum();
     512 + text + s.fields.iter().map(|field| field.len() + 16).sum::<usize>()

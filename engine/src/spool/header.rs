@@ -10,7 +10,7 @@ pub const BLOCK: usize = 4096;
 /// Where the first record stands.
 pub const DATA_START: usize = 2 * BLOCK;
 /// Version of the format described in `FORMAT.md`.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Smallest and largest segment, in bytes.
 pub const SEGMENT_MIN: u32 = 4 << 20;
 pub const SEGMENT_MAX: u32 = 1 << 30;

@@ -98,6 +98,7 @@ pub struct Submission {
     pub reports: Reports,
     /// What is made of `sender` for each recipient.
     pub verp: Verp,
+    pub at_delivery: AtDelivery,
     /// Identity of the pickup file or campaign this came from (F26), empty for other doors.
     pub pickup_identity: String,
 }
@@ -123,6 +124,13 @@ pub struct Reports {
     pub success: bool,
     /// They give back the whole message, and not only its header.
     pub full: bool,
+}
+
+/// What its source has done to a message as it is delivered.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct AtDelivery {
+    /// The list by which senders are rewritten, where the virtual MTA has none; empty for none.
+    pub rewrite_list: String,
 }
 
 /// How the envelope sender of a recipient is made.

@@ -2,7 +2,7 @@
 //! a report has one recipient, the parts it should have, and no line that is not its own.
 
 use mail_parser::{MessageParser, MimeHeaders};
-use posthaste::report::{Action, Format, Notification, Original, compose};
+use posthaste::report::{Action, Format, Notification, Original, compose, one_line};
 use posthaste::smtp::dsn::{Notify, RecipientDsn, envid, from_xtext, xtext};
 
 use super::input::Input;
@@ -16,10 +16,14 @@ pub fn report(data: &[u8]) {
     let (status, diagnostic, mta, category, source) =
         (input.string(), input.string(), input.string(), input.string(), input.string());
     let message = header(input.rest());
+    // As templates are filled in: each value is one line.
+    let words = format!("> {}\n", one_line(&diagnostic));
     let report = compose(&Notification {
         action,
         host: "mx.example",
-        from: None,
+        from: full.then_some(&*status),
+        subject: full.then_some(&*mta),
+        words: full.then_some(&*words),
         to: "sender@news.example",
         date: "Fri, 27 Nov 2026 03:00:00 +0000",
         arrived: "Fri, 27 Nov 2026 02:00:00 +0000",

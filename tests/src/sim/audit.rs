@@ -80,6 +80,12 @@ pub struct QueueFile {
     /// A receiver refused the sender for good.
     pub sender_refused: bool,
     pub(super) paused: Option<Duration>,
+    /// In backoff since then.
+    pub(super) backoff: Option<Duration>,
+    /// Recipients attempted in the present backoff, by transactions that were begun in it.
+    pub(super) slow_attempts: Vec<Duration>,
+    /// Connections made in it.
+    pub(super) slow_connects: Vec<Duration>,
 }
 
 #[derive(Debug)]
@@ -92,6 +98,8 @@ pub(super) struct Wire {
     pub(super) messages: u32,
     pub(super) recipients: u32,
     pub(super) since_pause: u32,
+    /// Transactions since its queue is in backoff; `None` where it was made since.
+    pub(super) since_backoff: Option<u32>,
 }
 
 pub struct Auditor {
@@ -206,6 +214,9 @@ impl Auditor {
             (work.ambiguous, work.doubled) = (false, work.doubled + 1);
         }
         self.check_rates();
+        for key in self.queues.keys().copied().collect::<Vec<_>>() {
+            self.backoff_over(key);
+        }
         for file in self.recipients.values_mut() {
             file.put_off = None;
         }

@@ -17,6 +17,9 @@ impl Auditor {
         };
         let queue = self.queues.entry((domain, vmta)).or_default();
         queue.connects.push(self.now);
+        if queue.backoff.is_some() {
+            queue.slow_connects.push(self.now);
+        }
         let paused = queue.paused;
         let latency = self.plan.domains[domain].manners.latency;
         if let Some(since) = paused.filter(|since| self.now > *since + latency) {
@@ -34,6 +37,7 @@ impl Auditor {
             messages: 0,
             recipients: 0,
             since_pause: 0,
+            since_backoff: None,
         };
         self.wires.insert(wire, wire_file);
     }
@@ -41,13 +45,18 @@ impl Auditor {
     pub fn opened(&mut self, wire: u64) {
         let Some(file) = self.wires.get_mut(&wire) else { return };
         file.open = true;
-        let key = file.queue;
+        let (key, made_since) = (file.queue, file.since_backoff.is_none());
         let queue = self.queues.entry(key).or_default();
         queue.open += 1;
-        let (open, most) = (queue.open, self.limits(key).max_smtp_out);
+        let (open, in_backoff) = (queue.open, queue.backoff.is_some() && made_since);
+        let limits = self.limits(key);
+        // Those that were open before may stay.
+        let slow = limits.backoff.as_ref().filter(|_| in_backoff);
+        let most = slow.map_or(limits.max_smtp_out, |slow| slow.max_smtp_out);
         if open > most {
+            let promise = if slow.is_some() { "backoff-max-smtp-out" } else { "max-smtp-out" };
             let name = self.queue_name(key);
-            self.breach("max-smtp-out", format!("{open} connections at a time to {name}, at most {most}"));
+            self.breach(promise, format!("{open} connections at a time to {name}, at most {most}"));
         }
     }
 
@@ -84,6 +93,7 @@ impl Auditor {
         (file.transaction, file.recipients) = (now, 0);
         file.messages += 1;
         file.since_pause += 1;
+        file.since_backoff = file.since_backoff.map(|count| count + 1);
         let (key, messages, since_pause) = (file.queue, file.messages, file.since_pause);
         let most = self.limits(key).msg_per_connection;
         if most > 0 && messages > most {
@@ -105,12 +115,18 @@ impl Auditor {
         let Some(file) = self.wires.get_mut(&wire) else { return };
         file.recipients += 1;
         let (key, count, begun) = (file.queue, file.recipients, file.transaction);
+        // One may be under way, and one handed to the connection behind it.
+        let in_backoff = file.since_backoff.is_none_or(|count| count > 2);
         let limits = self.limits(key).clone();
         if limits.rcpt_per_message > 0 && count > limits.rcpt_per_message {
             let text = format!("{count} recipients in a message, at most {}", limits.rcpt_per_message);
             self.breach("max-rcpt-per-message", text);
         }
-        self.queues.entry(key).or_default().attempts.push(begun);
+        let queue = self.queues.entry(key).or_default();
+        queue.attempts.push(begun);
+        if in_backoff && queue.backoff.is_some() {
+            queue.slow_attempts.push(begun);
+        }
         self.check_attempt(now, key, begun, &limits, address);
     }
 

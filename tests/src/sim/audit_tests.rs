@@ -3,6 +3,7 @@
 
 use super::audit::Auditor;
 use super::plan::{Domain, Door, Limits, Manners, Plan, Vmta, Work, Zone};
+use super::steering::BackoffLimits;
 use super::verdict::AtEnd;
 use super::world::START;
 use posthaste::spool::record::Disposition::{Bounced, Deferred, Deleted, Delivered, Expired, InDoubt};
@@ -27,6 +28,12 @@ fn plan() -> Plan {
         rcpt_per_message: 2,
         retry_recipients_after: 60 * SECOND,
         bounce_after: 1000 * SECOND,
+        backoff: Some(BackoffLimits {
+            max_smtp_out: 1,
+            msg_rate: (1, SECOND),
+            connect_rate: (1, SECOND),
+            lasts: 60 * SECOND,
+        }),
     };
     let manners = Manners {
         latency: Duration::from_millis(1),
@@ -464,4 +471,21 @@ fn what_is_left_at_the_end_is_seen() {
         audit.finish(&end);
         assert_eq!(broken(&audit), [promise]);
     }
+}
+
+#[test]
+fn limits_of_backoff_hold_while_it_lasts() {
+    let mut audit = auditor();
+    connect(&mut audit, 1);
+    audit.mode("d0.example/v1", true);
+    for _ in 0..2 {
+        take(&mut audit, 1, &["r0x1@d0.example"]);
+    }
+    connect(&mut audit, 2);
+    assert_eq!(broken(&audit), ["backoff-max-smtp-out"]);
+    take(&mut audit, 2, &["r0x1@d0.example", ADDRESS]);
+    attempt(&mut audit, 2, &[ADDRESS]);
+    audit.now += 50 * SECOND;
+    audit.mode("d0.example/v1", false);
+    assert_eq!(broken(&audit)[1..], ["backoff", "backoff-max-msg-rate"]);
 }

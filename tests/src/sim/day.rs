@@ -58,6 +58,7 @@ fn domain(n: usize, a_minute: u32) -> Domain {
         rcpt_per_message: 1,
         retry_recipients_after: Duration::from_secs(600),
         bounce_after: 4 * DAY,
+        backoff: None,
     };
     let manners = Manners {
         latency: Duration::from_millis(20 + 10 * n as u64),

@@ -191,7 +191,7 @@ impl Groups<'_> {
         let rows = rows.map(|(index, (domain, vmta))| {
             (index as u16, 0, &domains[*domain as usize], &vmtas[usize::from(*vmta)])
         });
-        let mut split = Split::new(self.intake.owners.shards());
+        let mut split = self.intake.new_split(Wall(accepted.accepted_at.0));
         split.add(&accepted, committed.places[if first { 2 } else { 0 }], rows);
         hand_over(split, self.post);
         Ok(())

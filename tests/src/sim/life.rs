@@ -10,7 +10,7 @@ use posthaste::base::{Now, Time};
 use posthaste::daemon::accounting::{SpoolLog, StreamOptions};
 use posthaste::daemon::accounting_stream::Stream;
 use posthaste::daemon::intake::Intake;
-use posthaste::daemon::owners::Owners;
+use posthaste::daemon::owners::{Owners, Split};
 use posthaste::daemon::profiles::{ConfigProfiles, Configured};
 use posthaste::daemon::recovery;
 use posthaste::io::reactor::Message;
@@ -109,12 +109,16 @@ impl Life {
             ground.post.spawn(forward(number, messages, Rc::clone(&ground.post)));
         }
         let owners = Owners::new(inboxes);
-        let waiting = recovery::requeue(&recovered, shards, |split| {
-            for (shard, admits) in split.into_shards().into_iter().enumerate() {
-                admits.into_iter().for_each(|admit| made[shard].handle(now, Input::Admit(admit)));
-            }
-            Ok(())
-        });
+        let waiting = recovery::requeue(
+            &recovered,
+            || Split::new(shards, ground.configured.clone(), now.wall),
+            |split| {
+                for (shard, admits) in split.into_shards().into_iter().enumerate() {
+                    admits.into_iter().for_each(|admit| made[shard].handle(now, Input::Admit(admit)));
+                }
+                Ok(())
+            },
+        );
         let configured = Arc::new(ArcSwap::new(ground.configured.clone()));
         let intake = Arc::new(Intake::new(storage.clone(), owners, configured));
         Ok(Life {

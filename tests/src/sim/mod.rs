@@ -5,6 +5,7 @@
 //! everything must come to its end. What the auditor demands is in [`audit`] and [`verdict`].
 
 pub mod audit;
+mod audit_modes;
 mod audit_receivers;
 #[cfg(test)]
 mod audit_tests;
@@ -20,6 +21,7 @@ mod peer;
 pub mod plan;
 mod post;
 mod site;
+mod steering;
 mod totals;
 mod verdict;
 mod wires;

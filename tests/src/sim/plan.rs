@@ -2,6 +2,7 @@
 //! that a failing seed can be read before it is replayed.
 
 use super::disk::AtOperation;
+use super::steering::{self, BackoffLimits};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,6 +20,8 @@ pub struct Limits {
     pub rcpt_per_message: u32,
     pub retry_recipients_after: Duration,
     pub bounce_after: Duration,
+    /// Where replies lead to backoff: what it allows.
+    pub backoff: Option<BackoffLimits>,
 }
 
 /// What DNS says of a domain.
@@ -164,7 +167,10 @@ impl Plan {
         let vmtas = vmtas(rng);
         let names: Vec<String> = vmtas.iter().map(|v| v.name.clone()).collect();
         let pools = if rng.bool() { vec![("pool".to_owned(), names)] } else { Vec::new() };
-        let domains: Vec<Domain> = (0..rng.usize(2..7)).map(|n| domain(rng, n)).collect();
+        let mut domains: Vec<Domain> = (0..rng.usize(2..7)).map(|n| domain(rng, n)).collect();
+        // Of its own, as that of the disk.
+        let slow = &mut fastrand::Rng::with_seed(seed ^ 0x510e);
+        domains.iter_mut().for_each(|domain| steering::perhaps(slow, domain));
         let total = *rng.choice([2, 3, 5, 12, 1000].iter()).expect("not empty");
         let large = rng.u8(..4) == 0;
         let works = works(rng, &domains, &vmtas, &pools, calm, large);
@@ -213,6 +219,7 @@ impl Plan {
              <acct-file /nowhere/acct.csv>\n records d,b,t\n delete-after never\n</acct-file>\n",
             self.total
         );
+        text.push_str(steering::PATTERN_LISTS);
         for vmta in &self.vmtas {
             // Writing to a String cannot fail, here and below.
             let _ = writeln!(text, "<virtual-mta {}>", vmta.name);
@@ -321,6 +328,7 @@ fn limits(rng: &mut fastrand::Rng) -> Limits {
         rcpt_per_message: rng.u32(1..12),
         retry_recipients_after: Duration::from_secs(rng.u64(20..200)),
         bounce_after: Duration::from_secs(rng.u64(1200..20_000)),
+        backoff: None,
     }
 }
 

@@ -35,6 +35,7 @@ impl Totals {
             ("clock jumps", w.clock_jumps),
             ("operator's orders", w.orders),
             ("DNS failures", w.dns_failures),
+            ("queues in backoff", w.backoffs),
             ("connections", n.connections),
             ("connections refused", n.refused),
             ("connections unanswered", n.unanswered),

@@ -10,7 +10,7 @@ use super::site::{Site, SiteCounts};
 use posthaste::base::{Now, Time, Wall};
 use posthaste::io::reactor::Message;
 use posthaste::route::{Answer, Query};
-use posthaste::shard::{ConnectionId, Input, Output};
+use posthaste::shard::{ConnectionId, Input, Notice, Output};
 use posthaste::spool::record::Control;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -71,6 +71,7 @@ pub struct WorldCounts {
     pub clock_jumps: u64,
     pub orders: u64,
     pub dns_failures: u64,
+    pub backoffs: u64,
 }
 
 /// Why a life ended.
@@ -301,6 +302,20 @@ impl World {
             }
             Output::Close { connection } => self.close(shard, connection),
             Output::Resolve(query) => self.resolve(life, shard, query),
+            Output::Move(admits) => {
+                for admit in admits {
+                    let (owner, post) = (admit.owner(life.shards.len()), &self.ground.post);
+                    post.send(News::Message(owner, Message::Admit(vec![admit])));
+                }
+            }
+
+            Output::Notice(notice) => {
+                self.note(|| format!("shard {shard}: {notice}"), [7, 0]);
+                if let Notice::Mode { queue, backoff, .. } = *notice {
+                    self.counts.backoffs += u64::from(backoff);
+                    self.audit.mode(&queue.to_string(), backoff);
+                }
+            }
             Output::RouteRegained(queue) => {
                 life.storage.note(Control::RouteLost { queue: queue.to_string(), lost: false });
             }

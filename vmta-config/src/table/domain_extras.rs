@@ -18,7 +18,7 @@ pub(super) const DOMAIN_EXTRAS: &[Directive] = {
         d("bcc-upon-delivery", Email, "", LATER, "Where a copy of each delivered message goes").eg("archive@example.com"),
         d("check-spf-outbound", Bool, "false", LATER, "Deliver only where our own SPF passes"),
         d("command", Text, "", LATER, "The program that gets the message, one process a recipient (`type pipe`)").eg("\"/usr/local/bin/store $to\""),
-        d("deliver-local-dsn", Bool, "true", LATER, "Whether failure reports are made; PowerMTA now prefers `suppress-local-dsn` in `<source>`"),
+        d("deliver-local-dsn", Bool, "true", ON, "Whether senders have reports of recipients here; PowerMTA prefers `suppress-local-dsn` in `<source>`"),
         d("disable-acct-records", Records, "", LATER, "Accounting records the queue does not write").eg("t,tq"),
         d("discard-as-bounce", Bool, "false", LATER, "Record what `type discard` throws away as b instead of d"),
         d("dk-sign", Bool, "", no("DomainKeys was replaced by DKIM (RFC 6376); see `dkim-sign`"), "Sign with DomainKeys").eg("no"),

@@ -29,7 +29,7 @@ pub(super) const SMTP_PATTERNS: &[Directive] = {
     }
     &[
         d("include", Include, "", ON, "Read another file here; `*` and `?` name several; `builtin:replies` too").repeats().eg("builtin:replies"),
-        d("reply", Reply, "", LATER, "What a matching reply of the receiver causes").repeats().eg("/421 .*too many/ mode=backoff"),
+        d("reply", Reply, "", ON, "What a matching reply of the receiver causes").repeats().eg("/421 .*too many/ mode=backoff"),
     ]
 };
 
@@ -91,7 +91,7 @@ pub(super) const ROLLUP: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::MxRollupList]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("mx", MxRollup, "", LATER, "MX hosts whose domains share one queue; `rollup-by-ip` makes one for each address").repeats().eg("*.yahoodns.net yahoo.rollup"),
+        d("mx", MxRollup, "", ON, "MX hosts whose domains share a queue; `rollup-by-ip` makes one for each set of addresses").repeats().eg("*.yahoodns.net yahoo.rollup"),
     ]
 };
 
@@ -102,8 +102,8 @@ pub(super) const REWRITE: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::RewriteList]), "2.8", name, syntax, default, status, doc)
     }
     &[
-        d("from-domain", FromDomain, "", LATER, "Rewrite the domain of the From header").repeats().eg("[*.]old.example new.example"),
-        d("mail-from", Rewrite, "", LATER, "Rewrite the envelope sender; `*` in the target copies").repeats().eg("*@old.example *@bounce.new.example"),
+        d("from-domain", FromDomain, "", ON, "Rewrite the domain of the From header; the first line that fits counts").repeats().eg("[*.]old.example new.example"),
+        d("mail-from", Rewrite, "", ON, "Rewrite the envelope sender; `*` in the target copies; the first line that fits counts").repeats().eg("*@old.example *@bounce.new.example"),
     ]
 };
 

@@ -77,7 +77,7 @@ pub(super) const SOURCE: &[Directive] = {
         d("retain-x-job", Bool, "false", ON, "Keep the header `x-job`"),
         d("retain-x-schedule", Bool, "false", ON, "Keep the header `x-schedule`"),
         d("retain-x-virtual-mta", Bool, "false", ON, "Keep the header `x-virtual-mta`"),
-        d("rewrite-list", Name(Named::RewriteList), "", LATER, "How envelope senders and From headers are rewritten").eg("brand"),
+        d("rewrite-list", Name(Named::RewriteList), "", ON, "How envelope senders and From headers are rewritten, where the virtual MTA has no list").eg("brand"),
         d("smtp-command-timeout", TimeWithin(1, 315_360_000), "10m", ON, "How long a client may take to the next command").eg("2m"),
         d("smtp-data-timeout", TimeWithin(1, 315_360_000), "10m", ON, "How long a client may take to the next piece of a message").eg("5m"),
         d("smtp-max-auth-failure-rate", Rate, "unlimited", ON, "Failed AUTH in a time, after which AUTH is locked for the address").eg("5/h"),
@@ -159,8 +159,8 @@ pub(super) const LISTENER_TLS: &[Directive] = {
         d("tls-allow-tlsv1", Bool, "false", no("TLS below 1.2 is not spoken (RFC 8996)"), "Whether TLS 1.0 may be spoken"),
         d("tls-allow-tlsv1.1", Bool, "true", no("TLS below 1.2 is not spoken (RFC 8996)"), "Whether TLS 1.1 may be spoken"),
         d("tls-ca-file", File, "", LATER, "CAs that client certificates are checked with").eg("/etc/posthaste/ca.pem"),
-        d("tls-ciphers", Text, "", LATER, "Ciphers up to TLS 1.2").eg("HIGH:!ADH"),
+        d("tls-ciphers", Ciphers { v1_3: false }, "", ON, "Ciphers up to TLS 1.2").eg("HIGH:!ADH"),
         d("tls-dh-key-length", Keyword(&["1024", "2048", "4096"]), "", no("only elliptic-curve key exchange is used"), "DH parameter size").eg("2048"),
-        d("tls-tlsv1.3-ciphersuites", Text, "", LATER, "Cipher suites of TLS 1.3").eg("TLS_AES_256_GCM_SHA384"),
+        d("tls-tlsv1.3-ciphersuites", Ciphers { v1_3: true }, "", ON, "Cipher suites of TLS 1.3").eg("TLS_AES_256_GCM_SHA384"),
     ]
 };

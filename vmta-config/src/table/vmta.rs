@@ -39,7 +39,7 @@ pub(super) const VMTA_AND_POOL: &[Directive] = {
         d("max-smtp-data-volume-rate", VolumeRate, "unlimited", LATER, "Bytes delivered in a time, over all queues of the virtual MTA").eg("1G/h"),
         d("max-smtp-msg-rate", Rate, "unlimited", LATER, "Recipients attempted in a time, over all queues of the virtual MTA").eg("10000/h"),
         d("max-smtp-out", Limit, "unlimited", LATER, "Connections of all queues of the virtual MTA").eg("200"),
-        d("rewrite-list", Name(Named::RewriteList), "", LATER, "How envelope senders and From headers are rewritten").eg("brand"),
+        d("rewrite-list", Name(Named::RewriteList), "", ON, "How envelope senders and From headers are rewritten, instead of the list of the source").eg("brand"),
     ]
 };
 

@@ -1,6 +1,7 @@
 //! The value types of reference 1.3: how each is written (`Syntax`), what it becomes (`Value`), and the parser.
 
 mod acct;
+mod ciphers;
 mod hosts;
 mod names;
 mod numbers;
@@ -8,6 +9,7 @@ mod regex;
 mod remote;
 mod reply;
 mod rules;
+mod template;
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -16,6 +18,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use acct::{FieldSelection, HeaderField, QueueFilter, RecordType};
+pub(crate) use ciphers::known as known_ciphers;
 pub use hosts::{HostAndPort, MailHost, Route, SourceHost};
 pub use names::DomainPattern;
 pub(crate) use names::{ascii_domain, expand_patterns, literal, matches_net, network};
@@ -24,6 +27,7 @@ pub use regex::Pattern;
 pub use reply::SmtpAction;
 pub(crate) use rules::NESTED;
 pub use rules::{Choice, Subject};
+pub use template::{ReportTemplate, ReportVariable, TemplatePiece};
 
 use crate::lex::{Cursor, shorten};
 use crate::macros::Macros;
@@ -48,6 +52,15 @@ impl ParseError {
         self.help = Some(help.into());
         self
     }
+}
+
+/// `1h`, `4d12h`, as in the configuration; the error says what would be right.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
+    let mut cursor = Cursor::new(text);
+    numbers::time(&mut cursor).map_err(|e| match e.help {
+        Some(help) => format!("{}: {help}", e.message),
+        None => e.message,
+    })
 }
 
 /// A kind of named thing that a directive may refer to.
@@ -136,6 +149,10 @@ pub enum Syntax {
     /// A line of a `<pattern-list>`.
     Choice(Subject),
     Alias,
+    /// A text with variables of failure reports; `""` clears.
+    Template,
+    /// The same with an address in it.
+    FromTemplate,
     /// `SRC DST` of a `<rewrite-list>`.
     Rewrite,
     FromDomain,
@@ -153,6 +170,10 @@ pub enum Syntax {
     RecordFields,
     HeaderField,
     QueueFilter,
+    /// A cipher list of OpenSSL's, for TLS 1.3 or for what was before.
+    Ciphers {
+        v1_3: bool,
+    },
     /// Taken as written; for what has no effect here.
     Unchecked,
 }
@@ -183,17 +204,24 @@ pub enum Value {
     CidrVolume(IpNet, VolumeRate),
     Domains(Vec<DomainPattern>),
     DomainsNumber(Vec<DomainPattern>, u64),
+    /// Patterns of MX hosts, the rollup of domains that have them, and whether it is `rollup-by-ip`.
+    Rollup(Vec<DomainPattern>, String, bool),
     SourceHost(SourceHost),
     Listener(IpNet, u16, Option<String>),
     Pair(String, String),
+    /// Domains, and the one that stands in for them.
+    DomainsTo(Vec<DomainPattern>, String),
     Hosts(Route),
     Pattern(Pattern),
+    Template(ReportTemplate),
     Reply(Pattern, Vec<SmtpAction>),
     Category(Pattern, String),
     Records(Vec<RecordType>),
     RecordFields(RecordType, FieldSelection),
     HeaderField(HeaderField),
     QueueFilter(QueueFilter),
+    /// Suites in their order, and the words that select nothing.
+    Ciphers(Vec<&'static str>, Vec<String>),
     /// The name of a header, the expression and the results of a line that chooses.
     Choice(Option<String>, Option<Pattern>, Vec<Choice>),
 }
@@ -249,10 +277,13 @@ impl Syntax {
             Syntax::Category => reply::category(c)?,
             Syntax::Choice(subject) => rules::choice(c, subject)?,
             Syntax::Alias => rules::alias(c)?,
+            Syntax::Template => template::template(c)?,
+            Syntax::FromTemplate => template::from_template(c)?,
             Syntax::Rewrite => rules::rewrite(c)?,
             Syntax::FromDomain => rules::from_domain(c, macros)?,
             Syntax::MxRollup => rules::rollup(c, macros)?,
             Syntax::HeaderList => rules::header_list(c)?,
+            Syntax::Ciphers { v1_3 } => ciphers::ciphers(c, v1_3)?,
             _ => return self.parse_named(c, macros),
         })
     }

@@ -176,6 +176,11 @@ pub(super) fn rewrite(c: &mut Cursor) -> Result<Value, ParseError> {
     let (from, to) = (c.word("the sender to rewrite")?, c.word("the sender to write")?);
     for word in [&from, &to] {
         let form = match word.text.rsplit_once('@') {
+            Some((local, _)) if local.contains('*') && local != "*" => {
+                let message = format!("in `{}`, `*` stands beside other characters", shorten(&word.text));
+                return Err(ParseError::new(word.at.clone(), message)
+                    .help("`*` is a whole local part or a whole domain: *@b, a@*, *@*"));
+            }
             Some((local, domain)) => !local.is_empty() && (domain == "*" || ascii_domain(domain).is_ok()),
             None => word.text == "<>",
         };
@@ -196,10 +201,10 @@ pub(super) fn rewrite(c: &mut Cursor) -> Result<Value, ParseError> {
 /// `PATTERN DOMAIN` of `<rewrite-list>` `from-domain`.
 pub(super) fn from_domain(c: &mut Cursor, macros: &Macros) -> Result<Value, ParseError> {
     let from = c.word("a domain pattern")?;
-    expand_patterns(&from, macros)?;
+    let patterns = expand_patterns(&from, macros)?;
     let to = c.word("the domain to write")?;
-    ascii_domain(&to.text).map_err(|m| ParseError::new(to.at.clone(), m))?;
-    Ok(Value::Pair(from.text, to.text))
+    let domain = ascii_domain(&to.text).map_err(|m| ParseError::new(to.at.clone(), m))?;
+    Ok(Value::DomainsTo(patterns.into_iter().map(|(pattern, _)| pattern).collect(), domain))
 }
 
 const ROLLUP: &str = "write PATTERN NAME.rollup, perhaps with rollup-by-ip: mx *.yahoodns.net yahoo.rollup";
@@ -207,21 +212,22 @@ const ROLLUP: &str = "write PATTERN NAME.rollup, perhaps with rollup-by-ip: mx *
 /// `PATTERN NAME.rollup [rollup-by-ip]`
 pub(super) fn rollup(c: &mut Cursor, macros: &Macros) -> Result<Value, ParseError> {
     let hosts = c.word("a pattern of MX host names")?;
-    expand_patterns(&hosts, macros)?;
+    let patterns = expand_patterns(&hosts, macros)?.into_iter().map(|(pattern, _)| pattern).collect();
     let name = c.word("the name of the rollup")?;
     if !name.text.ends_with(".rollup") || name.text.len() == ".rollup".len() {
         let message = format!("`{}` is not the name of a rollup", shorten(&name.text));
         return Err(ParseError::new(name.at, message).help(ROLLUP));
     }
-    ascii_domain(&name.text).map_err(|m| ParseError::new(name.at.clone(), m))?;
-    if !c.at_end() {
+    let ascii = ascii_domain(&name.text).map_err(|m| ParseError::new(name.at.clone(), m))?;
+    let by_ip = !c.at_end();
+    if by_ip {
         let word = c.word("rollup-by-ip")?;
         if word.text != "rollup-by-ip" {
             let message = format!("`{}` is not expected here", shorten(&word.text));
             return Err(ParseError::new(word.at, message).help(ROLLUP));
         }
     }
-    Ok(Value::Pair(hosts.text, name.text))
+    Ok(Value::Rollup(patterns, ascii, by_ip))
 }
 
 #[cfg(test)]
@@ -259,7 +265,7 @@ mod tests {
         for right in ["a@b.c *@x.y", "*@* *@x.y", "<> bounce@x.y", "a@* <>"] {
             assert!(rewrite(&mut Cursor::new(right)).is_ok(), "{right}");
         }
-        for wrong in ["a b", "<> *@x.y", "a@b.c", "a@b.c d@ü.x"] {
+        for wrong in ["a b", "<> *@x.y", "a@b.c", "a@b.c d@ü.x", "*@b.c n-*@x.y"] {
             assert!(rewrite(&mut Cursor::new(wrong)).is_err(), "{wrong}");
         }
         for right in ["a@b.c d@e.f,g@h.i", "*@b.c d@e.f", "root admin@b.c"] {

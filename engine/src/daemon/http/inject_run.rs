@@ -10,7 +10,8 @@ use crate::base::Wall;
 use crate::daemon::choice;
 use crate::daemon::handed::Handed;
 use crate::daemon::intake::Refused;
-use crate::daemon::owners::{Accepted, Split};
+use crate::daemon::owners::Accepted;
+use crate::daemon::rewriting;
 use crate::daemon::spoken::{self, Spoken};
 use crate::daemon::suppressed::suppression;
 use crate::ingest::answered::{Answered, Begun, MAX_LISTS};
@@ -20,6 +21,7 @@ use crate::ingest::import::{Duplicates, Import, ImportError, Settings as ImportS
 use crate::ingest::inject::{InjectError, InjectHead};
 use crate::ingest::inject_rows::InjectRows;
 use crate::ingest::submission;
+use crate::io::clock;
 use crate::io::http_listener::Ends;
 use crate::mail::{Content, Fixed, plain};
 use crate::spool::codec::decode_submission;
@@ -110,6 +112,7 @@ impl<'e> Run<'e> {
             received_from_ip: ends.client.to_string(),
             received_on_ip: ends.local.to_string(),
             accepted_at: now.0,
+            at_delivery: rewriting::at_delivery(&settings.source),
             ..Submission::default()
         };
         Ok(Run {
@@ -318,7 +321,7 @@ impl<'e> Run<'e> {
                 Accepted::new(at, &submission, None)
             }
         };
-        let mut split = Split::new(intake.owners.shards());
+        let mut split = intake.new_split(clock::wall());
         for (chunk, place) in chunks.iter().zip(&committed.places[rows..]) {
             self.domains.truncate(chunk.first_new_domain as usize);
             self.domains.extend(chunk.new_domains.iter().cloned());

@@ -3,15 +3,18 @@
 
 use super::delivery::world;
 use super::site::{Ask, Say, reply};
-use super::spool::{Mail, verp_keys};
+use super::spool::{Mail, TestProfiles, profile, verp_keys};
 use super::world::{START, World};
 use crate::mail::content::Content;
+use crate::mail::rewrite::{OldToNew, Rewrites};
 use crate::mail::verp::Returned;
+use crate::shard::VmtaProfile;
 use crate::spool::record::Disposition::{Bounced, Deferred, Delivered};
-use crate::spool::record::Verp;
+use crate::spool::record::{AtDelivery, Verp};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
 const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
 
@@ -89,6 +92,61 @@ fn a_row_may_have_a_sender_of_its_own() {
         (mails.iter().filter(signed).count(), mails.iter().filter(|line| line.contains("<>")).count()),
         (1, 1)
     );
+}
+
+/// A world with a list `l`; that of the virtual MTA too where `own` says so.
+fn rewriting_world(own: bool) -> World {
+    let mut profiles = TestProfiles::new(profile("[10.0.0.1]"));
+    let list: Arc<dyn Rewrites> = Arc::new(OldToNew);
+    match own {
+        true => {
+            let vmta = VmtaProfile { rewrites: Some(list), ..(*profiles.vmtas[0]).clone() };
+            profiles.vmtas[0] = Arc::new(vmta);
+        }
+        false => drop(profiles.lists.insert("l".to_owned(), list)),
+    }
+    World::new(profiles)
+}
+
+fn by_list(mail: Mail) -> Mail {
+    Mail { at_delivery: AtDelivery { rewrite_list: "l".to_owned() }, ..mail }
+}
+
+#[test]
+fn senders_are_rewritten_by_the_list_of_the_virtual_mta_or_the_source() {
+    let from = |domain: &str| format!("Subject: x\r\nFrom: Ann <ann@{domain}>\r\n\r\ntext\r\n");
+    for (own, listed, becomes) in [(true, false, "new"), (false, true, "new"), (false, false, "old")] {
+        let mut world = rewriting_world(own);
+        let mails = listen(&mut world, |ask| ask.well());
+        let mut content = Vec::new();
+        Content::plain(from("old.example").into_bytes()).encode(&mut content);
+        let mail =
+            Mail { content: content.into(), sender: "ann@old.example".into(), ..Mail::many(2, "a.example") };
+        world.submit(&if listed { by_list(mail) } else { mail });
+        world.finish();
+        assert_eq!((world.count(Delivered), world.site.taken.len()), (2, 1), "one transaction");
+        assert_eq!(world.site.taken[0].message, from(&format!("{becomes}.example")));
+        let sender = format!("<{}@{becomes}.example>", if becomes == "new" { "bounce" } else { "ann" });
+        assert!(mails.borrow()[0].contains(&sender), "{mails:?}");
+    }
+}
+
+#[test]
+fn senders_of_rows_and_return_paths_are_rewritten_too() {
+    let mut world = rewriting_world(false);
+    let mails = listen(&mut world, |ask| ask.well());
+    let text = "From: <ann@[value].example>\r\n\r\ntext\r\n";
+    let rows = [("a@a.example", "x@old.example", "old"), ("b@a.example", "y@kept.example", "kept")];
+    world.submit(&by_list(Mail { verp: Verp::Named, ..Mail::merged(text, &rows) }));
+    world.finish();
+    let senders: BTreeSet<String> =
+        mails.borrow().iter().filter_map(|line| line.split(['<', '>']).nth(1).map(str::to_owned)).collect();
+    let senders: Vec<&str> = senders.iter().map(String::as_str).collect();
+    assert_eq!(senders, ["bounce-a=a.example@new.example", "y-b=a.example@kept.example"]);
+    let mut froms: Vec<&str> =
+        world.site.taken.iter().filter_map(|taken| taken.message.lines().next()).collect();
+    froms.sort_unstable();
+    assert_eq!(froms, ["From: <ann@kept.example>", "From: <ann@new.example>"]);
 }
 
 fn eight_bit(head: &str, domain: &str) -> Mail {

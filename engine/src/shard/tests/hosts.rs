@@ -2,13 +2,14 @@
 
 use super::site::{Say, reply};
 use super::spool::{Mail, TestProfiles, profile};
-use super::world::{Dial, World};
-use crate::base::Time;
+use super::world::{Dial, START, World};
+use crate::base::{Time, Wall};
 use crate::queue::QueueSettings;
 use crate::route::{Route, RouteError, RouteHost};
 use crate::smtp::client::StartTls;
 use crate::spool::record::Disposition::{Bounced, Deferred, Delivered};
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -106,7 +107,7 @@ fn found() -> Result<Route, RouteError> {
         port: None,
         addresses: vec![[203, 0, 113, 5].into()],
     };
-    Ok(Route { hosts: vec![host], ttl: Duration::from_secs(3600), no_mx: false })
+    Ok(Route { hosts: vec![host], ttl: Duration::from_secs(3600), no_mx: false, mx: Vec::new() })
 }
 
 #[test]
@@ -315,4 +316,43 @@ fn a_host_that_ends_every_connection_at_its_first_mail_makes_its_queue_wait() {
         world.finish();
         assert_eq!(world.count(Delivered), 1000);
     }
+}
+
+/// Domains whose MX host is mx.a.example share a queue.
+fn rolled_up() -> World {
+    let mut profiles = TestProfiles::new(profile("")).with("a.rollup", profile("[10.0.0.1]"));
+    profiles.rollup = Some(("mx.a.example", "a.rollup"));
+    let mut world = World::new(profiles);
+    let by_mx = found().map(|route| Route { mx: vec!["mx.a.example".into()], ..route });
+    world.dns.insert("b.example".into(), by_mx.clone());
+    world.dns.insert("a.example".into(), by_mx);
+    world
+        .dns
+        .insert("c.example".into(), found().map(|route| Route { mx: vec!["mx.c.example".into()], ..route }));
+    world
+}
+
+#[test]
+fn domains_with_the_same_hosts_share_a_queue() {
+    let mut world = rolled_up();
+    for domain in ["a.example", "b.example", "c.example"] {
+        world.submit(&Mail::many(500, domain));
+    }
+    world.finish();
+    assert_eq!(world.count(Delivered), 1500);
+    let mut by_queue: HashMap<String, usize> = HashMap::new();
+    world.seen.iter().for_each(|seen| *by_queue.entry(seen.queue.clone()).or_default() += 1);
+    assert_eq!(by_queue, HashMap::from([("a.rollup/v1".into(), 1000), ("c.example/v1".into(), 500)]));
+}
+
+#[test]
+fn who_is_put_off_moves_when_his_time_has_come() {
+    let mut world = rolled_up();
+    world.submit(&Mail { start_at: Wall(START.0 + 3_600_000), ..Mail::many(10, "a.example") });
+    world.submit(&Mail::to(&["x@a.example"]));
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.count(Delivered), 1);
+    world.finish();
+    assert_eq!(world.count(Delivered), 11);
+    assert!(world.seen.iter().all(|seen| seen.queue == "a.rollup/v1"));
 }

@@ -2,6 +2,7 @@
 //! what is recorded, never what the shard looks like inside.
 
 mod ahead;
+mod backoff;
 mod delivery;
 mod envelope;
 mod hosts;
@@ -12,6 +13,7 @@ mod refusals;
 mod reports;
 mod site;
 mod spool;
+mod steered;
 mod storage;
 mod waiting;
 mod world;

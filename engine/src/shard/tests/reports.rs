@@ -64,6 +64,21 @@ fn a_bounce_is_reported_where_somebody_wants_to_know() {
 }
 
 #[test]
+fn a_queue_may_be_one_of_which_nobody_is_told() {
+    let mut silent = profile("[10.0.0.1]");
+    silent.reports = false;
+    let mut world = World::new(TestProfiles::new(silent));
+    world.answer(|ask| if ask.line.contains("<a@") { reply("550 5.1.1 no such user") } else { ask.well() });
+    let all = Reports { failure: true, delay: true, success: true, full: false };
+    world.submit(&Mail { reports: all, ..Mail::to(&["a@a.example", "b@a.example"]) });
+    world.dial = Box::new(|_| Dial::Refuse);
+    world.submit(&Mail { reports: all, ..Mail::to(&["c@b.example"]) });
+    world.finish();
+    assert_eq!(world.story("c@b.example").last(), Some(&Expired));
+    assert!(world.reported.is_empty(), "{:?}", world.reported);
+}
+
+#[test]
 fn mail_that_is_too_old_is_reported() {
     let mut world = world(|settings| settings.bounce_after = HOUR);
     world.answer(|ask| if ask.verb == "RCPT" { reply("451 later") } else { ask.well() });

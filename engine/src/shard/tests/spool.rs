@@ -4,12 +4,13 @@ use crate::base::Wall;
 use crate::mail::content::Content;
 use crate::mail::merge::{Before, Meaning, compile};
 use crate::mail::priority::Priority;
+use crate::mail::rewrite::Rewrites;
 use crate::mail::row::{REFUSED_FIELD, put_value, row_view};
 use crate::mail::schedule::Schedule;
 use crate::mail::verp::VerpKeys;
 use crate::queue::{QueueName, QueueSettings};
-use crate::route::SourceHost;
-use crate::shard::{Admit, AdmitRow, Delivery, Profiles, QueueProfile, VmtaProfile};
+use crate::route::{Route, SourceHost};
+use crate::shard::{Admit, AdmitRow, BackoffProfile, Delivery, Profiles, QueueProfile, VmtaProfile};
 use crate::smtp::client::{StartTls, Timeouts};
 use crate::smtp::tls::TlsClientConfig;
 use crate::smtp::verdict::VerdictOptions;
@@ -17,7 +18,7 @@ use crate::spool::header::SegmentHeader;
 use crate::spool::ledger::Ledger;
 use crate::spool::log::Log;
 use crate::spool::record::{
-    Draft, Group, Location, Place, Ref, Reports, RowRef, RowsDraft, Submission, Verp,
+    AtDelivery, Draft, Group, Location, Place, Ref, Reports, RowRef, RowsDraft, Submission, Verp,
 };
 use crate::spool::rows::RowsView;
 use crate::spool::segments::Segments;
@@ -47,6 +48,7 @@ pub struct Mail {
     /// The content is not handed over with the recipients.
     pub cold: bool,
     pub verp: Verp,
+    pub at_delivery: AtDelivery,
 }
 
 pub fn verp_keys() -> VerpKeys {
@@ -76,6 +78,7 @@ impl Mail {
             dsn_ret: String::new(),
             cold: false,
             verp: Verp::No,
+            at_delivery: AtDelivery::default(),
         }
     }
 
@@ -139,6 +142,7 @@ impl Spool {
             schedule: mail.schedule.clone(),
             priority: mail.priority,
             verp: mail.verp,
+            at_delivery: mail.at_delivery.clone(),
             envid: mail.envid.clone(),
             dsn_ret: mail.dsn_ret.clone(),
             size: mail.content.len() as u32,
@@ -207,12 +211,18 @@ pub struct TestProfiles {
     pub usual: QueueProfile,
     pub domains: HashMap<String, QueueProfile>,
     pub vmtas: Vec<Arc<VmtaProfile>>,
+    /// An MX host and the rollup of the domains that have it.
+    pub rollup: Option<(&'static str, &'static str)>,
+    pub lists: HashMap<String, Arc<dyn Rewrites>>,
 }
 
 /// PowerMTA's defaults, to one host.
 pub fn profile(hosts: &str) -> QueueProfile {
     QueueProfile {
         scheduling: Arc::new(QueueSettings::default()),
+        backoff: BackoffProfile::default(),
+        replies: None,
+        reenable_source_after: None,
         delivery: Delivery::Smtp,
         hosts: (!hosts.is_empty()).then(|| Arc::new(hosts.parse().expect("hosts"))),
         port: 25,
@@ -224,6 +234,7 @@ pub fn profile(hosts: &str) -> QueueProfile {
         ignore_8bitmime: false,
         ignore_chunking: false,
         ignore_dsn: false,
+        reports: true,
         notify_of_delay_every: Some(Duration::from_secs(4 * 3600)),
         ignore_pipelining: false,
         pipeline_across_data: true,
@@ -238,8 +249,14 @@ impl TestProfiles {
     pub fn new(usual: QueueProfile) -> TestProfiles {
         let tls = TlsClientConfig::new(rustls::RootCertStore::empty()).expect("TLS");
         let source = SourceHost { address: "10.1.0.1".parse().ok(), helo: "v1.sender.example".into() };
-        let vmta = VmtaProfile { name: "v1".into(), sources: [source].into(), tls: Some(Arc::new(tls)) };
-        TestProfiles { usual, domains: HashMap::new(), vmtas: vec![Arc::new(vmta)] }
+        let vmta = VmtaProfile {
+            name: "v1".into(),
+            sources: [source].into(),
+            tls: Some(Arc::new(tls)),
+            rewrites: None,
+        };
+        let (domains, lists) = (HashMap::new(), HashMap::new());
+        TestProfiles { usual, domains, vmtas: vec![Arc::new(vmta)], rollup: None, lists }
     }
 
     pub fn with(mut self, domain: &str, profile: QueueProfile) -> TestProfiles {
@@ -259,5 +276,14 @@ impl Profiles for TestProfiles {
 
     fn pool_of(&self, _vmta: &str) -> String {
         String::new()
+    }
+
+    fn rollup(&self, _queue: &QueueName, route: &Route, _now: Wall) -> Option<Arc<str>> {
+        let (host, rollup) = self.rollup?;
+        route.mx.iter().any(|mx| **mx == *host).then(|| rollup.into())
+    }
+
+    fn rewrites(&self, list: &str) -> Option<Arc<dyn Rewrites>> {
+        self.lists.get(list).cloned()
     }
 }

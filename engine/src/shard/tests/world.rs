@@ -31,6 +31,7 @@ pub enum Dial {
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub address: String,
+    pub queue: String,
     pub disposition: Disposition,
     pub status: String,
     pub diagnostic: String,
@@ -69,6 +70,8 @@ pub struct World {
     pub reported: Vec<Report>,
     /// Queues that are no longer held for want of their route.
     pub regained: Vec<String>,
+    /// What an operator would hear of.
+    pub notices: Vec<String>,
     /// Storage takes outcomes.
     pub room: bool,
     unsettled: Option<OutcomeBatch>,
@@ -128,6 +131,7 @@ impl World {
             unread: Vec::new(),
             reported: Vec::new(),
             regained: Vec::new(),
+            notices: Vec::new(),
             room: true,
             unsettled: None,
             peers: BTreeMap::new(),
@@ -277,6 +281,10 @@ impl World {
                     self.reported.push(*report);
                     self.shard.handle(self.now, Input::Reported);
                 }
+                Output::Move(admits) => {
+                    admits.into_iter().for_each(|admit| self.shard.handle(self.now, Input::Admit(admit)));
+                }
+                Output::Notice(notice) => self.notices.push(notice.to_string()),
                 Output::RouteRegained(name) => self.regained.push(name.to_string()),
                 Output::Load(at) => self.unread.push(at),
                 Output::Settle(batch) if self.room => self.settle(&batch),
@@ -329,6 +337,7 @@ impl World {
             let said = &batch.said[outcome.said as usize];
             let seen = Seen {
                 address: self.spool.address(outcome.row),
+                queue: batch.attempts[outcome.attempt as usize].queue.clone(),
                 disposition: outcome.disposition,
                 status: said.status.clone(),
                 diagnostic: said.diagnostic.clone(),

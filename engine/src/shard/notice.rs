@@ -1,0 +1,48 @@
+//! What happens to a queue that an operator should hear of.
+
+use crate::queue::QueueName;
+use std::fmt;
+use std::net::IpAddr;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    Mode {
+        queue: QueueName,
+        backoff: bool,
+        reason: String,
+    },
+    /// A source address is used no more, or again.
+    Source {
+        queue: QueueName,
+        /// `None` is the one that the system chooses.
+        address: Option<IpAddr>,
+        disabled: bool,
+        /// None is left.
+        last: bool,
+        reason: String,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Mode { queue, backoff: true, reason } => {
+                write!(f, "queue {queue} enters backoff: {reason}")
+            }
+            Notice::Mode { queue, backoff: false, reason } => {
+                write!(f, "queue {queue} leaves backoff: {reason}")
+            }
+            Notice::Source { queue, address, disabled, last, reason } => {
+                let word = if *disabled { "disabled" } else { "enabled" };
+                match address {
+                    Some(address) => write!(f, "source address {address} is {word} for {queue}: {reason}")?,
+                    None => write!(f, "the system's source address is {word} for {queue}: {reason}")?,
+                }
+                match last {
+                    true => write!(f, ". All SMTP sources for queue {queue} are now disabled."),
+                    false => Ok(()),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The auditor and the modes of queues: while the engine says that a queue is in backoff, the limits of backoff hold.
+
+use super::audit::Auditor;
+use std::time::Duration;
+
+/// How much later than its time the end of backoff may come.
+const LATE: Duration = Duration::from_secs(1);
+
+impl Auditor {
+    /// The engine says that a queue enters backoff, or leaves it.
+    pub fn mode(&mut self, name: &str, backoff: bool) {
+        let key = self.plan.domains.iter().enumerate().find_map(|(d, domain)| {
+            let vmta = name.strip_prefix(&domain.name)?.strip_prefix('/')?;
+            Some((d, self.plan.vmtas.iter().position(|v| v.name == vmta)?))
+        });
+        let Some(key) = key else { return self.breach("backoff", format!("there is no queue {name}")) };
+        let Some(limits) = self.limits(key).backoff.clone() else {
+            return self.breach("backoff", format!("{name} has no pattern list"));
+        };
+        let now = self.now;
+        let queue = self.queues.entry(key).or_default();
+        match (queue.backoff, backoff) {
+            (None, true) => {
+                queue.backoff = Some(now);
+                for wire in self.wires.values_mut().filter(|wire| wire.queue == key) {
+                    wire.since_backoff = Some(0);
+                }
+            }
+            (Some(since), false) => {
+                let lasted = now.saturating_sub(since);
+                if lasted < limits.lasts || lasted > limits.lasts + LATE {
+                    self.breach(
+                        "backoff",
+                        format!("{name} left it after {lasted:?}, not {:?}", limits.lasts),
+                    );
+                }
+                self.backoff_over(key);
+            }
+            (before, _) => {
+                self.breach("backoff", format!("{name} is told its mode again, which was {before:?}"));
+            }
+        }
+    }
+
+    /// Counts what the receivers saw while it lasted.
+    pub(super) fn backoff_over(&mut self, key: (usize, usize)) {
+        let Some(limits) = self.limits(key).backoff.clone() else { return };
+        let Some(queue) = self.queues.get_mut(&key) else { return };
+        queue.backoff = None;
+        let (mut attempts, mut connects) =
+            (std::mem::take(&mut queue.slow_attempts), std::mem::take(&mut queue.slow_connects));
+        let name = self.queue_name(key);
+        for (promise, (most, per), times) in [
+            ("backoff-max-msg-rate", limits.msg_rate, &mut attempts),
+            ("backoff-max-connect-rate", limits.connect_rate, &mut connects),
+        ] {
+            times.sort_unstable();
+            // One more than the limit, as the limiter documents.
+            let width = most as usize + 1;
+            if let Some(window) = times.windows(width + 1).find(|w| w[width] - w[0] <= per) {
+                let text = format!("{} to {name} within {per:?} from {:?}", width + 1, window[0]);
+                self.breach(promise, text);
+            }
+        }
+    }
+}
