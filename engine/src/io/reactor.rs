@@ -11,7 +11,7 @@ use super::socket::{self, SocketCell};
 use super::storage::Storage;
 use crate::base::Time;
 use crate::shard::{Admit, ConnectionId, Input, Output, Report, Shard, ShardReply, ShardRequest};
-use crate::spool::record::{Control, Disposition, Location, OutcomeBatch};
+use crate::spool::record::{Attempt, Control, Disposition, Location, OutcomeBatch};
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use std::cell::{Cell, RefCell};
@@ -50,6 +50,9 @@ const READ_BUFFER: usize = 16 << 10;
 /// When a batch of outcomes that storage had no room for is offered again.
 const RETRY_SETTLE: Duration = Duration::from_millis(5);
 
+/// Who is told what becomes of attempts.
+pub type Seen = Arc<dyn Fn(&Attempt, Disposition) + Send + Sync>;
+
 /// The services a reactor asks for what it may not do itself.
 #[derive(Clone)]
 pub struct Services {
@@ -61,6 +64,8 @@ pub struct Services {
     pub control: tokio::runtime::Handle,
     /// Takes the reports that this reactor's shard wants made, by the number of the shard.
     pub reports: mpsc::UnboundedSender<(usize, Box<Report>)>,
+    /// Is told what becomes of each attempt.
+    pub seen: Seen,
     /// The number of this reactor's shard, and the inboxes of all, its own included.
     pub number: usize,
     pub peers: Peers,
@@ -259,6 +264,7 @@ impl Reactor {
             Output::Report(report) => {
                 if let Some(outcome) = &report.outcome {
                     pass(point(outcome.disposition));
+                    (self.services.seen)(&report.attempt, outcome.disposition);
                 }
                 // Gone only with the engine; the outcome is then not known, and tried for again.
                 let _ = self.services.reports.send((self.services.number, report));
@@ -284,7 +290,12 @@ impl Reactor {
     }
 
     fn settle(&self, batch: OutcomeBatch) {
-        batch.outcomes.iter().for_each(|outcome| pass(point(outcome.disposition)));
+        for outcome in &batch.outcomes {
+            pass(point(outcome.disposition));
+            if let Some(attempt) = batch.attempts.get(outcome.attempt as usize) {
+                (self.services.seen)(attempt, outcome.disposition);
+            }
+        }
         self.unsettled.borrow_mut().push_back(batch);
         self.offer_unsettled();
     }

@@ -10,5 +10,5 @@ pub mod warming_book;
 pub use connections::{ConnectionGrant, Connections};
 pub use gcra::{Gcra, Rate};
 pub use shared::SharedConnections;
-pub use warming::{Day, Warming};
+pub use warming::{Course, Day, Outcomes, Terms, Warming};
 pub use warming_book::{Book, Candidate, Pair};

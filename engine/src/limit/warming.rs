@@ -9,6 +9,62 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Day(pub i32);
 
+/// What the configuration says of a warm-up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms<'a> {
+    /// Recipients of the first day, of the second, and so on; the last one stays.
+    pub limits: &'a [u64],
+    /// Percent of attempts that fail on a day, above which the next one has no more.
+    pub hold_above: Option<u32>,
+    /// And above which it has less.
+    pub lower_above: Option<u32>,
+}
+
+/// What became of attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Outcomes {
+    pub delivered: u64,
+    pub deferred: u64,
+    pub bounced: u64,
+}
+
+impl Outcomes {
+    pub fn all(&self) -> u64 {
+        self.delivered + self.deferred + self.bounced
+    }
+
+    fn are_above(&self, percent: Option<u32>) -> bool {
+        let failed = u128::from(self.deferred + self.bounced);
+        percent.is_some_and(|percent| failed * 100 > u128::from(self.all()) * u128::from(percent))
+    }
+
+    pub fn add(&mut self, other: Outcomes) {
+        self.delivered += other.delivered;
+        self.deferred += other.deferred;
+        self.bounced += other.bounced;
+    }
+}
+
+/// How the day came by its step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Course {
+    /// It is the first.
+    #[default]
+    Begun,
+    Raised,
+    /// Too much failed before.
+    Held,
+    Lowered,
+    /// Nothing was tried before, so that nothing is known.
+    Untried,
+    /// The operator holds it.
+    Kept,
+    /// The operator has set it.
+    Set,
+}
+
 /// What a cold virtual MTA has been given of a domain's mail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
@@ -22,6 +78,15 @@ pub struct Warming {
     pub given: u64,
     /// What is written down as given; less than `given` only until it is written again.
     pub reserved: u64,
+    pub course: Course,
+    /// The operator holds the step where it is.
+    pub kept: bool,
+    /// Of the day.
+    pub outcomes: Outcomes,
+    /// Of the day before it, which it was judged by.
+    pub before: Outcomes,
+    /// Since then: for a day that has not begun here.
+    pub later: Outcomes,
 }
 
 impl Warming {
@@ -30,31 +95,46 @@ impl Warming {
     }
 
     /// Goes on to `today`. A clock that was set back changes nothing: the later day goes on.
-    pub fn turn(&mut self, today: Day, limits: &[u64]) {
+    pub fn turn(&mut self, today: Day, terms: &Terms<'_>) {
         if today <= self.day {
             return;
         }
         let passed = today.0.abs_diff(self.day.0) as usize;
-        self.step = self.step.saturating_add(passed).min(limits.len().saturating_sub(1));
+        let judged = terms.hold_above.is_some() || terms.lower_above.is_some();
+        let (step, course) = match self.outcomes {
+            _ if self.kept => (self.step, Course::Kept),
+            _ if !judged => (self.step.saturating_add(passed), Course::Raised),
+            before if before.all() == 0 => (self.step, Course::Untried),
+            before if before.are_above(terms.lower_above) => (self.step.saturating_sub(1), Course::Lowered),
+            before if before.are_above(terms.hold_above) => (self.step, Course::Held),
+            _ => (self.step.saturating_add(1), Course::Raised),
+        };
+        self.step = step.min(terms.limits.len().saturating_sub(1));
+        self.course = course;
+        (self.before, self.outcomes) = (self.outcomes, std::mem::take(&mut self.later));
         (self.day, self.given, self.reserved) = (today, 0, 0);
     }
 
+    /// Counts what became of attempts `today`.
+    pub fn note(&mut self, today: Day, outcomes: Outcomes) {
+        if today <= self.day { self.outcomes.add(outcomes) } else { self.later.add(outcomes) }
+    }
+
     /// Recipients that the day may have.
-    pub fn limit(&self, limits: &[u64]) -> u64 {
-        limits.get(self.step).or(limits.last()).copied().unwrap_or(0)
+    pub fn limit(&self, terms: &Terms<'_>) -> u64 {
+        terms.limits.get(self.step).or(terms.limits.last()).copied().unwrap_or(0)
     }
 
     /// Whether the day may have another one.
-    pub fn has_room(&self, limits: &[u64]) -> bool {
-        self.given < self.limit(limits)
+    pub fn has_room(&self, terms: &Terms<'_>) -> bool {
+        self.given < self.limit(terms)
     }
 
-    /// Raises what is reserved to what has been given and some more; whether that has to be written.
-    pub fn reserve(&mut self, limits: &[u64]) -> bool {
+    /// Raises what is reserved to what has been given and some more, within the day's limit; whether that has to be written.
+    pub fn reserve(&mut self, limit: u64) -> bool {
         if self.given <= self.reserved {
             return false;
         }
-        let limit = self.limit(limits);
         self.reserved = self.given.max(self.given.saturating_add(limit / 10).min(limit));
         true
     }
@@ -71,39 +151,5 @@ impl Warming {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_day_has_its_place_in_the_list_and_the_last_one_stays() {
-        let limits = [50, 100, 200];
-        let mut warming = Warming::begin(Day(10));
-        let mut limit_on = |day| {
-            warming.turn(Day(day), &limits);
-            (warming.limit(&limits), warming.step)
-        };
-        assert_eq!([10, 11, 12, 13, 20].map(&mut limit_on), [(50, 0), (100, 1), (200, 2), (200, 2), (200, 2)]);
-        assert_eq!(Warming::begin(Day(1)).limit(&[]), 0);
-    }
-
-    #[test]
-    fn a_clock_that_was_set_back_gives_no_second_share() {
-        let mut warming = Warming { given: 7, reserved: 7, ..Warming::begin(Day(10)) };
-        warming.turn(Day(9), &[10]);
-        assert_eq!((warming.day, warming.given), (Day(10), 7));
-    }
-
-    #[test]
-    fn a_tenth_of_the_day_is_reserved_at_a_time_and_never_more_than_the_day() {
-        let limits = [100];
-        let mut warming = Warming { given: 1, ..Warming::begin(Day(1)) };
-        assert!(warming.reserve(&limits));
-        assert_eq!(warming.reserved, 11);
-        warming.given = 11;
-        assert!(!warming.reserve(&limits));
-        warming.given = 95;
-        assert!(warming.reserve(&limits));
-        assert_eq!(warming.resumed().given, 100);
-        assert_eq!(warming.settled().reserved, 95);
-    }
-}
+#[path = "warming_test.rs"]
+mod test;

@@ -1,6 +1,6 @@
 //! All warm-ups of an engine: who of the cold virtual MTAs takes a recipient.
 
-use super::warming::{Day, Warming};
+use super::warming::{Day, Outcomes, Terms, Warming};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,11 +12,17 @@ pub struct Pair {
     pub domain: Arc<str>,
 }
 
-/// A cold virtual MTA that may take a recipient, and what its days may have of the domain.
+impl hashbrown::Equivalent<Pair> for (&str, &str) {
+    fn equivalent(&self, pair: &Pair) -> bool {
+        (self.0, self.1) == (&*pair.vmta, &*pair.domain)
+    }
+}
+
+/// A cold virtual MTA that may take a recipient, and what the configuration says of it.
 #[derive(Clone, Debug)]
 pub struct Candidate<'a> {
     pub pair: Pair,
-    pub limits: &'a [u64],
+    pub terms: Terms<'a>,
 }
 
 /// See the module's text.
@@ -26,7 +32,7 @@ pub struct Book {
     /// What was given until the end of this day is not known: nothing is given before the next.
     pub closed: Option<Day>,
     /// Those that have been given more since the last [`Book::reserve`], and their limits.
-    given: BTreeMap<Pair, Vec<u64>>,
+    given: BTreeMap<Pair, u64>,
 }
 
 impl Book {
@@ -43,36 +49,49 @@ impl Book {
             return None;
         }
         let mut least: Option<(u64, usize)> = None;
-        for (number, Candidate { pair, limits }) in candidates.iter().enumerate() {
+        for (number, Candidate { pair, terms }) in candidates.iter().enumerate() {
             let given = match self.pairs.get_mut(pair) {
                 Some(warming) => {
-                    warming.turn(today, limits);
-                    warming.has_room(limits).then_some(warming.given)
+                    warming.turn(today, terms);
+                    warming.has_room(terms).then_some(warming.given)
                 }
-                None => Warming::begin(today).has_room(limits).then_some(0),
+                None => Warming::begin(today).has_room(terms).then_some(0),
             };
             least = least.into_iter().chain(given.map(|given| (given, number))).min();
         }
         let (_, number) = least?;
-        let Candidate { pair, limits } = &candidates[number];
-        self.pairs.entry_ref(pair).or_insert_with(|| Warming::begin(today)).given += 1;
-        if !self.given.contains_key(pair) {
-            self.given.insert(pair.clone(), limits.to_vec());
-        }
+        let Candidate { pair, terms } = &candidates[number];
+        let warming = self.pairs.entry_ref(pair).or_insert_with(|| Warming::begin(today));
+        warming.given += 1;
+        self.given.entry(pair.clone()).or_insert_with(|| warming.limit(terms));
         Some(number)
     }
 
     /// What has to be written before what was taken is used.
     pub fn reserve(&mut self) -> Vec<(Pair, Warming)> {
         let mut changed = Vec::new();
-        for (pair, limits) in std::mem::take(&mut self.given) {
+        for (pair, limit) in std::mem::take(&mut self.given) {
             if let Some(warming) = self.pairs.get_mut(&pair)
-                && warming.reserve(&limits)
+                && warming.reserve(limit)
             {
                 changed.push((pair, *warming));
             }
         }
         changed
+    }
+
+    /// Counts what became of attempts `today`; whether that was of interest.
+    pub fn note(&mut self, vmta: &str, domain: &str, today: Day, outcomes: Outcomes) -> bool {
+        let warming = self.pairs.get_mut(&(vmta, domain));
+        warming.map(|warming| warming.note(today, outcomes)).is_some()
+    }
+
+    pub fn get(&self, pair: &Pair) -> Option<&Warming> {
+        self.pairs.get(pair)
+    }
+
+    pub fn put(&mut self, pair: Pair, warming: Warming) {
+        self.pairs.insert(pair, warming);
     }
 
     /// Nothing more is given: what was reserved beyond it is free again.

@@ -1,3 +1,5 @@
+//! Warm-ups together, and what no order of events brings about.
+
 use super::*;
 use proptest::prelude::*;
 
@@ -6,7 +8,11 @@ fn pair(vmta: &str) -> Pair {
 }
 
 fn candidates<'a>(limits: &'a [u64], vmtas: &[&str]) -> Vec<Candidate<'a>> {
-    vmtas.iter().map(|vmta| Candidate { pair: pair(vmta), limits }).collect()
+    under(Terms { limits, ..Terms::default() }, vmtas)
+}
+
+fn under<'a>(terms: Terms<'a>, vmtas: &[&str]) -> Vec<Candidate<'a>> {
+    vmtas.iter().map(|vmta| Candidate { pair: pair(vmta), terms }).collect()
 }
 
 #[test]
@@ -42,6 +48,8 @@ enum Event {
     Message(u8),
     /// One whose reservation cannot be written: it is not used.
     Unwritten(u8),
+    /// So many attempts of the first one are delivered, and so many fail.
+    Attempts(u8, u8),
     /// Days go by.
     Days(u8),
     /// The engine stops in order and starts again.
@@ -54,6 +62,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         6 => (1..9u8).prop_map(Event::Message),
         1 => (1..9u8).prop_map(Event::Unwritten),
+        2 => (0..20u8, 0..9u8).prop_map(|(delivered, failed)| Event::Attempts(delivered, failed)),
         2 => (0..3u8).prop_map(Event::Days),
         1 => Just(Event::Restart),
         1 => Just(Event::Crash),
@@ -64,8 +73,13 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 proptest! {
     /// A day of the calendar has at most what stands in the list for it, whatever happens in which order.
     #[test]
-    fn no_day_gets_more_than_its_limit(events in events(), limits in proptest::collection::vec(0..40u64, 1..5)) {
-        let all = candidates(&limits, &["a", "b"]);
+    fn no_day_gets_more_than_its_limit(
+        events in events(),
+        limits in proptest::collection::vec(0..40u64, 1..5),
+        hold_above in proptest::option::of(0..30u32),
+        lower_above in proptest::option::of(0..60u32),
+    ) {
+        let all = under(Terms { limits: &limits, hold_above, lower_above }, &["a", "b"]);
         let (mut book, mut disk) = (Book::default(), BTreeMap::<Pair, Warming>::new());
         let (mut today, mut used, mut first) = (Day(100), [0u64; 2], [None; 2]);
         for event in events {
@@ -81,6 +95,10 @@ proptest! {
                     }
                     disk.extend(written);
                     taken.into_iter().for_each(|number| used[number] += 1);
+                }
+                Event::Attempts(delivered, bounced) => {
+                    let outcomes = Outcomes { delivered: delivered.into(), bounced: bounced.into(), ..Outcomes::default() };
+                    book.note("a", "a.example", today, outcomes);
                 }
                 Event::Days(0) => {}
                 Event::Days(days) => {

@@ -36,6 +36,8 @@ pub(super) const DOMAIN: &[Directive] = {
         d("bounce-upon-no-mx", BoolOrTime, "false", ON, "Give mail to a domain without MX up: at once, never, or at this age, with A and AAAA until then").eg("1h"),
         d("bounce-upon-pix-transfer-failure", Bool, "false", no("the firewalls with this fault are long gone"), "Give mail up when a firewall of the PIX kind breaks the transfer"),
         d("bounce-upon-transfer-failure", Bool, "false", LATER, "Give mail up when the connection breaks during the content"),
+        d("cold-virtual-mta-hold-above", Percent, "", ON, "Share of failed attempts above which the next day of a cold virtual MTA has no more").ours().eg("5%"),
+        d("cold-virtual-mta-lower-above", Percent, "", ON, "Share of failed attempts above which the next day of a cold virtual MTA has less").ours().eg("20%"),
         d("connect-timeout", TimeWithin(1, 315_360_000), "2m", ON, "How long a TCP connection may take to stand").eg("30s"),
         d("connection-idle-timeout", TimeWithin(0, 600), "0", ON, "How long a connection waits for new mail, at most 10m").eg("5s"),
         d("data-send-timeout", TimeWithin(1, 315_360_000), "3m", ON, "How long a block of content may take to send").eg("1m"),
