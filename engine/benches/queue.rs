@@ -34,7 +34,7 @@ fn queue(c: &mut Criterion) {
                 queue.take(&mut slots, now, 1, &calendar, &mut taken).expect("somebody may go");
                 for key in taken.batch.drain(..) {
                     slots.remove(key);
-                    queue.settled(Disposition::Delivered);
+                    queue.settled(Disposition::Delivered, now.mono);
                 }
                 add(&mut queue, &mut slots, now, 7);
             });

@@ -12,6 +12,7 @@ use data_encoding::BASE64;
 use mail_auth::common::crypto::Ed25519Key;
 use mail_auth::common::headers::HeaderWriter;
 use mail_auth::dkim::DkimSigner;
+use rustix::net::{AddressFamily, SocketType};
 use tests::dns::{NameServer, Zone};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,7 +26,14 @@ fn site() -> SiteHandle {
 
 /// The code of the first reply that refuses, or that to the message.
 fn send(to: SocketAddr, sender: &str, message: &str) -> String {
-    let mut socket = TcpStream::connect(to).expect("it listens");
+    send_from(Ipv4Addr::LOCALHOST, to, sender, message)
+}
+
+fn send_from(client: Ipv4Addr, to: SocketAddr, sender: &str, message: &str) -> String {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    rustix::net::bind(&socket, &SocketAddr::from((client, 0))).expect("an address of this machine");
+    rustix::net::connect(&socket, &to).expect("it listens");
+    let mut socket = TcpStream::from(socket);
     socket.set_read_timeout(Some(PATIENCE)).expect("a time");
     let mut replies = BufReader::new(socket.try_clone().expect("another handle"));
     let mut reply = move || {
@@ -56,6 +64,17 @@ fn arrived(site: &SiteHandle, number: usize) -> String {
     String::from_utf8(until(PATIENCE, taken).expect("it arrives").message.expect("kept")).expect("text")
 }
 
+/// A name server that knows this, on an address of its own; `None` without the right to port 53.
+fn server(dns: Ipv4Addr, zone: Zone) -> Option<NameServer> {
+    match NameServer::start(dns, zone) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            eprintln!("skipped: port 53 takes root");
+            None
+        }
+        server => Some(server.expect("it listens")),
+    }
+}
+
 #[test]
 fn what_is_found_is_told_and_what_fails_is_refused() {
     let dns = Ipv4Addr::new(127, 0, 93, 53);
@@ -69,12 +88,7 @@ fn what_is_found_is_told_and_what_fails_is_refused() {
         .txt("key._domainkey.right.example", &record)
         .ptr(Ipv4Addr::LOCALHOST, "client.example")
         .a("client.example", Ipv4Addr::LOCALHOST);
-    let _server = match NameServer::start(dns, zone) {
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-            return eprintln!("skipped: port 53 takes root");
-        }
-        server => server.expect("it listens"),
-    };
+    let Some(_server) = server(dns, zone) else { return };
     let site = site();
     let mut ground = Ground::new().expect("a directory");
     ground.route("site.example", site.addr("site"), "");
@@ -112,5 +126,84 @@ fn what_is_found_is_told_and_what_fails_is_refused() {
     assert!(send(ground.listen, "", &altered).starts_with("250"));
     let taken = arrived(&site, 2);
     assert!(taken.contains("dkim=fail") || taken.contains("dkim=neutral"), "{taken}");
+    engine.stop().expect("ends");
+}
+
+/// The field without its folds.
+fn unfolded(message: &str) -> String {
+    let (field, _) = message.split_once("Received: ").expect("a trace");
+    assert!(field.is_ascii());
+    for line in field.lines().filter(|line| line.contains("(dns")) {
+        assert!(line.len() <= 78, "{line}");
+    }
+    field.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_dns_has_said_is_told_where_it_is_wanted() {
+    let dns = Ipv4Addr::new(127, 0, 93, 54);
+    let zone = Zone::default()
+        .txt("right.example", "google-site-verification=1")
+        .txt("right.example", "v=spf1 a:gone.example exists:%{l}.gone.example ip4:127.0.0.0/8 -all")
+        .txt("evil.example", "v=spf1 ip4:127.0.0.0/8 exp=x)\r\nSubject:x\\( -all")
+        .txt("key._domainkey.right.example", "v=DKIM1; p=")
+        .a("client.example", Ipv4Addr::LOCALHOST);
+    let Some(_server) = server(dns, zone) else { return };
+    let site = site();
+    let mut ground = Ground::new().expect("a directory");
+    ground.route("site.example", site.addr("site"), "");
+    ground.add(&format!(
+        "name-server {dns}\n<source 127.0.0.0/8>\n  check-spf-inbound yes\n  check-iprev-inbound yes\n  \
+         check-dkim-inbound yes\n  trace-spf-check yes\n  trace-iprev-check yes\n  trace-dkim-check yes\n  \
+         reject-spf-check-permerror no\n</source>"
+    ));
+    let engine = ground.start().expect("the engine starts");
+
+    let key = Ed25519Key::from_pkcs8_der(&Ed25519Key::generate_pkcs8().expect("a key")).expect("a key");
+    let signer = DkimSigner::from_key(key).domain("right.example").selector("key").headers(["From"]);
+    let signature = signer.sign(MESSAGE.as_bytes()).expect("signed").to_header();
+    assert!(send(ground.listen, "a@right.example", &format!("{signature}{MESSAGE}")).starts_with("250"));
+    let field = unfolded(&arrived(&site, 0));
+    // The resolver knows this address by itself (RFC 6761 section 6.3).
+    let iprev = "iprev=pass policy.iprev=127.0.0.1 (dns PTR 1.0.0.127.in-addr.arpa: localhost.) \
+                 (dns A localhost: 127.0.0.1);";
+    let spf = "smtp.mailfrom=a@right.example (dns TXT client.example: no such record) (dns TXT right.example: \
+               \"v=spf1 a:gone.example exists:%{l}.gone.example ip4:127.0.0.0/8 -all\", \
+               \"google-site-verification=1\") (dns A gone.example: no such name) \
+               (dns A a.gone.example: no such name) (dns AAAA a.gone.example: no such name);";
+    let dkim = "(dns TXT key._domainkey.right.example: \"v=DKIM1; p=\")";
+    for part in [iprev, "spf=pass", spf, dkim] {
+        assert!(field.contains(part), "{part}\n{field}");
+    }
+
+    assert!(send(ground.listen, "a@evil.example", MESSAGE).starts_with("250"));
+    let taken = arrived(&site, 1);
+    let evil = "(dns TXT evil.example: \"v=spf1 ip4:127.0.0.0/8 exp=x\\)??Subject:x\\\\\\( -all\")";
+    assert!(unfolded(&taken).contains(evil), "{taken}");
+    engine.stop().expect("ends");
+}
+
+/// RFC 7208 section 4.6.4.
+#[test]
+fn a_policy_full_of_nothing_is_wrong() {
+    let dns = Ipv4Addr::new(127, 0, 93, 55);
+    let zone = Zone::default()
+        .txt("two.example", "v=spf1 a:g1.example mx:g2.example ip4:127.0.0.0/8 -all")
+        .txt("three.example", "v=spf1 a:g1.example mx:g2.example exists:g3.example ip4:127.0.0.0/8 -all")
+        .txt("before.example", "v=spf1 ip4:127.0.0.0/8 a:g1.example a:g2.example a:g3.example -all");
+    let Some(_server) = server(dns, zone) else { return };
+    let site = site();
+    let mut ground = Ground::new().expect("a directory");
+    ground.route("site.example", site.addr("site"), "");
+    ground.add(&format!(
+        "name-server {dns}\n<source 127.0.0.0/8>\n  check-spf-inbound yes\n</source>\n\
+         <source 127.0.0.1>\n  check-spf-inbound-max-void-lookups 3\n</source>"
+    ));
+    let engine = ground.start().expect("the engine starts");
+    let strict = |sender| send_from(Ipv4Addr::new(127, 0, 0, 2), ground.listen, sender, MESSAGE);
+    assert!(strict("a@two.example").starts_with("250"));
+    assert!(strict("a@before.example").starts_with("250"));
+    assert!(strict("a@three.example").starts_with("550 5.7.24"));
+    assert!(send(ground.listen, "a@three.example", MESSAGE).starts_with("250"));
     engine.stop().expect("ends");
 }

@@ -4,19 +4,20 @@ use std::time::Duration;
 
 use bench::engine::Engine;
 use bench::ground::Ground;
-use bench::site::{Behaviour, DoorConfig, LedgerMode, Site, SiteConfig, SiteHandle};
+use bench::site::{Behaviour, Delivery, DoorConfig, LedgerMode, Persona, Site, SiteConfig, SiteHandle};
 use bench::wait::until;
 use serde_json::{Value, json};
 use tests::peer::Peer;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A site that lets one message in and refuses further ones in the same second with this reply.
+/// A site that lets one message in and refuses further ones in the same second with this reply; and one for the operators.
 fn site(reply: &'static str) -> SiteHandle {
     let mut behaviour = Behaviour { max_rate: Some(1), ..Behaviour::default() };
     behaviour.wording.rate = reply.into();
-    let doors = vec![DoorConfig::with("site", behaviour)];
-    Site::start(SiteConfig { doors, ledger: LedgerMode::Entries, ..SiteConfig::default() }).expect("loopback")
+    let doors = vec![DoorConfig::with("site", behaviour), DoorConfig::new("ops", Persona::Fast)];
+    Site::start(SiteConfig { doors, ledger: LedgerMode::Messages, ..SiteConfig::default() })
+        .expect("loopback")
 }
 
 fn submit(ground: &Ground, domain: &str, letters: usize) {
@@ -26,6 +27,15 @@ fn submit(ground: &Ground, domain: &str, letters: usize) {
         let said = peer.send("<x@s.example>", &[&format!("letter{n}@{domain}")], "Subject: x\n\nText\n");
         assert!(said.expect("a reply").starts_with("250 "));
     }
+}
+
+/// What the operators were told.
+fn subjects(site: &SiteHandle) -> Vec<String> {
+    let to_ops = site.ledger().deliveries.into_iter().filter(|letter| letter.recipient == "ops@ops.example");
+    let text = |letter: Delivery| String::from_utf8(letter.message.unwrap_or_default()).expect("text");
+    let subject =
+        |text: String| text.lines().find_map(|line| Some(line.strip_prefix("Subject: ")?.to_owned()));
+    to_ops.map(text).filter_map(subject).collect()
 }
 
 fn queue(engine: &Engine, name: &str) -> Value {
@@ -68,7 +78,13 @@ fn the_operator_ends_backoff_and_takes_source_addresses_out() {
         .add("<smtp-pattern-list slow>\n  reply /slow down/ mode=backoff,defer-queue\n</smtp-pattern-list>");
     ground.vmta("v1", [127, 0, 0, 1].into());
     ground.add("<source 127.0.0.0/8>\n  default-virtual-mta v1\n</source>");
-    ground.route("site.example", site.addr("site"), "  smtp-pattern-list slow\n  backoff-retry-after 1h");
+    ground.route(
+        "site.example",
+        site.addr("site"),
+        "  smtp-pattern-list slow\n  backoff-retry-after 1h\n  \
+         backoff-notify ops@ops.example\n  disabled-source-ip-notify ops@ops.example",
+    );
+    ground.route("ops.example", site.addr("ops"), "");
     let engine = ground.start().expect("the engine starts");
     submit(&ground, "site.example", 20);
     until(PATIENCE, || (queue(&engine, "site.example")["mode"] == "backoff").then_some(())).expect("backoff");
@@ -100,5 +116,14 @@ fn the_operator_ends_backoff_and_takes_source_addresses_out() {
     let none = engine.ask(&json!({"request": "set-mode", "queue": "no.example", "mode": "backoff"}));
     let told = none.expect_err("there is none").to_string();
     assert!(told.contains("there is no queue no.example"), "{told}");
+    let told = until(PATIENCE, || Some(subjects(&site)).filter(|told| told.len() == 4)).expect("mails");
+    let queue = "site.example/v1";
+    let expected = [
+        format!("{queue} is in backoff"),
+        format!("{queue} is no longer in backoff"),
+        format!("all source addresses of {queue} are disabled"),
+        format!("a source address of {queue} is enabled again"),
+    ];
+    assert!(expected.iter().all(|subject| told.contains(subject)), "{told:?}");
     engine.stop().expect("it can be waited for");
 }

@@ -268,6 +268,47 @@ fn whom_anybody_may_write_to() {
     assert_eq!(reached, ["ann@home.example", "bob@home.example", "desk1@home.example"]);
 }
 
+/// `alias`: others get the mail, over SMTP and from files; accounting and reports say whom it was for.
+#[test]
+fn mail_that_others_get_instead() {
+    let site = site();
+    let mut ground = ground(&site);
+    ground.add("alias sales@home.example gone1@home.example,team@home.example");
+    ground.add("<aliases>\n  alias team@home.example ann@home.example,team@home.example\n</aliases>");
+    ground.add("alias *@old.example all@site.example\nalias root pat@home.example");
+    let engine = ground.start().expect("the engine starts");
+    let mut peer = client(&ground);
+    dialogue(
+        &mut peer,
+        &[
+            ("MAIL FROM:<s@home.example>", "250"),
+            ("RCPT TO:<Sales@home.example>", "250"),
+            ("RCPT TO:<root@mail.sender.example> ORCPT=rfc822;first@x.example", "250"),
+            ("DATA", "354"),
+        ],
+    );
+    peer.write(b"Subject: x\r\n\r\ntext\r\n.\r\n").expect("sent");
+    assert!(peer.reply().expect("a reply").starts_with("250 "));
+    let file = "MAIL FROM:<f@home.example>\nRCPT TO:<a@old.example>\nRCPT TO:<b@old.example>\nDATA\nFrom: f@home.example\n\nx\n.\n";
+    ground.pick_up("p", file.as_bytes()).expect("picked up");
+    delivered(&site, 5);
+    engine.wait_until_empty(PATIENCE);
+    assert!(engine.stop().expect("ends").success());
+    let lines = accounting::read(&ground.path("acct")).expect("accounting");
+    let mut told: Vec<_> = lines.iter().map(|line| format!("{} {}", line["rcpt"], line["orcpt"])).collect();
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "all@site.example rfc822;a@old.example",
+            "ann@home.example rfc822;Sales@home.example",
+            "gone1@home.example rfc822;Sales@home.example",
+            "pat@home.example rfc822;first@x.example",
+            "team@home.example rfc822;Sales@home.example",
+        ]
+    );
+}
+
 /// The engine dies on the way of messages, outcomes and reports to the disk, again and again: in the end each recipient of an
 /// accepted message is accounted and reported once.
 #[cfg(feature = "failpoints")]

@@ -178,3 +178,25 @@ fn certificates_come_with_a_reload() {
     assert!(greets().starts_with("220"));
     assert!(engine.stop().expect("it can be waited for").success());
 }
+
+/// `unix_chkpwd` itself is asked, by whoever may: root. The right password is nobody's to write down here.
+#[test]
+fn accounts_of_the_system_have_their_own_passwords() {
+    let mut ground = Ground::new().expect("a directory");
+    ground.add(
+        "<source 127.0.0.0/8>\n  allow-unencrypted-plain-auth yes\n  smtp-max-auth-failure-rate 2/h\n</source>\n\
+         <smtp-user ann>\n  authentication-method system\n</smtp-user>\n<smtp-user bob>\n  password secret\n</smtp-user>",
+    );
+    let engine = ground.start().expect("the engine starts");
+    let mut client = Client::greeted(ground.listen);
+    let offered = client.ask("EHLO me.test");
+    assert!(offered.contains("AUTH PLAIN LOGIN\r\n"), "{offered}");
+    let may_ask =
+        rustix::process::getuid().is_root() && std::path::Path::new("/usr/sbin/unix_chkpwd").exists();
+    let said: Vec<String> = (0..3).map(|_| client.ask(WRONG)[..9].to_owned()).collect();
+    match may_ask {
+        true => assert_eq!(said, ["535 5.7.8", "535 5.7.8", "454 4.7.0"]),
+        false => assert_eq!(said, ["454 4.7.0"; 3]),
+    }
+    engine.stop().expect("ends");
+}

@@ -6,6 +6,7 @@ use std::sync::RwLock;
 use ipnet::IpNet;
 
 use crate::address_list::AddressList;
+use crate::aliases::Aliases;
 use crate::build_lists::{self, Call};
 use crate::build_sources;
 use crate::check;
@@ -56,6 +57,7 @@ pub(crate) fn build(
     let mut builder =
         Builder { lines, files, config: empty(&top), defined: HashMap::new(), calls: Vec::new() };
     builder.top_level(&top);
+    builder.config.included = builder.included_headers(&top);
     builder.keep(Scope::Global, String::new(), "", top);
     for block in blocks(items) {
         builder.block(block);
@@ -73,6 +75,7 @@ pub(crate) fn build(
 fn empty(top: &[Setting]) -> Config {
     Config {
         global: Global::read(&Slots::merge([top])),
+        included: None,
         spools: Vec::new(),
         listeners: Vec::new(),
         smtp_users: Vec::new(),
@@ -95,6 +98,7 @@ fn empty(top: &[Setting]) -> Config {
         address_lists: HashMap::new(),
         rollups: MxRollups::default(),
         rewrite_lists: HashMap::new(),
+        aliases: Aliases::default(),
         relay: DomainIndex::default(),
         relay_addresses: AddressList::default(),
         failure_words: None,
@@ -131,6 +135,7 @@ impl Builder<'_> {
                     self.config.source_base.push(Setting { slot, ..setting.clone() });
                 }
                 ("relay-address", _) => self.relay_address(setting),
+                ("alias", value) => self.alias(value),
                 ("postmaster", Value::Text(address)) => self.postmaster(address, setting.place),
                 ("dsn-failed-body-template-from", value) => self.failure_words(value, setting.place),
                 _ => {}
@@ -163,6 +168,7 @@ impl Builder<'_> {
             Scope::MxRollupList => self.rollups(block),
             Scope::RewriteList => self.rewrite_list(block),
             Scope::BounceCategoryPatterns => self.categories(block),
+            Scope::Aliases => self.aliases(block),
             _ => self.checked_only(block, ""),
         }
     }
@@ -284,6 +290,7 @@ impl Builder<'_> {
         let host_name = slots.read(Scope::VirtualMta, "host-name");
         let cold = slots.read(Scope::VirtualMta, "cold-virtual-mta");
         let rewrite_list = slots.read(Scope::VirtualMta, "rewrite-list");
+        let included = self.included_headers(&settings);
         let level = self.inner_domains(block, "virtual-mta");
         if !self.define_vmta(block) {
             return;
@@ -298,6 +305,7 @@ impl Builder<'_> {
             pools: Vec::new(),
             cold,
             rewrite_list,
+            included,
             origin: self.lines.sources.origin(block.at),
             level,
             pool_level: None,
@@ -322,6 +330,7 @@ impl Builder<'_> {
         let members: Vec<String> = slots.read(Scope::VirtualMtaPool, "virtual-mta");
         let cold = slots.read(Scope::VirtualMtaPool, "cold-virtual-mta");
         let rewrite_list = slots.read(Scope::VirtualMtaPool, "rewrite-list");
+        let included = self.included_headers(&settings);
         let level = self.inner_domains(block, "virtual-mta-pool");
         if !self.define_vmta(block) {
             return;
@@ -340,6 +349,7 @@ impl Builder<'_> {
             cold,
             origin,
             rewrite_list,
+            included,
             level,
             section,
         });
@@ -451,6 +461,20 @@ impl Builder<'_> {
                 let help = "write 127.0.0.1:8000, 0.0.0.0:8000 or [::1]:8000".to_string();
                 self.lines.error(block.arg_at, "this tag takes one ADDRESS:PORT".into(), Some(help));
             }
+        }
+    }
+
+    fn aliases(&mut self, block: &Block) {
+        let settings = self.lines.settings(&block.items, Scope::Aliases);
+        settings.iter().for_each(|setting| self.alias(&setting.value));
+        self.keep_block(block, "", settings);
+    }
+
+    fn alias(&mut self, value: &Value) {
+        if let Value::List(all) = value
+            && let Some((source, targets)) = all.split_first()
+        {
+            self.config.aliases.add(source, targets);
         }
     }
 

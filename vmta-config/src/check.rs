@@ -145,10 +145,19 @@ pub(crate) fn smtp_user(builder: &mut Builder, block: &Block, settings: &UserSet
         Authentication::Password => {
             (format!("`{name}` cannot log in: there is no password"), "add a line `password PASSWORD`")
         }
-        Authentication::System | Authentication::Certificate => (
-            format!("`{name}` cannot log in yet: only `authentication-method password` is in effect"),
-            "give the user a password for the time being",
+        Authentication::Certificate if settings.tls_certificate.is_some() => return,
+        Authentication::Certificate => {
+            (format!("`{name}` cannot log in: there is no certificate"), "add a line `tls-certificate FILE`")
+        }
+        Authentication::System if name.starts_with('-') || name.len() > 255 => (
+            format!("`{name}` cannot log in: no account has such a name"),
+            "name the user as his account is named",
         ),
+        Authentication::System if settings.password.is_some() => (
+            format!("the password of `{name}` is not used: the system knows another"),
+            "leave out `password`, or `authentication-method system`",
+        ),
+        Authentication::System => return,
     };
     let found = Diagnostic::at(builder.lines.sources, block.arg_at, message);
     builder.lines.findings.add_fatal(found.help(help.to_string()).warning());

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ipnet::IpNet;
 
 use crate::address_list::AddressList;
+use crate::aliases::Aliases;
 use crate::choose::PatternList;
 use crate::diagnostic::Origin;
 use crate::domains::{Class, DomainIndex};
@@ -18,7 +19,7 @@ use crate::rollup::{MxRollup, MxRollups};
 use crate::scope::Scope;
 use crate::settings::{
     AcctSettings, ApiListenerSettings, ApiSettings, DomainSettings, Global, GroupSettings, ListenerSettings,
-    SourceSettings, SpoolSettings, UserSettings,
+    SourceSettings, SpoolSettings, UserSettings, VmtaSettings,
 };
 use crate::slots::{Setting, Slots};
 use crate::value::{ReportTemplate, SourceHost, matches_net};
@@ -127,6 +128,8 @@ pub struct VirtualMta {
     pub cold: Vec<String>,
     /// Its own `rewrite-list`.
     pub(crate) rewrite_list: Option<String>,
+    /// Of its own `include-headers-from`.
+    pub(crate) included: Option<String>,
     pub origin: Origin,
     /// Its own `<domain>` entries, and those of the one pool that has some.
     pub(crate) level: Option<u32>,
@@ -145,6 +148,7 @@ pub struct Pool {
     pub origin: Origin,
     /// Of members that have none of their own.
     pub(crate) rewrite_list: Option<String>,
+    pub(crate) included: Option<String>,
     pub(crate) level: Option<u32>,
     pub(crate) section: usize,
 }
@@ -182,6 +186,8 @@ const NO_LEVEL: (u32, Class) = (u32::MAX, 0);
 #[derive(Debug)]
 pub struct Config {
     pub(crate) global: Global,
+    /// Of the `include-headers-from` of the top level.
+    pub(crate) included: Option<String>,
     pub(crate) spools: Vec<Spool>,
     pub(crate) listeners: Vec<SmtpListener>,
     pub(crate) smtp_users: Vec<SmtpUser>,
@@ -209,6 +215,7 @@ pub struct Config {
     pub(crate) address_lists: HashMap<String, Arc<AddressList>>,
     pub(crate) rollups: MxRollups,
     pub(crate) rewrite_lists: HashMap<String, Arc<RewriteList>>,
+    pub(crate) aliases: Aliases,
     pub(crate) relay: DomainIndex<()>,
     pub(crate) relay_addresses: AddressList,
     /// Of `dsn-failed-body-template-from`.
@@ -278,6 +285,11 @@ impl Config {
         self.address_lists.get(name)
     }
 
+    /// Whose mail goes to others, of `alias`.
+    pub fn aliases(&self) -> &Aliases {
+        &self.aliases
+    }
+
     /// The text part of failure reports, where it is not the usual one.
     pub fn failure_words(&self) -> Option<&ReportTemplate> {
         self.failure_words.as_ref()
@@ -292,6 +304,14 @@ impl Config {
     pub fn rewrite_list_of(&self, vmta: &VirtualMta) -> Option<&Arc<RewriteList>> {
         let inherited = || vmta.pools.iter().find_map(|pool| self.pool(pool)?.rewrite_list.as_deref());
         self.rewrite_list(vmta.rewrite_list.as_deref().or_else(inherited)?)
+    }
+
+    /// Header lines that messages of a virtual MTA get: those of the top level, then its own, or those of the first of its
+    /// pools that has some.
+    pub fn included_headers(&self, vmta: Option<&VirtualMta>) -> String {
+        let pool = |vmta: &VirtualMta| vmta.pools.iter().find_map(|pool| self.pool(pool)?.included.clone());
+        let own = vmta.and_then(|vmta| vmta.included.clone().or_else(|| pool(vmta)));
+        self.included.clone().unwrap_or_default() + &own.unwrap_or_default()
     }
 
     /// Directives used that are not in effect.
@@ -312,6 +332,13 @@ impl Config {
             Resolved::Vmta(vmta) => Some(vmta),
             _ => None,
         }
+    }
+
+    /// The limits of a virtual MTA, inherited from its first pool.
+    pub fn vmta_settings(&self, vmta: &VirtualMta) -> VmtaSettings {
+        let pool = vmta.pools.first().and_then(|pool| self.pool(pool)).map(|pool| pool.section);
+        let sections = pool.into_iter().chain([vmta.section]);
+        VmtaSettings::read(&Slots::merge(sections.map(|at| self.sections[at].settings.as_slice())))
     }
 
     pub fn pool(&self, name: &str) -> Option<&Pool> {

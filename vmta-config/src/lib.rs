@@ -10,7 +10,9 @@
 //! ```
 
 mod address_list;
+mod aliases;
 mod build;
+mod build_headers;
 mod build_lists;
 mod build_relay;
 mod build_report;
@@ -45,6 +47,7 @@ mod tree;
 mod value;
 
 pub use address_list::AddressList;
+pub use aliases::Aliases;
 pub use build_relay::ROLES;
 pub use choose::{Chosen, Letter};
 pub use compare::{Change, Difference, compare};
@@ -64,9 +67,9 @@ pub use rewrite_list::RewriteList;
 pub use rollup::MxRollup;
 pub use scope::{Scope, Scopes};
 pub use settings::{
-    AcctSettings, AddDate, ApiListenerSettings, ApiSettings, Authentication, Certificate, DeleteAfter,
-    DeliveryType, DomainSettings, DsnFormat, DsnReturn, Global, GroupSettings, ListenerSettings, NoMx,
-    RuntimeChoice, SourceSettings, SpoolSettings, UserSettings,
+    AcctSettings, AddDate, ApiListenerSettings, ApiSettings, Authentication, Certificate, DateTime,
+    DeleteAfter, DeliveryType, DomainSettings, DsnFormat, DsnReturn, Global, GroupSettings, ListenerSettings,
+    NoMx, RuntimeChoice, SourceSettings, SpoolSettings, UserSettings, VmtaSettings,
 };
 pub use slots::NameLists;
 pub use table::{Directive, Status, directives};

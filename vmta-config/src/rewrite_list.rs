@@ -25,7 +25,7 @@ impl RewriteList {
     }
 
     /// What stands in for `domain` (lower case, A-labels) in a From header; `None` where no line fits.
-    pub fn from_domain(&self, domain: &str) -> Option<&str> {
+    pub fn domain(&self, domain: &str) -> Option<&str> {
         let fits = |patterns: &[DomainPattern]| patterns.iter().any(|pattern| pattern.matches(domain));
         self.domains.iter().find(|(patterns, _)| fits(patterns)).map(|(_, to)| to.as_str())
     }
@@ -137,7 +137,7 @@ mod tests {
             ("mx.example", Some("here.example")),
             ("c.example", None),
         ] {
-            assert_eq!(list.from_domain(domain), becomes, "{domain}");
+            assert_eq!(list.domain(domain), becomes, "{domain}");
         }
     }
 }

@@ -165,7 +165,7 @@ pub(crate) const TAGS: &[Tag] = &[
     tag("mx-rollup-list", Scope::MxRollupList, Nothing),
     tag("rewrite-list", Scope::RewriteList, Required("a name")),
     tag("domain-key-list", Scope::DomainKeyList, Required("a name")).later(),
-    tag("aliases", Scope::Aliases, Nothing).later(),
+    tag("aliases", Scope::Aliases, Nothing),
     tag("dns", Scope::Dns, Nothing).later(),
     tag("proxy", Scope::Proxy, Required("a name")).later(),
     tag("transmissions-api", Scope::TransmissionsApi, Nothing),

@@ -76,6 +76,14 @@ keyword! {
 }
 
 keyword! {
+    /// Which time an added Date header has.
+    DateTime {
+        Reception: Value::Keyword("reception"),
+        Delivery: Value::Keyword("delivery"),
+    } or Reception
+}
+
+keyword! {
     /// What a delivery report gives back of the message, where RET was not given.
     DsnReturn {
         Headers: Value::Keyword("headers"),
@@ -217,6 +225,8 @@ settings! {
         relay_debug: bool = "relay-debug",
         /// Where messages go that name an unknown virtual MTA, if they are not refused.
         invalid_virtual_mta_fallback: Option<String> = "invalid-virtual-mta-fallback",
+        /// Goes into Message-IDs, to keep servers of one name apart.
+        host_id: u32 = "host-id",
         /// Bytes of a spool segment.
         segment_size: u64 = "segment-size",
         /// The From field of delivery reports.
@@ -226,6 +236,8 @@ settings! {
         dsn_failed_subject: Option<ReportTemplate> = "dsn-failed-subject-template",
         /// Shown to SMTP clients on listeners that have none of their own.
         smtp_server_tls_certificate: Option<Certificate> = "smtp-server-tls-certificate",
+        /// CAs of the certificates that clients log in with.
+        smtp_server_tls_ca_file: Option<String> = "smtp-server-tls-ca-file",
         smtp_server_tls_v1_2: bool = "smtp-server-tls-allow-tlsv1.2",
         smtp_server_tls_v1_3: bool = "smtp-server-tls-allow-tlsv1.3",
         /// Suites under OpenSSL's names, as everywhere.
@@ -238,6 +250,8 @@ settings! {
     /// What applies to one queue: `<domain>` entries merged for its domain and virtual MTA.
     DomainSettings of Scope::Domain, {
         delivery: DeliveryType = "type",
+        /// Headers that leave with no message.
+        remove_headers: Option<Vec<String>> = "remove-header",
         /// Explicit next hops instead of MX look-up.
         smtp_hosts: Option<Route> = "smtp-hosts",
         default_smtp_port: u16 = "default-smtp-port",
@@ -301,6 +315,8 @@ settings! {
         backoff_upon_all_sources_disabled: bool = "backoff-upon-all-sources-disabled",
         /// `None` is never.
         reenable_source_ip_after: Option<Duration> = "reenable-source-ip-after",
+        backoff_notify: Option<Vec<String>> = "backoff-notify",
+        disabled_source_ip_notify: Option<Vec<String>> = "disabled-source-ip-notify",
         smtp_pattern_list: Option<String> = "smtp-pattern-list",
         retry_after_dns_error: Duration = "retry-after-dns-error",
         retry_upon_new_mail: bool = "retry-upon-new-mail",
@@ -333,6 +349,8 @@ settings! {
         allow_chunking: bool = "allow-chunking",
         allow_smtputf8: bool = "allow-smtputf8",
         check_spf_inbound: bool = "check-spf-inbound",
+        /// Empty answers from DNS that a check of SPF may have.
+        check_spf_inbound_max_void_lookups: u32 = "check-spf-inbound-max-void-lookups",
         reject_spf_check_temperror: bool = "reject-spf-check-temperror",
         reject_spf_check_permerror: bool = "reject-spf-check-permerror",
         reject_spf_check_fail: bool = "reject-spf-check-fail",
@@ -341,6 +359,10 @@ settings! {
         reject_iprev_check_permerror: bool = "reject-iprev-check-permerror",
         reject_iprev_check_fail: bool = "reject-iprev-check-fail",
         check_dkim_inbound: bool = "check-dkim-inbound",
+        /// What DNS said goes into Authentication-Results too.
+        trace_spf_check: bool = "trace-spf-check",
+        trace_iprev_check: bool = "trace-iprev-check",
+        trace_dkim_check: bool = "trace-dkim-check",
         /// Mail merge, by either of its names.
         allow_mailmerge: bool = "allow-mailmerge",
         always_allow_api_submission: bool = "always-allow-api-submission",
@@ -375,6 +397,7 @@ settings! {
         add_received_header: bool = "add-received-header",
         hide_message_source: bool = "hide-message-source",
         add_date_header: AddDate = "add-date-header",
+        date_header_time: DateTime = "date-header-time",
         /// Names the virtual MTA or pool in `x-virtual-mta`.
         add_x_virtual_mta_header: bool = "add-x-virtual-mta-header",
         /// Gets a copy of every finished message.
@@ -408,6 +431,7 @@ settings! {
         await_slot: bool = "await-slot",
         /// TLS from the first byte.
         immediate_tls: bool = "immediate-tls",
+        tls_ca_file: Option<String> = "tls-ca-file",
         tls_certificate: Option<Certificate> = "tls-certificate",
         tls_v1_2: bool = "tls-allow-tlsv1.2",
         tls_v1_3: bool = "tls-allow-tlsv1.3",
@@ -438,8 +462,17 @@ settings! {
     UserSettings of Scope::SmtpUser, {
         authentication: Authentication = "authentication-method",
         password: Option<String> = "password",
+        /// The certificates of a user who logs in with one.
+        tls_certificate: Option<String> = "tls-certificate",
         /// The named source that applies to the user.
         source: Option<String> = "source",
+    }
+}
+
+settings! {
+    /// Limits of one virtual MTA, over all its queues: its own, else those of its first pool.
+    VmtaSettings of Scope::VirtualMta, {
+        max_smtp_out: Option<u32> = "max-smtp-out",
     }
 }
 

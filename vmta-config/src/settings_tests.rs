@@ -7,10 +7,12 @@ use crate::table::{Status, directives};
 const ELSEWHERE: &[&str] = &[
     "include",
     "domain-macro",
+    "include-headers-from",
     "spool",
     "smtp-listener",
     "always-allow-relaying",
     "relay-address",
+    "alias",
     "dsn-failed-body-template-from",
 ];
 
@@ -34,6 +36,7 @@ fn every_directive_in_effect_is_read() {
     compare(Scope::SourceGroup, GroupSettings::DIRECTIVES);
     compare(Scope::SmtpUser, UserSettings::DIRECTIVES);
     compare(Scope::AcctFile, AcctSettings::DIRECTIVES);
+    compare(Scope::VirtualMta, VmtaSettings::DIRECTIVES);
     compare(Scope::Spool, SpoolSettings::DIRECTIVES);
     compare(Scope::TransmissionsApi, ApiSettings::DIRECTIVES);
     compare(Scope::TransmissionsApiListener, ApiListenerSettings::DIRECTIVES);

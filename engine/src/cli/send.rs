@@ -70,7 +70,7 @@ fn check(campaign: &Path, domain_suffix: &str) -> Result<Checked, String> {
         date: "Thu, 1 Jan 1970 00:00:00 +0000".to_owned(),
         submission_id: 1,
         host: "localhost".to_owned(),
-        sender: String::new(),
+        ..Fixed::default()
     };
     let mut opened = CampaignDirectory::open(&dir, domain_suffix, fixed)?;
     opened.schedule(clock::wall())?;

@@ -1,6 +1,7 @@
 //! Whether inbound mail is from whom it says: SPF (RFC 7208) and reverse DNS at MAIL, DKIM signatures (RFC 6376) when the
 //! message is there. What was found goes into Authentication-Results (RFC 8601); the `<source>` says what is refused.
 
+use super::dns_trace::Asked;
 use crate::io::resolver::Resolver;
 use crate::io::smtp_listener::Refusal;
 use mail_auth::spf::verify::SpfParameters;
@@ -39,42 +40,107 @@ pub async fn of_sender(
     source: &SourceSettings,
     from: &Sender,
 ) -> Result<String, Refusal> {
-    let authenticator = MessageAuthenticator(resolver.dns());
-    let mut results = AuthenticationResults::new(host);
+    let mut told = String::new();
     if source.check_iprev_inbound {
-        match in_time(authenticator.verify_iprev(from.ip)).await {
-            Some(found) => {
-                refuse_iprev(source, found.result())?;
-                results = results.with_iprev_result(&found, from.ip);
-            }
-            None => refuse_iprev(source, &IprevResult::TempError(mail_auth::Error::NotAligned))?,
-        }
+        told.push_str(&iprev(resolver, host, source, from.ip).await?);
     }
     if source.check_spf_inbound {
-        let asked = SpfParameters::verify(from.ip, &from.helo, host, &from.sender);
-        match in_time(authenticator.verify_spf(asked)).await {
-            Some(found) => {
-                refuse_spf(source, found.result(), from)?;
-                results = results.with_spf_mailfrom_result(&found, from.ip, &from.sender, &from.helo);
-            }
-            None => refuse_spf(source, SpfResult::TempError, from)?,
-        }
+        told.push_str(&spf(resolver, host, source, from).await?);
     }
-    Ok(methods(&results))
+    Ok(told)
 }
 
-/// Checks the signatures of a message. Gives what stands of them behind our name in the field.
-pub async fn of_message(resolver: &Resolver, host: &str, message: &[u8]) -> String {
-    let authenticator = MessageAuthenticator(resolver.dns());
-    let Some(parsed) = AuthenticatedMessage::parse(message) else { return String::new() };
-    let Some(found) = in_time(authenticator.verify_dkim(&parsed)).await else {
-        return ";\r\n\tdkim=temperror (no answer in time)".to_owned();
+async fn iprev(
+    resolver: &Resolver,
+    host: &str,
+    source: &SourceSettings,
+    ip: IpAddr,
+) -> Result<String, Refusal> {
+    let (authenticator, asked) = (MessageAuthenticator(resolver.dns()), Asked::about(ip));
+    let mut told = match in_time(authenticator.verify_iprev(asked.noting(ip))).await {
+        Some(found) => {
+            refuse_iprev(source, found.result())?;
+            methods(&AuthenticationResults::new(host).with_iprev_result(&found, ip))
+        }
+        None => {
+            refuse_iprev(source, &IprevResult::TempError(mail_auth::Error::NotAligned))?;
+            too_late("iprev")
+        }
     };
-    if found.is_empty() {
-        return ";\r\n\tdkim=none".to_owned();
+    if source.trace_iprev_check {
+        told.push_str(&asked.told(resolver).await);
     }
-    let from = parsed.from.first().map_or("", String::as_str);
-    methods(&AuthenticationResults::new(host).with_dkim_results(&found, from))
+    Ok(told)
+}
+
+async fn spf(
+    resolver: &Resolver,
+    host: &str,
+    source: &SourceSettings,
+    from: &Sender,
+) -> Result<String, Refusal> {
+    let authenticator = MessageAuthenticator(resolver.dns());
+    let (of_helo, of_sender) = (Asked::about(from.ip), Asked::about(from.ip));
+    let most = source.check_spf_inbound_max_void_lookups as usize;
+    let check = async |asked: &Asked, who: SpfParameters<'_>| {
+        let found = authenticator.check_host(asked.noting(who)).await;
+        match asked.voids(resolver).await > most {
+            true => found.with_result(SpfResult::PermError),
+            false => found,
+        }
+    };
+    let found = async {
+        let found = check(&of_helo, SpfParameters::verify_ehlo(from.ip, &from.helo, host)).await;
+        if from.sender.is_empty() || found.result() == SpfResult::Fail {
+            return found;
+        }
+        let sender = SpfParameters::verify_mail_from(from.ip, &from.helo, host, &from.sender);
+        check(&of_sender, sender).await
+    };
+    let mut told = match in_time(found).await {
+        Some(found) => {
+            refuse_spf(source, found.result(), from)?;
+            let results = AuthenticationResults::new(host);
+            methods(&results.with_spf_mailfrom_result(&found, from.ip, &from.sender, &from.helo))
+        }
+        None => {
+            refuse_spf(source, SpfResult::TempError, from)?;
+            too_late("spf")
+        }
+    };
+    if source.trace_spf_check {
+        told.push_str(&of_helo.told(resolver).await);
+        told.push_str(&of_sender.told(resolver).await);
+    }
+    Ok(told)
+}
+
+/// Checks the signatures of a message from this client. Gives what stands of them behind our name in the field.
+pub async fn of_message(
+    resolver: &Resolver,
+    host: &str,
+    source: &SourceSettings,
+    client: IpAddr,
+    message: &[u8],
+) -> String {
+    let (authenticator, asked) = (MessageAuthenticator(resolver.dns()), Asked::about(client));
+    let Some(parsed) = AuthenticatedMessage::parse(message) else { return String::new() };
+    let mut told = match in_time(authenticator.verify_dkim(asked.noting(&parsed))).await {
+        Some(found) if found.is_empty() => ";\r\n\tdkim=none".to_owned(),
+        Some(found) => {
+            let from = parsed.from.first().map_or("", String::as_str);
+            methods(&AuthenticationResults::new(host).with_dkim_results(&found, from))
+        }
+        None => too_late("dkim"),
+    };
+    if source.trace_dkim_check {
+        told.push_str(&asked.told(resolver).await);
+    }
+    told
+}
+
+fn too_late(method: &str) -> String {
+    format!(";\r\n\t{method}=temperror (no answer in time)")
 }
 
 /// The whole field, if there is something to say in it.

@@ -17,16 +17,16 @@ use super::routing::Routing;
 use super::verp_keys::{self, VerpKeysError};
 use super::warming::Warmings;
 use super::warming_file::WarmingFileError;
-use super::{reception, recovery, reports};
+use super::{notify, reception, recovery, reports};
 use crate::io::clock::{self, Clock};
 use crate::io::failpoint::{Point, pass};
 use crate::io::reactor::{Message, Reactor, Seen, Services};
 use crate::io::resolver::ResolverError;
 use crate::io::storage::{BackEnd, Recovered, Storage, StorageOptions};
-use crate::limit::SharedConnections;
+use crate::limit::{Shared, SharedConnections};
 use crate::mail::verp::VerpKeys;
 use crate::queue::QueueName;
-use crate::shard::{QueuePattern, Report, Settings, Shard, ShardRequest, owner};
+use crate::shard::{Notice, QueuePattern, Report, Settings, Shard, ShardRequest, owner};
 use crate::spool::SpoolError;
 use crate::spool::record::{Control, Draft, Group};
 use arc_swap::ArcSwap;
@@ -135,12 +135,15 @@ impl Engine {
         let total = Arc::new(SharedConnections::new(config.global().total_max_smtp_out));
         let routing = routing(&control, &configured)?;
         let (report, reports_wanted) = mpsc::unbounded_channel();
+        let (notice, notices) = mpsc::unbounded_channel();
         let start = Start {
             clock,
             reports: report,
+            notices: notice,
             configured: configured.clone(),
             storage: storage.clone(),
             total: total.clone(),
+            shared: Arc::default(),
             routing: routing.clone(),
             pauses: pauses(&storage, &recovered, overrides.hold)?,
             routes_lost: recovered.routes_lost().collect(),
@@ -152,6 +155,7 @@ impl Engine {
         let configured = Arc::new(ArcSwap::new(configured));
         let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured, warming));
         control.spawn(reports::serve(intake.clone(), reports_wanted));
+        control.spawn(notify::serve(intake.clone(), notices));
         let pickup = Pickup::start(config, &intake, &recovered)?;
         let (stop, stopping) = watch::channel(false);
         let http = Arc::new(HttpListeners::new(intake.clone(), &recovered, stopping.clone()));
@@ -359,9 +363,11 @@ fn shard_count(config: &Config) -> usize {
 struct Start {
     clock: Clock,
     reports: mpsc::UnboundedSender<(usize, Box<Report>)>,
+    notices: mpsc::UnboundedSender<Box<Notice>>,
     configured: Arc<Configured>,
     storage: Storage,
     total: Arc<SharedConnections>,
+    shared: Arc<Shared>,
     routing: Arc<Routing>,
     pauses: Vec<(QueuePattern, bool)>,
     routes_lost: Vec<QueueName>,
@@ -386,6 +392,7 @@ impl Start {
                 resolver: self.routing.resolver().clone(),
                 control: control.clone(),
                 reports: self.reports.clone(),
+                notices: self.notices.clone(),
                 seen: seen(&self.warming),
                 number,
                 peers: peers.clone(),
@@ -394,7 +401,9 @@ impl Start {
                 profiles: Box::new(ConfigProfiles::new(self.configured.clone())),
                 segments: self.storage.segments().clone(),
                 routes: policy.clone(),
+                number: number as u32,
                 total: self.total.clone(),
+                shared: self.shared.clone(),
                 pauses: self.pauses.clone(),
                 routes_lost: own(&self.routes_lost, number, count),
                 verp: self.verp.clone(),

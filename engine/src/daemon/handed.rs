@@ -1,12 +1,12 @@
 //! A message as a front door hands it over, and what its submission says of where it came from.
 
-use super::rewriting;
+use super::at_delivery;
 use crate::base::Wall;
 use crate::mail::plain::Received;
 use crate::smtp::dsn::{Notify, RecipientDsn};
 use crate::smtp::merge::Merge;
 use crate::smtp::refused::RefusedRecipient;
-use crate::spool::record::{Reports, Submission, Verp};
+use crate::spool::record::{AtDelivery, Reports, Submission, Verp};
 use vmta_config::{DsnReturn, SourceSettings};
 
 /// A message as a front door hands it over.
@@ -66,7 +66,13 @@ impl Handed<'_> {
             dsn_ret: self.dsn_ret.to_owned(),
             reports: wanted(self, source),
             verp: if self.verp || source.verp_default { Verp::Named } else { Verp::No },
-            at_delivery: rewriting::at_delivery(source),
+            at_delivery: AtDelivery {
+                received: self.is_traced(source),
+                ..match self.merge {
+                    Some(_) => at_delivery::of_merged(source),
+                    None => at_delivery::of_finished(source),
+                }
+            },
             ..Submission::default()
         }
     }
@@ -74,6 +80,11 @@ impl Handed<'_> {
     /// The reports that are to be made of those who bounce at once.
     pub(super) fn reports_of_refused(&self, source: &SourceSettings) -> Reports {
         reports(self, source, self.refused.iter().map(|recipient| recipient.dsn.notify))
+    }
+
+    /// Whether it gets a trace field.
+    fn is_traced(&self, source: &SourceSettings) -> bool {
+        source.add_received_header && self.source_type == "smtp"
     }
 
     /// The trace field, where the source has us put one on.
@@ -85,7 +96,7 @@ impl Handed<'_> {
         date: &'a str,
     ) -> Option<Received<'a>> {
         let hidden = source.hide_message_source;
-        (source.add_received_header && self.source_type == "smtp").then_some(Received {
+        self.is_traced(source).then_some(Received {
             from: if hidden { host } else { self.client_name },
             ip: if hidden { "localhost" } else { self.client_ip },
             by: host,

@@ -1,13 +1,13 @@
 //! One campaign's import, from its directory to durable, queued recipients and a report. Runs on a thread of its own; the
 //! first recipients are delivered while the last ones are still being read.
 
+use super::at_delivery;
 use super::campaign_directory::{self, CampaignDirectory};
 use super::directory::Directory;
 use super::import::FINISHED;
 use super::intake::Intake;
 use super::owners::Accepted;
 use super::pickup;
-use super::rewriting;
 use super::suppressed::suppression;
 use crate::base::Wall;
 use crate::ingest::batch::Batch;
@@ -187,9 +187,12 @@ impl Run {
         let configured = self.job.intake.configured.load_full();
         let (id, started) = (self.job.intake.storage.new_id(), clock::wall());
         let domain_suffix = configured.domain_suffix().to_owned();
+        let source = configured.config.source_named("{pickup}");
         let opened = CampaignDirectory::open(&dir, &domain_suffix, |campaign| Fixed {
             date: plain::date(started),
             submission_id: id,
+            host_id: configured.config.global().host_id,
+            dated_later: at_delivery::dated(&source),
             host: configured.host.to_string(),
             sender: campaign.envelope_sender.as_str().to_owned(),
         })?;
@@ -209,7 +212,6 @@ impl Run {
                 campaign.virtual_mta
             )
         })?;
-        let source = configured.config.source_named("{pickup}");
         let suppression = suppression(&configured.config, &source);
         Ok(Ok(Ready {
             campaign,
@@ -218,7 +220,7 @@ impl Run {
             members,
             domain_suffix,
             suppression,
-            at_delivery: rewriting::at_delivery(&source),
+            at_delivery: at_delivery::of_template(&source),
             table,
             prepared,
             id,

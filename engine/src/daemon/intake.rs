@@ -1,15 +1,17 @@
 //! From a finished message to durable, queued recipients: what SMTP submission and pickup files have in common.
 
+use super::at_delivery;
 use super::authenticity;
 use super::choice::{self, Way};
+use super::forwarding;
 use super::handed::Handed;
 use super::login_failures::LoginFailures;
 use super::memory::Pressure;
 use super::meter::Counts;
 use super::owners::{Accepted, Owners, Split};
-use super::postmaster;
 use super::profiles::Configured;
 use super::spoken::{self, Spoken};
+use super::system_accounts::SystemAccounts;
 use super::warming::Warmings;
 use crate::base::Wall;
 use crate::ingest::chunk::MembersError;
@@ -106,6 +108,7 @@ pub struct Intake {
     dated: ArcSwap<Dated>,
     pub warming: Arc<Warmings>,
     pub login_failures: LoginFailures,
+    pub accounts: SystemAccounts,
     pub memory: Pressure,
     /// `spool-max-recipients`.
     pub crowd: Pressure,
@@ -138,6 +141,7 @@ impl Intake {
             dated: ArcSwap::from_pointee(Dated { second: i64::MIN, text: String::new() }),
             warming,
             login_failures: LoginFailures::default(),
+            accounts: SystemAccounts::default(),
             memory: Pressure::default(),
             crowd: Pressure::default(),
             stopping: AtomicBool::new(false),
@@ -289,26 +293,10 @@ impl Intake {
         self.has_room()?;
         let (mut group, mut readies) = match handed.merge {
             Some(merge) => self.prepare_merged(handed, merge, source, now),
-            None => self.prepare_finished(handed, source, now),
+            None => self.prepare_plain(handed, source, now),
         }?;
         self.cool(&mut group, &mut readies, now);
         Ok((group, readies))
-    }
-
-    fn prepare_finished(
-        &self,
-        handed: &Handed<'_>,
-        source: &SourceSettings,
-        now: Wall,
-    ) -> Result<(Group, Vec<Ready>), Refused> {
-        match postmaster::forwarded(handed, &self.configured.load()) {
-            None => self.prepare_plain(handed, source, now),
-            Some((recipients, dsn)) => {
-                let pickup_identity = handed.pickup_identity.clone();
-                let to_people = Handed { recipients: &recipients, dsn: &dsn, pickup_identity, ..*handed };
-                self.prepare_plain(&to_people, source, now)
-            }
-        }
     }
 
     fn prepare_plain(
@@ -360,10 +348,14 @@ impl Intake {
         content: &Content,
         members: &[String],
     ) -> Result<(Group, Ready), Refused> {
-        let recipients = handed.recipients.iter().map(String::as_str);
-        let copy = choice::copied(handed.recipients, source);
-        let recipients = recipients.chain(copy);
-        let dsn = choice::reports(handed.dsn, handed.recipients.len(), copy);
+        let forwarded = forwarding::forwarded(handed, &self.configured.load());
+        let (recipients, dsn) = match &forwarded {
+            Some((recipients, dsn)) => (recipients.as_slice(), dsn.as_slice()),
+            None => (handed.recipients, handed.dsn),
+        };
+        let copy = choice::copied(recipients, source);
+        let dsn = choice::reports(dsn, recipients.len(), copy);
+        let recipients = recipients.iter().map(String::as_str).chain(copy);
         let submitted = self.in_turn(submission.virtual_mta.clone(), members, |rotation| {
             submission::plain(submission, content, recipients, &dsn, rotation)
         })??;
@@ -412,7 +404,9 @@ impl Intake {
     ) -> Result<Vec<u8>, Refused> {
         let date = self.date(now);
         let name = format!("{id:x}");
-        let message_id = source.add_message_id_header.then(|| format!("<{name}@{host}>"));
+        let message_id = source
+            .add_message_id_header
+            .then(|| format!("<{}@{host}>", self.configured.load().message_name(id)));
         let mut remove = remove.to_vec();
         if source.add_date_header == AddDate::Override {
             remove.push("date");
@@ -421,12 +415,13 @@ impl Intake {
             // What a client brings along of it may not pass for ours (RFC 8601 section 5).
             remove.push(authenticity::FIELD);
         }
+        let dates = source.add_date_header != AddDate::No && !at_delivery::dated(source);
         let options = PlainOptions {
             authentication: handed.authentication,
             lf_ends_lines: handed.lf_ends_lines,
             remove: &remove,
             received: handed.received(source, host, &name, &date.text),
-            date: (source.add_date_header != AddDate::No).then_some(date.text.as_str()),
+            date: dates.then_some(date.text.as_str()),
             message_id: message_id.as_deref(),
         };
         Ok(plain::prepare_plain(handed.message, &options)?)

@@ -68,7 +68,8 @@ impl Intake {
             }
             false => Vec::new(),
         };
-        let message_id = source.add_message_id_header.then_some((name.as_str(), &*configured.host));
+        let of_ids = configured.message_name(id);
+        let message_id = source.add_message_id_header.then_some((of_ids.as_str(), &*configured.host));
         let common = Common {
             merge,
             before: Before { lines: &trace, message_id },

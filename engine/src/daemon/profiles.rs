@@ -6,6 +6,7 @@ use super::rolled_up::{RolledUp, named_hosts};
 use super::smtp_tls::ServerTls;
 use crate::base::Wall;
 use crate::limit::Rate;
+use crate::mail::plain;
 use crate::mail::rewrite::Rewrites;
 use crate::queue::{QueueName, QueueSettings};
 use crate::route::choose::SourceHost;
@@ -20,7 +21,9 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use vmta_config::{Authentication, Config, DeliveryType, DomainSettings, MailHost, NoMx, Resolved, SmtpUser};
+use vmta_config::{
+    Authentication, Config, DeliveryType, DomainSettings, MailHost, NoMx, Resolved, SmtpUser, VirtualMta,
+};
 
 /// What all shards' profiles are made from.
 #[derive(Debug)]
@@ -74,22 +77,29 @@ impl Configured {
         let host: Arc<str> = host.into();
         let mut vmtas = HashMap::new();
         let default = config.global().source_hosts.clone();
-        let mut add = |name: &str, helo: Option<&str>, hosts: &[vmta_config::SourceHost], origin: String| {
+        let mut add = |name: &str, hosts: &[vmta_config::SourceHost], vmta: Option<&VirtualMta>| {
+            let helo = vmta.and_then(|vmta| vmta.host_name.as_deref());
+            let origin = vmta.map_or_else(|| "smtp-source-host".to_owned(), |vmta| vmta.origin.to_string());
             let sources = source_hosts(hosts, helo, &host, &origin)?.into();
+            let limits = vmta.map(|vmta| config.vmta_settings(vmta));
             let tls = match before.get(name).and_then(|v| v.tls.clone()) {
                 Some(tls) => tls,
                 None => Arc::new(TlsClientConfig::new(trusted_roots())?),
             };
             let tls = Some(tls);
-            let rewrites = config.virtual_mta(name).and_then(|vmta| config.rewrite_list_of(vmta));
-            let rewrites = rewrites.map(rewriting::by_list);
-            vmtas
-                .insert(name.to_owned(), Arc::new(VmtaProfile { name: name.into(), sources, tls, rewrites }));
+            let vmta = config.virtual_mta(name);
+            let rewrites = vmta.and_then(|vmta| config.rewrite_list_of(vmta)).map(rewriting::by_list);
+            let include_headers = config.included_headers(vmta).into();
+            let max_smtp_out = limits.and_then(|limits| limits.max_smtp_out);
+            let name: Arc<str> = name.into();
+            let profile =
+                VmtaProfile { name: name.clone(), sources, max_smtp_out, tls, rewrites, include_headers };
+            vmtas.insert(name.to_string(), Arc::new(profile));
             Ok::<_, ProfileError>(())
         };
-        add("{default}", None, &default, "smtp-source-host".to_owned())?;
+        add("{default}", &default, None)?;
         for vmta in config.virtual_mtas() {
-            add(&vmta.name, vmta.host_name.as_deref(), &vmta.source_hosts, vmta.origin.to_string())?;
+            add(&vmta.name, &vmta.source_hosts, Some(vmta))?;
         }
         let server_tls = ServerTls::read(&config).map_err(ProfileError::Certificate)?;
         let users = users(&config);
@@ -170,6 +180,11 @@ impl Configured {
         own.or_else(|| self.config.rewrite_list(of_source).map(rewriting::by_list))
     }
 
+    /// Left side of the Message-IDs of a submission, but for the number of the row.
+    pub fn message_name(&self, submission: u64) -> String {
+        plain::message_name(submission, self.config.global().host_id)
+    }
+
     /// The VMTAs a name stands for: itself, or the members of a pool.
     pub fn members(&self, name: &str) -> Option<Vec<String>> {
         match self.config.resolve_vmta(if name.is_empty() { "{default}" } else { name }) {
@@ -188,19 +203,20 @@ pub fn host_name(config: &Config) -> String {
 }
 
 fn users(config: &Config) -> Option<Arc<Users>> {
-    let by_password = |user: &&SmtpUser| user.settings.authentication == Authentication::Password;
-    let known: Vec<(String, String)> = config
-        .smtp_users()
-        .iter()
-        .filter(by_password)
-        .filter_map(|user| Some((user.name.clone(), user.settings.password.clone()?)))
-        .collect();
+    let by = |method| {
+        let by_it = move |user: &&SmtpUser| user.settings.authentication == method;
+        config.smtp_users().iter().filter(by_it)
+    };
+    let with_password = by(Authentication::Password)
+        .filter_map(|user| Some((user.name.clone(), user.settings.password.clone()?)));
+    let of_system = by(Authentication::System).map(|user| user.name.clone());
     let mut key = [0; 32];
     // It only keeps salts of users apart from those of nobody.
     if aws_lc_rs::rand::fill(&mut key).is_err() {
         fastrand::fill(&mut key);
     }
-    (!known.is_empty()).then(|| Arc::new(Users::new(known, &key)))
+    let users = Users::new(with_password, &key).with_system(of_system);
+    (!users.is_empty()).then(|| Arc::new(users))
 }
 
 fn trusted_roots() -> rustls::RootCertStore {
@@ -384,6 +400,7 @@ fn queue_profile(settings: &DomainSettings, replies: Option<Arc<dyn ReplyRules>>
             ..VerdictOptions::default()
         },
         max_errors_per_connection: settings.max_errors_per_connection,
+        remove_headers: settings.remove_headers.as_deref().unwrap_or_default().into(),
     }
 }
 

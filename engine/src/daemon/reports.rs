@@ -21,18 +21,20 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use vmta_config::{Config, DsnFormat};
 
-/// Reports made at once; each may hold a message in memory.
-const AT_ONCE: usize = 32;
+/// Reports made at once: those of one commit, and what their messages may take of memory together, in KiB.
+const AT_ONCE: u32 = 256;
+const ROOM: u32 = 32 << 10;
 /// When an outcome that storage had no room for is offered again.
 const RETRY: Duration = Duration::from_millis(5);
 
 /// Makes reports, until every shard is gone.
 pub async fn serve(intake: Arc<Intake>, mut wanted: mpsc::UnboundedReceiver<(usize, Box<Report>)>) {
     let reporter = Arc::new(Reporter { intake, known: Mutex::new(None) });
-    let room = Arc::new(Semaphore::new(AT_ONCE));
+    let room = Arc::new(Semaphore::new(ROOM as usize));
     while let Some((shard, report)) = wanted.recv().await {
         // It is never closed.
-        let Ok(place) = room.clone().acquire_owned().await else { return };
+        let size = (report.size / 1024).clamp(ROOM / AT_ONCE, ROOM);
+        let Ok(place) = room.clone().acquire_many_owned(size).await else { return };
         let reporter = reporter.clone();
         tokio::spawn(async move {
             reporter.report(&report).await;
@@ -192,7 +194,7 @@ impl Reporter {
             date: &date,
             arrived: &arrived,
             give_up: &plain::date(report.give_up),
-            message_id: &format!("<{id:x}@{host}>"),
+            message_id: &format!("<{}@{host}>", plain::message_name(id, config.global().host_id)),
             boundary: &format!("{:08x}", fastrand::u32(..)),
             vmta: &report.attempt.vmta,
             source_mta: &submission.source_mta,

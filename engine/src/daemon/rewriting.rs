@@ -1,9 +1,8 @@
 //! `rewrite-list`: lists of the configuration, as the core asks them.
 
 use crate::mail::rewrite::Rewrites;
-use crate::spool::record::AtDelivery;
 use std::sync::Arc;
-use vmta_config::{RewriteList, SourceSettings};
+use vmta_config::RewriteList;
 
 #[derive(Debug)]
 struct Listed(Arc<RewriteList>);
@@ -13,16 +12,11 @@ impl Rewrites for Listed {
         self.0.sender(sender)
     }
 
-    fn from_domain(&self, domain: &str) -> Option<String> {
-        self.0.from_domain(domain).map(str::to_owned)
+    fn domain(&self, domain: &str) -> Option<String> {
+        self.0.domain(domain).map(str::to_owned)
     }
 }
 
 pub fn by_list(list: &Arc<RewriteList>) -> Arc<dyn Rewrites> {
     Arc::new(Listed(list.clone()))
-}
-
-/// What a source has done to its messages as they are delivered.
-pub fn at_delivery(source: &SourceSettings) -> AtDelivery {
-    AtDelivery { rewrite_list: source.rewrite_list.clone().unwrap_or_default() }
 }

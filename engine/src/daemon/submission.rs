@@ -4,10 +4,14 @@ use super::authenticity::{self, Sender};
 use super::handed::Handed;
 use super::intake::{Intake, Refused};
 use super::owners::Stopping;
+use super::system_accounts::Unavailable;
 use super::{reception, suppressed};
 use crate::io::reactor::Reactor;
 use crate::io::smtp_listener::{Arrival, Caller, Login, Reception, Refusal, Submit, hall};
+use crate::smtp::certificates::Certificates;
+use crate::smtp::password::Password;
 use crate::smtp::server::{AuthOptions, Relay, RelayTo, ServerOptions};
+use crate::smtp::tls::TlsServerConfig;
 use crate::spool::SpoolError;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -114,6 +118,10 @@ fn options(
             }),
         }
     };
+    let tls = (settings.allow_starttls || listener.immediate_tls)
+        .then(|| configured.server_tls.of(listener, &configured.config))
+        .flatten();
+    let certificates = tls.as_ref().and_then(TlsServerConfig::certificates);
     let defaults = ServerOptions::new(&configured.host);
     ServerOptions {
         relay,
@@ -125,14 +133,13 @@ fn options(
         accept_invalid: settings.accept_invalid_recipients,
         smtputf8: settings.allow_smtputf8,
         chunking: settings.allow_chunking,
-        tls: (settings.allow_starttls || listener.immediate_tls)
-            .then(|| configured.server_tls.of(listener, &configured.config))
-            .flatten(),
         auth: AuthOptions {
             users: configured.users.clone().filter(|_| settings.allow_auth),
+            by_certificate: settings.allow_auth && certificates.is_some_and(Certificates::log_in),
             plain_in_clear: settings.allow_unencrypted_plain_auth,
             after_tls: settings.require_starttls_before_auth,
         },
+        tls,
         check_sender: authenticity::checks_sender(settings),
         require_auth: settings.require_auth,
         xclient: settings.allow_xclient,
@@ -178,6 +185,31 @@ impl Submit for Entrance {
         Login::Served(self.door.client(peer, user).options.clone())
     }
 
+    async fn password(&self, peer: SocketAddr, user: &str, password: Password) -> Login {
+        let client = self.door.client(peer, "");
+        let (now, rate) = (self.reactor.clock().now().mono, client.settings.smtp_max_auth_failure_rate);
+        if self.door.intake.login_failures.is_locked(peer.ip(), rate, now) {
+            return Login::Locked;
+        }
+        let (intake, users) = (self.door.intake.clone(), client.options.auth.users.clone());
+        let name = user.to_owned();
+        let ask = async move {
+            let Some((account, his)) = users.as_ref().and_then(|users| users.account(&name)) else {
+                return Ok(false);
+            };
+            Ok(intake.accounts.knows(account, &password).await? && his)
+        };
+        match self.reactor.control().spawn(ask).await {
+            Ok(Ok(right)) => self.login(peer, user, right),
+            Ok(Err(why)) => {
+                let why: Unavailable = why;
+                tracing::error!(client = %peer.ip(), user, "login could not be checked: {why}");
+                Login::Unavailable
+            }
+            Err(_) => Login::Unavailable,
+        }
+    }
+
     async fn sender(
         &self,
         peer: SocketAddr,
@@ -194,7 +226,7 @@ impl Submit for Entrance {
 
     async fn submit(&self, mut arrival: Arrival) -> Result<String, Refusal> {
         let client = self.door.client(arrival.peer, &arrival.envelope.user);
-        let authentication = self.authenticate(&mut arrival, &client.settings).await?;
+        let authentication = self.authenticate(&mut arrival, &client).await?;
         let envelope = &arrival.envelope;
         let handed = Handed {
             sender: &envelope.sender,
@@ -222,14 +254,10 @@ impl Submit for Entrance {
 
 impl Entrance {
     /// What is known of a message's origin, as a header field; nothing where nothing was to be checked.
-    async fn authenticate(
-        &self,
-        arrival: &mut Arrival,
-        settings: &SourceSettings,
-    ) -> Result<String, Refusal> {
+    async fn authenticate(&self, arrival: &mut Arrival, client: &Arc<Client>) -> Result<String, Refusal> {
         let mut found = std::mem::take(&mut arrival.envelope.found);
         // A text that is still to be merged cannot have been signed.
-        let signed = settings.check_dkim_inbound && arrival.envelope.merge.is_none();
+        let signed = client.settings.check_dkim_inbound && arrival.envelope.merge.is_none();
         if !signed && found.is_empty() {
             return Ok(found);
         }
@@ -237,7 +265,11 @@ impl Entrance {
         if signed {
             let (resolver, message, name) =
                 (self.reactor.resolver(), std::mem::take(&mut arrival.message), host.clone());
-            let check = async move { (authenticity::of_message(&resolver, &name, &message).await, message) };
+            let (client, ip) = (client.clone(), arrival.peer.ip());
+            let check = async move {
+                let settings = &client.settings;
+                (authenticity::of_message(&resolver, &name, settings, ip, &message).await, message)
+            };
             let (signatures, message) = self.reactor.control().spawn(check).await.map_err(|_| not_now())?;
             found.push_str(&signatures);
             arrival.message = message;

@@ -10,7 +10,8 @@ use super::resolver::Resolver;
 use super::socket::{self, SocketCell};
 use super::storage::Storage;
 use crate::base::Time;
-use crate::shard::{Admit, ConnectionId, Input, Output, Report, Shard, ShardReply, ShardRequest};
+use crate::limit::Place;
+use crate::shard::{Admit, ConnectionId, Input, Notice, Output, Report, Shard, ShardReply, ShardRequest};
 use crate::spool::record::{Attempt, Control, Disposition, Location, OutcomeBatch};
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
@@ -31,6 +32,8 @@ pub enum Message {
     Admit(Vec<Admit>),
     Answer(crate::route::Answer),
     Content(Location, Option<Arc<[u8]>>),
+    /// There is a connection for the shard.
+    Nudged(Place),
     /// A report of this reactor's is done with.
     Reported,
     Request(ShardRequest, oneshot::Sender<ShardReply>),
@@ -64,6 +67,8 @@ pub struct Services {
     pub control: tokio::runtime::Handle,
     /// Takes the reports that this reactor's shard wants made, by the number of the shard.
     pub reports: mpsc::UnboundedSender<(usize, Box<Report>)>,
+    /// Takes what operators should hear of.
+    pub notices: mpsc::UnboundedSender<Box<Notice>>,
     /// Is told what becomes of each attempt.
     pub seen: Seen,
     /// The number of this reactor's shard, and the inboxes of all, its own included.
@@ -182,6 +187,7 @@ impl Reactor {
             Message::Admit(batch) => batch.into_iter().for_each(|admit| self.input(Input::Admit(admit))),
             Message::Begin(begin) => begin(self),
             Message::Answer(answered) => self.input(Input::Answered(answered)),
+            Message::Nudged(place) => self.input(Input::Nudged(place)),
             Message::Reported => self.input(Input::Reported),
             Message::Content(at, bytes) => self.input(Input::Content { at, bytes }),
             Message::Request(request, reply) => {
@@ -270,7 +276,20 @@ impl Reactor {
                 let _ = self.services.reports.send((self.services.number, report));
             }
             Output::Move(admits) => self.move_over(admits),
-            Output::Notice(notice) => tracing::info!("{notice}"),
+            Output::Nudge { shard, place } => {
+                let peer = self.services.peers[shard as usize].clone();
+                tokio::task::spawn_local(async move {
+                    if let Some(peer) = peer.upgrade() {
+                        let _ = peer.send(Message::Nudged(place)).await;
+                    }
+                });
+            }
+
+            Output::Notice(notice) => {
+                tracing::info!("{notice}");
+                // Gone only with the engine.
+                let _ = self.services.notices.send(notice);
+            }
             Output::RouteRegained(queue) => {
                 self.services.storage.note(Control::RouteLost { queue: queue.to_string(), lost: false });
             }

@@ -141,7 +141,8 @@ impl Resolver {
         }
     }
 
-    async fn lookup<T>(
+    /// The records of a fully qualified name without its final dot, as far as they are wanted.
+    pub async fn lookup<T>(
         &self,
         name: &str,
         record_type: RecordType,

@@ -5,6 +5,7 @@ use super::clock::Clock;
 use super::panics::contained;
 use super::smtp_places::{Clients, Place};
 use super::smtp_session::Hall;
+use crate::smtp::password::Password;
 use crate::smtp::server::{Envelope, ServerOptions};
 use std::future::Future;
 use std::io;
@@ -62,6 +63,9 @@ pub trait Submit: 'static {
     /// A client at `peer` wants to be `user`, and what it knows of the password is right or not.
     fn login(&self, peer: SocketAddr, user: &str, right: bool) -> Login;
 
+    /// A client at `peer` wants to be `user`, whose password only the system knows.
+    fn password(&self, peer: SocketAddr, user: &str, password: Password) -> impl Future<Output = Login>;
+
     /// Looks into a sender that a client at `peer` has named. Gives what is known of it, or the reply to MAIL.
     fn sender(
         &self,
@@ -82,6 +86,8 @@ pub enum Login {
     Wrong,
     /// Too many have failed lately, and the rest are not looked at.
     Locked,
+    /// The system could not be asked.
+    Unavailable,
 }
 
 /// How a client is received, by its `<source>` and the listener.
@@ -228,6 +234,10 @@ mod tests {
 
         fn login(&self, _: SocketAddr, _: &str, _: bool) -> Login {
             Login::Wrong
+        }
+
+        async fn password(&self, _: SocketAddr, _: &str, _: Password) -> Login {
+            Login::Unavailable
         }
 
         async fn sender(&self, _: SocketAddr, _: &str, _: String, _: String) -> Result<String, Refusal> {

@@ -119,12 +119,11 @@ impl<'h, S: Submit> Conversation<'h, S> {
                     ServerEvent::Closed => return self.socket.shutdown().await,
                     ServerEvent::Login { user, right } => {
                         let answer = self.hall.submit.login(client.peer, &user, right);
-                        let (now, session) = (self.hall.clock.now(), self.wire.session());
-                        match answer {
-                            Login::Served(options) => session.logged_in(now, &user, options),
-                            Login::Wrong => session.login_refused(now, false),
-                            Login::Locked => session.login_refused(now, true),
-                        }
+                        self.login(&user, answer);
+                    }
+                    ServerEvent::Password { user, password } => {
+                        let answer = self.hall.submit.password(client.peer, &user, password).await;
+                        self.login(&user, answer);
                     }
                     ServerEvent::Sender { sender, helo, user } => {
                         let found = self.hall.submit.sender(client.peer, &user, sender, helo).await;
@@ -159,6 +158,16 @@ impl<'h, S: Submit> Conversation<'h, S> {
             replies.note(self.wire.session().output());
             self.flush().await?;
             poll_fn(|cx| self.poll_heard(cx)).await?;
+        }
+    }
+
+    fn login(&mut self, user: &str, answer: Login) {
+        let (now, session) = (self.hall.clock.now(), self.wire.session());
+        match answer {
+            Login::Served(options) => session.logged_in(now, user, options),
+            Login::Wrong => session.login_refused(now, false),
+            Login::Locked => session.login_refused(now, true),
+            Login::Unavailable => session.login_unavailable(now),
         }
     }
 

@@ -105,8 +105,18 @@ impl Gcra {
         if self.interval == u64::MAX {
             return Err(Time::NEVER);
         }
-        let earliest = Time(self.tat.saturating_sub(self.tolerance).div_ceil(1000));
+        let earliest = self.earliest();
         if now >= earliest { Ok(()) } else { Err(earliest) }
+    }
+
+    /// Since when there is something to grant, or when there will be.
+    pub(super) fn earliest(&self) -> Time {
+        Time(self.tat.saturating_sub(self.tolerance).div_ceil(1000))
+    }
+
+    /// How many the rate gives in `time`; one at least.
+    pub(super) fn within(&self, time: Duration) -> u64 {
+        (u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / self.interval).max(1)
     }
 
     /// Asks for a grant for `n` recipients, at most [`Gcra::largest`]; `Err` holds the time to ask again.

@@ -1,7 +1,14 @@
 //! Connections counted across shards: `total-max-smtp-out`. One atomic; a connection costs sixty microseconds, so the
 //! contention does not show.
 
+use super::Places;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What all shards of an engine count together, besides the total.
+#[derive(Debug, Default)]
+pub struct Shared {
+    pub places: Places,
+}
 
 #[derive(Debug)]
 pub struct SharedConnections {

@@ -61,6 +61,10 @@ pub struct Fixed {
     /// As a Date header says it (RFC 5322 section 3.3).
     pub date: String,
     pub submission_id: u64,
+    /// `host-id`.
+    pub host_id: u32,
+    /// Messages without a Date header get it when they are delivered.
+    pub dated_later: bool,
     /// Right side of the Message-IDs.
     pub host: String,
     /// Envelope sender, which `[*from]` writes; may be empty.

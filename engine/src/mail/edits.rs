@@ -27,7 +27,8 @@ impl<'r> Edits<'r> {
 
     /// The changed message.
     pub fn apply(mut self) -> Vec<u8> {
-        self.list.sort_by_key(|(place, _)| place.start);
+        // What is put in at the start of a range comes before it.
+        self.list.sort_by_key(|(place, _)| (place.start, place.end));
         let more: usize = self.list.iter().map(|(_, text)| text.len()).sum();
         let mut out = Vec::with_capacity(self.raw.len() + more);
         let mut at = 0;

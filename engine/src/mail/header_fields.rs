@@ -8,6 +8,7 @@ use super::fault::TemplateProblem;
 use super::header::{Header, InjectionError, forbidden, is_name};
 use super::lines::{MAX_LINE, survey};
 use super::mailbox_list;
+use super::plain::message_name;
 use super::program::{Mailbox, Step};
 use super::tags::{self, Token};
 use mail_parser::MessageParser;
@@ -145,11 +146,12 @@ impl Compiler<'_> {
     fn missing_fields(&mut self, names: &[String]) {
         let has = |name: &str| names.iter().any(|n| n.eq_ignore_ascii_case(name));
         let fixed = self.fixed;
-        if !has("Date") {
+        if !has("Date") && !fixed.dated_later {
             self.raw(format!("Date: {}\r\n", fixed.date).as_bytes());
         }
         if !has("Message-ID") {
-            self.raw(format!("Message-ID: <{:x}.", fixed.submission_id).as_bytes());
+            let name = message_name(fixed.submission_id, fixed.host_id);
+            self.raw(format!("Message-ID: <{name}.").as_bytes());
             self.step(Step::RowNumber);
             self.raw(format!("@{}>\r\n", fixed.host).as_bytes());
         }

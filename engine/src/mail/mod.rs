@@ -2,6 +2,7 @@
 //! of each recipient. Pure: bytes in, bytes out.
 
 pub mod address;
+pub mod comment;
 pub mod content;
 pub mod encode;
 pub mod encoded_word;

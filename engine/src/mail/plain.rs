@@ -138,6 +138,15 @@ impl Received<'_> {
     }
 }
 
+/// What Message-IDs of a submission begin with. The number of this host (`host-id`) keeps those of hosts with one name apart;
+/// 0 is none.
+pub fn message_name(submission: u64, host: u32) -> String {
+    match host {
+        0 => format!("{submission:x}"),
+        host => format!("{submission:x}-{host}"),
+    }
+}
+
 /// `at` as a Date header says it, in UTC: `Mon, 23 Nov 2026 03:00:00 +0000`.
 pub fn date(at: Wall) -> String {
     let zoned = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC);

@@ -12,7 +12,7 @@ pub trait Rewrites: fmt::Debug + Send + Sync {
     /// What stands in for an envelope sender, empty for the null sender; `None` where it stays.
     fn sender(&self, sender: &str) -> Option<String>;
     /// What stands in for a domain (lower case, A-labels) of a From header; `None` where it stays.
-    fn from_domain(&self, domain: &str) -> Option<String>;
+    fn domain(&self, domain: &str) -> Option<String>;
 }
 
 /// Rewrites the domains in the From header.
@@ -26,7 +26,7 @@ pub(super) fn from_header(header: &Header<'_>, rewrites: &dyn Rewrites, edits: &
             if normalise_domain(&written, &mut domain).is_err() {
                 domain = written.to_ascii_lowercase();
             }
-            if let Some(to) = rewrites.from_domain(&domain).filter(|to| *to != written) {
+            if let Some(to) = rewrites.domain(&domain).filter(|to| *to != written) {
                 edits.put(place, to.into_bytes());
             }
         }
@@ -94,7 +94,7 @@ impl Rewrites for OldToNew {
         sender.strip_suffix("@old.example").map(|_| "bounce@new.example".to_owned())
     }
 
-    fn from_domain(&self, domain: &str) -> Option<String> {
+    fn domain(&self, domain: &str) -> Option<String> {
         ["old.example", "xn--ld-eka.example"].contains(&domain).then(|| "new.example".to_owned())
     }
 }

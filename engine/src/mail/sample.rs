@@ -8,6 +8,8 @@ pub(super) fn fixed() -> Fixed {
     Fixed {
         date: "Mon, 23 Nov 2026 03:00:00 +0000".into(),
         submission_id: 0xabc,
+        host_id: 0,
+        dated_later: false,
         host: "mail.example".into(),
         sender: "bounce@news.example".into(),
     }

@@ -46,6 +46,7 @@ impl fmt::Display for WaitReason {
             WaitReason::Paused => write!(f, "queue is paused"),
             WaitReason::NoRecipients => write!(f, "no recipients are waiting"),
             WaitReason::NotDue => write!(f, "all recipients await their retry or start time"),
+            WaitReason::Retry { failures: 0 } => write!(f, "queue awaits its retry (retry-after)"),
             WaitReason::Retry { failures } => {
                 let s = if *failures == 1 { "" } else { "s" };
                 write!(f, "queue awaits its retry after {failures} failure{s} (retry-after)")

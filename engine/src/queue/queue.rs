@@ -131,12 +131,16 @@ impl Queue {
         self.retry.len()
     }
 
-    /// Takes all recipients out, to be put elsewhere.
-    pub fn drain(&mut self, slots: &mut Slots) -> List {
-        let mut all = self.ready.drain(slots);
-        let put_off = self.retry.drain(slots);
-        all.append(slots, put_off);
-        all
+    /// Takes out `most` recipients whether they may go or not, those first who may.
+    pub fn take_any(&mut self, slots: &mut Slots, most: usize) -> Vec<u32> {
+        let mut taken = Vec::with_capacity(most.min(self.waiting() as usize));
+        while taken.len() < most
+            && let Some(key) =
+                self.ready.pop_front(slots).map_or_else(|| self.retry.pop_front(slots), |r| Some(r.1))
+        {
+            taken.push(key);
+        }
+        taken
     }
 
     /// Takes out the first `most` of each priority of those whose time has come, to be put elsewhere.

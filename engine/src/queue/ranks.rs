@@ -101,15 +101,6 @@ impl Ranks {
         }
     }
 
-    /// Takes all out, in their order.
-    pub fn drain(&mut self, slots: &mut Slots) -> List {
-        let mut all = List::default();
-        while let Some((_, list)) = self.pop_list() {
-            all.append(slots, list);
-        }
-        all
-    }
-
     /// Looks at the first `most` slots of each rank and takes out, in order, those for which `out` says so.
     pub fn split(&mut self, slots: &mut Slots, most: u32, mut out: impl FnMut(&Slot) -> bool) -> List {
         let mut taken = List::default();

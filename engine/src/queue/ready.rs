@@ -40,10 +40,6 @@ impl Ready {
         self.0.pop_front(slots).map(|(rank, key)| (Priority::of_rank(rank), key))
     }
 
-    pub fn drain(&mut self, slots: &mut Slots) -> List {
-        self.0.drain(slots)
-    }
-
     /// Looks at the first `most` of each priority and takes out those for which `out` says so.
     pub fn split(&mut self, slots: &mut Slots, most: u32, out: impl FnMut(&Slot) -> bool) -> List {
         self.0.split(slots, most, out)

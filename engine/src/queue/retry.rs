@@ -49,9 +49,9 @@ impl Retry {
         self.0.pop_list().map(|(rank, list)| (Priority::of_rank(rank & 0xff), list))
     }
 
-    /// All of them, the earliest first.
-    pub fn drain(&mut self, slots: &mut Slots) -> List {
-        self.0.drain(slots)
+    /// Takes out who is due the earliest.
+    pub fn pop_front(&mut self, slots: &mut Slots) -> Option<u32> {
+        self.0.pop_front(slots).map(|(_, key)| key)
     }
 
     /// Takes out those for which `out` says so.
@@ -90,7 +90,7 @@ mod tests {
         retry.wake(&mut slots, Time::from_millis(60_100), &mut ready);
         assert_eq!(ready.iter(&slots).collect::<Vec<_>>(), [early, second]);
         assert_eq!((retry.len(), retry.next()), (1, Some(Time::from_millis(700_000))));
-        assert_eq!(retry.drain(&mut slots).front(), Some(late));
+        assert_eq!(retry.pop_front(&mut slots), Some(late));
         assert_eq!(retry.len(), 0);
     }
 

@@ -5,7 +5,7 @@ use super::outcomes::AttemptKey;
 use super::submissions::SubmissionKey;
 use super::targets::Next;
 use crate::base::Time;
-use crate::limit::ConnectionGrant;
+use crate::limit::{ConnectionGrant, Needs};
 use crate::mail::content::Content;
 use crate::smtp::client::{Client, ClientOptions};
 use smallvec::SmallVec;
@@ -59,6 +59,8 @@ pub struct Connection {
     pub phase: Phase,
     /// The right to be open, of its queue; given back when it is gone.
     pub grant: ConnectionGrant,
+    /// What it counts for beside its queue.
+    pub places: Needs,
     pub attempt: AttemptKey,
     /// Where to go when it fails before it carried anything.
     pub next: Option<Next>,

@@ -1,16 +1,15 @@
 //! Feeding a connection: which recipients go next over it, with which content.
 
 use super::connection::{InHand, Phase, Transaction};
+use super::leaving::Sent;
 use super::settle::Fate;
 use super::submissions::SubmissionKey;
 use super::{Output, Shard};
 use crate::base::Now;
 use crate::mail::content::{Content, Row};
-use crate::mail::leaving::Leaving;
 use crate::mail::rewrite::Rewrites;
 use crate::mail::row::{RowError, RowView, row_view};
 use crate::mail::seven_bit::to_seven_bit;
-use crate::mail::verp::{self, Returned};
 use crate::queue::Calendar;
 use crate::smtp::client::{self, Dsn};
 use crate::smtp::dsn::{ROW_FIELDS, xtext};
@@ -203,25 +202,15 @@ impl Shard {
         let mut body = self.bodies.pop().unwrap_or_default();
         body.clear();
         let rewrites = self.rewrites(queue, header);
-        let rewritten = |sender: String| match &rewrites {
-            Some(rewrites) => rewrites.sender(&sender).unwrap_or(sender),
-            None => sender,
-        };
-        let mut sender = rewritten(header.sender.clone());
+        let mut sender = String::new();
         let mut dsn = Vec::new();
         for &slot in &batch {
             match self.read_row(header, content, slot, &mut body) {
                 Ok(ReadRow { address, number, sender: own, dsn: (notify, orcpt) }) => {
-                    // Whoever has one of his own is alone in the batch.
-                    sender = own.map_or(sender, rewritten);
-                    match header.verp {
-                        Verp::No => {}
-                        Verp::Signed => {
-                            let returned = Returned { submission: header.id, row: number };
-                            let start = header.accepted_at.max(header.start_at);
-                            sender = self.verp.return_path(&sender, returned, start);
-                        }
-                        Verp::Named => sender = verp::named(&sender, &address),
+                    if recipients.is_empty() {
+                        // Whoever has one of his own is alone in the batch.
+                        let sent = Sent { header, own, address: &address, number };
+                        sender = self.sender(&sent, rewrites.as_deref());
                     }
                     if !notify.is_empty() || !orcpt.is_empty() {
                         dsn.resize(addresses.len(), Default::default());
@@ -256,13 +245,6 @@ impl Shard {
             },
         );
         true
-    }
-
-    /// What rewrites the senders of a submission's messages: the list of the virtual MTA, or else that of their source.
-    fn rewrites(&self, queue: u32, header: &Submission) -> Option<Arc<dyn Rewrites>> {
-        let own = self.queues[queue].vmta.as_ref().and_then(|vmta| vmta.rewrites.clone());
-        let list = header.at_delivery.rewrite_list.as_str();
-        own.or_else(|| (!list.is_empty()).then(|| self.profiles.rewrites(list)).flatten())
     }
 
     fn hand_back(&mut self, now: Now, queue: u32, slots: &[u32]) {
@@ -312,13 +294,14 @@ impl Shard {
     }
 
     fn begin(&mut self, now: Now, key: u32, header: &Submission, started: Started) {
-        let Some(connection) = self.connections.at(key) else { return };
-        self.queues[connection.queue].work_mut().left_until = None;
+        let Some(queue) = self.connections.at(key).map(|connection| connection.queue) else { return };
+        self.queues[queue].work_mut().left_until = None;
         let Started { submission, content, recipients, sender, addresses, dsn, mut body, rewrites } = started;
         let message = content.as_plain().filter(|_| body.is_empty()).unwrap_or(&body);
-        if let Some(changed) = (Leaving { rewrites: rewrites.as_deref() }).changed(message) {
+        if let Some(changed) = self.left(now, queue, header, rewrites.as_deref(), message) {
             body = changed;
         }
+        let Some(connection) = self.connections.at(key) else { return };
         let mut eight_bit = content.needs_8bit();
         if eight_bit && !connection.eight_bit {
             let message = content.as_plain().filter(|_| body.is_empty()).unwrap_or(&body);

@@ -37,6 +37,9 @@ impl Shard {
             let (connecting, hold) =
                 entry.work().map_or((0, None), |work| (work.connecting, work.hold_until));
             // Once refused, the next one goes alone, to see whether the site takes more again.
+            if entry.work().is_some_and(|work| work.lacks.is_some()) {
+                return;
+            }
             let wait = hold.is_some_and(|until| until > now.mono || connecting > 0);
             if wait && entry.queue.connections() > 0 {
                 return;
@@ -57,9 +60,16 @@ impl Shard {
             self.total.give_back();
             return false;
         };
+        let places = self.places_of(queue, &target);
+        if !self.take_places(queue, &places) {
+            self.total.give_back();
+            self.queues[queue].work_mut().next = Some(target.next);
+            return false;
+        }
         let entry = &mut self.queues[queue];
         let Ok(grant) = entry.queue.connect(now.mono) else {
             self.total.give_back();
+            self.give_back_places(&places);
             return false;
         };
         entry.work_mut().connecting += 1;
@@ -77,6 +87,7 @@ impl Shard {
             options: target.options,
             phase: Phase::Connecting(deadline),
             grant,
+            places,
             attempt,
             next: Some(target.next),
             transactions: smallvec::SmallVec::new(),
@@ -207,6 +218,9 @@ impl Shard {
             return;
         }
         let queue = connection.queue;
+        if self.shared.places.is_wanted(&connection.places) {
+            return self.part(now, key);
+        }
         let idle_timeout = self.queues[queue].profile.idle_timeout.max(LINGER);
         if let Some(connection) = self.connections.at(key) {
             connection.idle_until = Some(now.mono + idle_timeout);
@@ -347,6 +361,7 @@ impl Shard {
         }
         entry.queue.disconnected(connection.grant);
         self.total.give_back();
+        self.give_back_places(&connection.places);
         self.outputs.push_back(Output::Close { connection: connection.id });
         if !self.short_of_connections.is_empty() {
             self.ask_for_connections(now);

@@ -4,6 +4,7 @@ use super::backoff::Backoff;
 use super::profile::{Delivery, QueueProfile, VmtaProfile};
 use super::targets::Next;
 use crate::base::Time;
+use crate::limit::Place;
 use crate::queue::{Queue, QueueName};
 use crate::route::Destination;
 use crate::route::choose::Sources;
@@ -55,6 +56,8 @@ pub struct Work {
     pub left_until: Option<Time>,
     /// No further connections before this, because one was refused while others work.
     pub hold_until: Option<Time>,
+    /// What it could not have a connection of, and stands in the row for.
+    pub lacks: Option<(Place, u32)>,
     /// The endpoint after one that has just failed.
     pub next: Option<Next>,
     /// Connections that have nothing more to do and are about to close.
@@ -68,6 +71,7 @@ impl Work {
         self.idle.is_empty()
             && self.connecting + self.coming == 0
             && self.next.is_none()
+            && self.lacks.is_none()
             && self.hold_until.is_none_or(|until| until <= now)
             && self.skipped.iter().all(|(_, until)| *until <= now)
     }
@@ -137,6 +141,14 @@ impl Entry {
 
     pub fn next_idle(&mut self) -> Option<u32> {
         self.work.as_mut()?.idle.pop_front()
+    }
+
+    /// The limit that leaves it no connection, in words.
+    pub fn lacks(&self) -> String {
+        let lacks = self.work().and_then(|work| work.lacks.as_ref());
+        lacks.map_or_else(String::new, |(place, limit)| {
+            format!("all connections are in use ({} {limit} {place})", place.directive())
+        })
     }
 
     /// Lets [`Work`] go once nothing of it is left.

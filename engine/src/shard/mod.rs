@@ -15,6 +15,9 @@ mod drive;
 mod entries;
 mod moves;
 mod notice;
+mod held;
+mod leaving;
+mod give_up;
 mod operate;
 mod outcomes;
 mod profile;
@@ -42,22 +45,22 @@ pub use request::{
 pub use steer::{Course, DisableSource, ModeChange, ReplyRules, Steer};
 
 use crate::base::{Now, Time, Wall, Wheel};
-use crate::limit::SharedConnections;
+use crate::limit::{Place, Shared, SharedConnections, Told};
 use crate::mail::content::Content;
 use crate::mail::schedule::Opening;
 use crate::mail::verp::VerpKeys;
 use crate::queue::{Expiry, Queue, QueueName, Slot, Slots, Taken};
 use crate::route;
-use crate::spool::record::RowRef;
-use crate::spool::record::{Location, OutcomeBatch};
+use crate::spool::record::{Location, OutcomeBatch, RowRef, Said};
 use crate::spool::segments::Segments;
 use connection::Connections;
 use contents::Contents;
 use entries::{Entries, Entry};
+use held::Held;
 use outcomes::{HIGH_WATER, OutcomeBuffer};
 use reports::Delays;
 use sites::Sites;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use submissions::Submissions;
@@ -92,6 +95,8 @@ pub enum Input<'a> {
         at: Location,
         bytes: Option<Arc<[u8]>>,
     },
+    /// Another shard has given back a connection that this one waits for ([`Output::Nudge`]).
+    Nudged(Place),
     /// A report of [`Output::Report`] is done with, and its outcome stored.
     Reported,
     /// The configuration has changed.
@@ -125,6 +130,11 @@ pub enum Output {
     Settle(OutcomeBatch),
     /// Store this outcome with a report of it, if one is wanted.
     Report(Box<Report>),
+    /// Give this shard [`Input::Nudged`].
+    Nudge {
+        shard: u32,
+        place: Place,
+    },
     /// The mail of this queue is no longer held for want of its route: that need not be remembered any longer (F39).
     RouteRegained(QueueName),
     /// Recipients for other queues: to be admitted by their owners.
@@ -142,8 +152,12 @@ pub struct Settings {
     pub profiles: Box<dyn Profiles>,
     pub segments: Arc<Segments>,
     pub routes: Arc<route::RoutePolicy>,
+    /// Which of the shards this one is.
+    pub number: u32,
     /// `total-max-smtp-out`, shared by all shards.
     pub total: Arc<SharedConnections>,
+    /// What else the shards count together.
+    pub shared: Arc<Shared>,
     /// Pauses and resumes of the operator in their order; of those that name a queue the last counts.
     pub pauses: Vec<(QueuePattern, bool)>,
     /// Queues whose mail was held before the start because a reload had taken their route away (F39).
@@ -157,7 +171,9 @@ pub struct Shard {
     profiles: Box<dyn Profiles>,
     segments: Arc<Segments>,
     routes: route::table::Table,
+    number: u32,
     total: Arc<SharedConnections>,
+    shared: Arc<Shared>,
     pauses: Vec<(QueuePattern, bool)>,
     /// Until the mail of before the start is back in its queues.
     routes_lost: BTreeSet<QueueName>,
@@ -177,6 +193,10 @@ pub struct Shard {
     /// Reports being made.
     reports_open: usize,
     delays: Delays,
+    /// Queues whose recipients are given up as there is room for it, and why.
+    giving_up: BTreeMap<u32, Said>,
+    /// Recipients that bounce as they come, and have to wait for it.
+    refused: VecDeque<Admit>,
     /// Queues that had to wait for it. In order, as all sets here whose order decides: one story has one course.
     backed_up: BTreeSet<u32>,
     outputs: VecDeque<Output>,
@@ -187,6 +207,8 @@ pub struct Shard {
     /// Queues that could not connect because of `total-max-smtp-out`, each once, and when they ask again.
     short_of_connections: VecDeque<u32>,
     short_again: Option<Time>,
+    /// Queues that wait for what others have.
+    held: Held,
     /// Buffers that are used again.
     taken: Taken,
     bodies: Vec<Vec<u8>>,
@@ -209,6 +231,7 @@ impl Drop for Shard {
             if let Some(connection) = self.connections.remove(key) {
                 self.queues[connection.queue].queue.disconnected(connection.grant);
                 self.total.give_back();
+                self.shared.places.give_back(&connection.places, &mut Told::new());
             }
         }
     }
@@ -220,7 +243,9 @@ impl Shard {
             profiles: settings.profiles,
             segments: settings.segments,
             routes: route::table::Table::new(settings.routes, MOST_LOOKUPS),
+            number: settings.number,
             total: settings.total,
+            shared: settings.shared,
             pauses: settings.pauses,
             routes_lost: settings.routes_lost,
             verp: settings.verp,
@@ -237,6 +262,8 @@ impl Shard {
             outcomes_held: false,
             reports_open: 0,
             delays: Delays::default(),
+            giving_up: BTreeMap::new(),
+            refused: VecDeque::new(),
             backed_up: BTreeSet::new(),
             outputs: VecDeque::new(),
             status: ShardStatus::default(),
@@ -244,6 +271,7 @@ impl Shard {
             tokens: 0,
             short_of_connections: VecDeque::new(),
             short_again: None,
+            held: Held::default(),
             taken: Taken::default(),
             bodies: Vec::new(),
             due: Vec::new(),
@@ -260,6 +288,7 @@ impl Shard {
             Input::Closed { connection, cause } => self.socket_closed(now, connection, &cause),
             Input::Answered(answered) => self.answered(now, answered),
             Input::Content { at, bytes } => self.content(now, at, bytes.as_deref()),
+            Input::Nudged(place) => self.held.told.push(place),
             Input::Reported => self.reports_open -= 1,
             Input::Profiles(profiles) => {
                 self.configure(now, profiles);
@@ -269,6 +298,9 @@ impl Shard {
         }
         if self.short_again.is_some_and(|at| at <= now.mono) {
             self.ask_for_connections(now);
+        }
+        if !self.held.told.is_empty() {
+            self.wake_held(now);
         }
         if self.next_timer().is_some_and(|at| at <= now.mono) {
             self.expire_timers(now);
@@ -280,6 +312,7 @@ impl Shard {
             // One at a time: storage may have no room for a second one.
             self.outputs.push_back(Output::Settle(self.outcomes.take()));
         }
+        self.go_on_giving_up(now);
         if !self.outcomes_back_up() {
             for queue in std::mem::take(&mut self.backed_up) {
                 self.queue_timers.set(queue, now.mono);
@@ -348,7 +381,7 @@ impl Shard {
 
     fn admit(&mut self, now: Now, admit: Admit) {
         if admit.refused {
-            return self.bounce_refused(now, admit);
+            return self.refused.push_back(admit);
         }
         let submission = self.submissions.admit(&admit);
         if let Some((at, bytes)) = admit.content {
@@ -446,6 +479,9 @@ impl Shard {
 
     fn configure(&mut self, now: Now, profiles: Box<dyn Profiles>) -> Unreached {
         self.profiles = profiles;
+        self.release_held();
+        // Whether they are still to be given up is found out anew.
+        self.giving_up.clear();
         let mut unreached = Unreached::default();
         for key in 0..self.queues.len() as u32 {
             let entry = &mut self.queues[key];
@@ -467,6 +503,7 @@ impl Shard {
 
     fn drain(&mut self, now: Now) {
         self.draining = true;
+        self.release_held();
         for key in self.connections.keys() {
             let Some(connection) = self.connections.at(key) else { continue };
             if matches!(connection.phase, connection::Phase::Connecting(_)) {

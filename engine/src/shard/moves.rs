@@ -48,7 +48,7 @@ impl Shard {
             admit.rows.push(AdmitRow { index: row.index, attempts: slot.attempts, queue: 0 });
             let entry = &mut self.queues[queue];
             entry.bytes = entry.bytes.saturating_sub(u64::from(size));
-            self.leave(key);
+            self.depart(key);
         }
         if self.queues[queue].queue.ready() > 0 {
             self.queue_timers.set(queue, now.mono);
@@ -57,7 +57,7 @@ impl Shard {
     }
 
     /// A recipient is no longer this shard's.
-    pub(super) fn leave(&mut self, key: u32) {
+    pub(super) fn depart(&mut self, key: u32) {
         let submission = self.slots[key].submission;
         self.slots.remove(key);
         self.delays.forget(key);

@@ -23,6 +23,29 @@ pub enum Notice {
     },
 }
 
+impl Notice {
+    pub fn queue(&self) -> &QueueName {
+        match self {
+            Notice::Mode { queue, .. } | Notice::Source { queue, .. } => queue,
+        }
+    }
+
+    /// The heading of a mail about it.
+    pub fn subject(&self) -> String {
+        match self {
+            Notice::Mode { queue, backoff: true, .. } => format!("{queue} is in backoff"),
+            Notice::Mode { queue, backoff: false, .. } => format!("{queue} is no longer in backoff"),
+            Notice::Source { queue, last: true, .. } => {
+                format!("all source addresses of {queue} are disabled")
+            }
+            Notice::Source { queue, disabled: true, .. } => {
+                format!("a source address of {queue} is disabled")
+            }
+            Notice::Source { queue, .. } => format!("a source address of {queue} is enabled again"),
+        }
+    }
+}
+
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -162,6 +162,10 @@ impl Shard {
                 }
                 None => wait.reason.to_string(),
             },
+            None if entry.work().is_some_and(|work| work.lacks.is_some()) => entry.lacks(),
+            None if entry.short => {
+                format!("all connections are in use (total-max-smtp-out {})", self.total.limit())
+            }
             None if entry.resolving => format!("DNS answer for {}", entry.queue.name().domain),
             None => match entry.work().and_then(|work| work.hold_until).filter(|h| *h > now.mono) {
                 Some(until) => format!(
@@ -195,6 +199,8 @@ impl Shard {
         for key in 0..self.queues.len() as u32 {
             if pattern.matches(self.queues[key].queue.name()) {
                 self.queues[key].queue.set_paused(paused);
+                // Who is left stays; the cause is found again when it goes on.
+                self.giving_up.remove(&key);
                 // Whoever resumes a queue without its route wants it delivered as configured now.
                 if !paused {
                     self.regain_route(key);

@@ -5,7 +5,7 @@ use crate::base::{Now, Time};
 use crate::spool::record::Location;
 use crate::spool::record::{Attempt, Disposition, Outcome, OutcomeBatch, QueueFailure, RowRef, Said};
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub const MAX_COUNT: usize = 512;
@@ -17,23 +17,27 @@ pub const HIGH_WATER: usize = 16 * MAX_COUNT;
 /// that the strings are copied once per connection and batch.
 #[derive(Debug, Default)]
 pub struct AttemptKey {
-    attempt: Rc<Attempt>,
+    attempt: Arc<Attempt>,
     generation: u64,
     index: u32,
 }
 
 impl AttemptKey {
     pub fn new(attempt: Attempt) -> AttemptKey {
-        AttemptKey { attempt: Rc::new(attempt), generation: 0, index: 0 }
+        AttemptKey { attempt: Arc::new(attempt), generation: 0, index: 0 }
     }
 
     pub fn attempt(&self) -> &Attempt {
         &self.attempt
     }
 
+    pub fn shared(&self) -> Arc<Attempt> {
+        self.attempt.clone()
+    }
+
     /// Replaces what is known about the connection (after EHLO or TLS).
     pub fn update(&mut self, change: impl FnOnce(&mut Attempt)) {
-        change(Rc::make_mut(&mut self.attempt));
+        change(Arc::make_mut(&mut self.attempt));
         self.generation = 0;
     }
 }

@@ -66,6 +66,8 @@ pub struct QueueProfile {
     pub idle_timeout: Duration,
     pub verdict: VerdictOptions,
     pub max_errors_per_connection: Option<u32>,
+    /// Headers that leave with no message.
+    pub remove_headers: Arc<[String]>,
 }
 
 /// What is different in backoff, and when that ends.
@@ -84,10 +86,14 @@ pub struct VmtaProfile {
     pub name: Arc<str>,
     /// Used in rotation, one per connection; never empty.
     pub sources: Arc<[SourceHost]>,
+    /// `max-smtp-out`: connections of all its queues.
+    pub max_smtp_out: Option<u32>,
     /// TLS settings with the VMTA's own session cache: a session must not link two VMTAs.
     pub tls: Option<Arc<TlsClientConfig>>,
     /// Its own list, or that of its pool.
     pub rewrites: Option<Arc<dyn Rewrites>>,
+    /// Whole header lines that its messages get; empty for none.
+    pub include_headers: Arc<str>,
 }
 
 /// Where profiles come from.

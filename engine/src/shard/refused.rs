@@ -11,7 +11,15 @@ use crate::spool::record::{Disposition, RowRef, Said};
 use crate::spool::rows::RowsView;
 
 impl Shard {
-    pub(super) fn bounce_refused(&mut self, now: Now, admit: Admit) {
+    pub(super) fn bounce_refused(&mut self, now: Now) {
+        while self.may_give_up()
+            && let Some(admit) = self.refused.pop_front()
+        {
+            self.bounce_admitted(now, admit);
+        }
+    }
+
+    fn bounce_admitted(&mut self, now: Now, admit: Admit) {
         let submission = self.submissions.admit(&admit);
         let record = self.segments.record(admit.record).ok();
         let view = record.as_ref().and_then(|record| RowsView::new(record));

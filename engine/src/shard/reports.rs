@@ -10,6 +10,7 @@ use crate::report::Action;
 use crate::spool::record::{Attempt, Disposition, Location, Outcome, OutcomeBatch, Reports, RowRef, Said};
 use hashbrown::HashMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Past this many that are being made no new transaction starts: each may hold a message in memory.
@@ -22,7 +23,9 @@ pub struct Report {
     pub at: Wall,
     pub row: RowRef,
     pub submission: Location,
-    pub attempt: Attempt,
+    /// Bytes of the message, or the best estimate.
+    pub size: u32,
+    pub attempt: Arc<Attempt>,
     pub said: Said,
     /// What became of the recipient; nothing yet of one that is delayed.
     pub outcome: Option<Outcome>,
@@ -35,7 +38,7 @@ impl Report {
     pub fn batch(&self) -> Option<OutcomeBatch> {
         let outcome = self.outcome?;
         Some(OutcomeBatch {
-            attempts: vec![self.attempt.clone()],
+            attempts: vec![(*self.attempt).clone()],
             said: vec![self.said.clone()],
             outcomes: vec![outcome],
             queue_failures: Vec::new(),
@@ -95,7 +98,8 @@ impl Shard {
         &mut self,
         now: Now,
         action: Action,
-        attempt: &Attempt,
+        attempt: Arc<Attempt>,
+        size: u32,
         said: Said,
         outcome: Outcome,
     ) {
@@ -105,7 +109,8 @@ impl Shard {
             at: now.wall,
             row: outcome.row,
             submission: outcome.submission,
-            attempt: attempt.clone(),
+            size,
+            attempt,
             said,
             outcome: Some(outcome),
             give_up: now.wall,
@@ -148,7 +153,8 @@ impl Shard {
                 at: now.wall,
                 row: self.slots[slot].row(),
                 submission: self.submissions.at(submission),
-                attempt: self.bare_attempt(queue),
+                size: self.submissions.size(submission),
+                attempt: Arc::new(self.bare_attempt(queue)),
                 said,
                 outcome: None,
                 give_up,

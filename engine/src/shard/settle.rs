@@ -163,7 +163,10 @@ impl Shard {
             self.queues[queue].queue.note_error(now, last_error(&fate.said));
         }
         match self.due_report(queue, submission, &fate) {
-            Some(action) => self.report(now, action, attempt.attempt(), fate.said, settled.outcome(now)),
+            Some(action) => {
+                let size = self.submissions.size(submission);
+                self.report(now, action, attempt.shared(), size, fate.said, settled.outcome(now));
+            }
             None => self.outcomes.push(now, attempt, fate.said, settled),
         }
         let entry = &mut self.queues[queue];
@@ -194,7 +197,7 @@ impl Shard {
         }
         entry.queue.settled(fate.disposition, now.mono);
         entry.bytes = entry.bytes.saturating_sub(u64::from(self.submissions.size(submission)));
-        self.leave(slot);
+        self.depart(slot);
     }
 
     pub(super) fn verdict_options(&mut self, key: u32) -> VerdictOptions {

@@ -3,10 +3,9 @@
 use super::Shard;
 use super::dispatch::Fed;
 use super::profile::Delivery;
-use super::said;
 use super::settle::Fate;
 use crate::base::{Now, Time};
-use crate::queue::{Calendar, Gate, List};
+use crate::queue::{Gate, List};
 use crate::spool::record::{Attempt, Disposition, Said};
 use std::time::Duration;
 
@@ -19,8 +18,6 @@ const WORTH_LEAVING: Duration = Duration::from_millis(10);
 const SHORT: Duration = Duration::from_millis(500);
 /// How often a queue is looked through at least for mail that has become too old.
 const LOOK: Duration = Duration::from_secs(3600);
-/// Recipients looked at for expiry after each failure of a queue that cannot deliver.
-const SWEEP: u32 = 10_000;
 
 impl Shard {
     pub(super) fn turn(&mut self, now: Now, queue: u32) {
@@ -30,6 +27,9 @@ impl Shard {
         self.look(now, queue);
         self.look_at_mode(now, queue);
         self.look_at_sources(now, queue);
+        if self.giving_up.contains_key(&queue) {
+            return self.arm(now, queue);
+        }
         while !self.is_left_to_others(now, queue)
             && let Some(key) = self.queues[queue].next_idle()
         {
@@ -170,43 +170,6 @@ impl Shard {
         }
         self.outcomes.queue_failed(now, attempt, said);
         self.sweep(now, queue);
-    }
-
-    /// Gives up what has become too old in a queue that nobody is taken from.
-    pub(super) fn sweep(&mut self, now: Now, queue: u32) {
-        let submissions = &self.submissions;
-        let entry = &mut self.queues[queue];
-        let terms = |key| submissions.terms(key);
-        let calendar = Calendar { expiry: &self.expiry, terms, life: entry.life() };
-        let expired = entry.queue.sweep(&mut self.slots, now, SWEEP, &calendar);
-        let expired = self.keys_of(expired);
-        self.expire(now, queue, &expired);
-    }
-
-    pub(super) fn expire(&mut self, now: Now, queue: u32, slots: &[u32]) {
-        if slots.is_empty() {
-            return;
-        }
-        let entry = &self.queues[queue];
-        if entry.life_without_mx().is_some() {
-            let (said, disposition) = (said::of_no_mx(&entry.destination), Disposition::Bounced);
-            return self.settle_unattempted(now, queue, slots, &Fate::failed(disposition, said));
-        }
-        let scheduled =
-            slots.iter().any(|&slot| self.submissions.terms(self.slots[slot].submission).schedule.is_some());
-        let without_try = if scheduled { "no time of its schedule is left" } else { "" };
-        let last = entry.queue.last_error().map_or(without_try, |error| &error.text).to_owned();
-        let said = Said { status: "4.4.7 (delivery time expired)".to_owned(), diagnostic: last };
-        let fate = Fate::failed(Disposition::Expired, said);
-        self.settle_unattempted(now, queue, slots, &fate);
-    }
-
-    /// Gives up everybody who waits in the queue.
-    pub(super) fn bounce_queue(&mut self, now: Now, queue: u32, said: &Said) {
-        let all = self.queues[queue].queue.drain(&mut self.slots);
-        let all = self.keys_of(all);
-        let fate = Fate::failed(Disposition::Bounced, said.clone());
-        self.settle_unattempted(now, queue, &all, &fate);
     }
 
     pub(super) fn keys_of(&mut self, mut list: List) -> Vec<u32> {

@@ -111,6 +111,23 @@ fn is_orcpt(text: &str) -> bool {
     is_kind && !address.is_empty() && written && text.len() <= MAX_ORCPT
 }
 
+/// The ORCPT of an address.
+pub fn orcpt_of(address: &str) -> String {
+    if address.is_ascii() {
+        return format!("rfc822;{}", xtext(address));
+    }
+    // In ASCII, so that hosts without SMTPUTF8 take it (RFC 6533 section 3).
+    let escaped = |c: char| !c.is_ascii_graphic() || matches!(c, '\\' | '+' | '=');
+    let mut out = "utf-8;".to_owned();
+    for c in address.chars() {
+        match escaped(c) {
+            true => out.push_str(&format!("\\x{{{:02X}}}", u32::from(c))),
+            false => out.push(c),
+        }
+    }
+    out
+}
+
 /// RET as it is stored and written.
 pub fn ret(value: &str) -> Option<&'static str> {
     ["FULL", "HDRS"].into_iter().find(|known| known.eq_ignore_ascii_case(value))
@@ -191,6 +208,13 @@ mod tests {
         }
         assert_eq!(dsn.take("NOTIFY", "x"), Err(BadParameter::Notify));
         assert_eq!(dsn.take("SIZE", "1"), Err(BadParameter::Unknown));
+    }
+
+    #[test]
+    fn an_address_has_its_original_recipient() {
+        assert_eq!(orcpt_of("a+b@x.example"), "rfc822;a+2Bb@x.example");
+        assert_eq!(orcpt_of("z\u{f6}e+1@x.example"), "utf-8;z\\x{F6}e\\x{2B}1@x.example");
+        assert!(is_orcpt(&orcpt_of("z\u{f6}e+1@x.example")));
     }
 
     #[test]

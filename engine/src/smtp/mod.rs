@@ -1,6 +1,7 @@
 //! SMTP without I/O: the client and the server as state machines that take bytes and time and give bytes and
 //! events, what replies mean ([`verdict`]), and TLS as bytes in and bytes out.
 
+pub mod certificates;
 pub mod client;
 mod client_commands;
 mod client_envelope;
@@ -27,6 +28,7 @@ mod server_sender;
 mod server_log;
 pub mod server_wire;
 mod server_xclient;
+pub mod password;
 pub mod proxy_header;
 pub mod refused;
 pub mod status;
@@ -35,6 +37,8 @@ pub mod undot;
 pub mod users;
 pub mod verdict;
 
+#[cfg(test)]
+mod certificates_tests;
 #[cfg(test)]
 mod client_content_tests;
 #[cfg(test)]

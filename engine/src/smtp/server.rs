@@ -13,6 +13,7 @@
 
 use super::dsn::RecipientDsn;
 use super::merge::{DefinitionError, Merge};
+use super::password::Password;
 use super::refused::RefusedRecipient;
 use super::server_auth::Exchange;
 use super::server_data::Chunk;
@@ -102,6 +103,9 @@ pub enum ServerEvent {
     /// Somebody wants to be this user, and what he knows of the password is right or not. To be answered by
     /// [`Session::logged_in`] or [`Session::login_refused`].
     Login { user: String, right: bool },
+    /// Somebody says that this is the user's password, which the system knows. To be answered as [`ServerEvent::Login`] is,
+    /// or by [`Session::login_unavailable`].
+    Password { user: String, password: Password },
     /// A proxy says for whom it speaks. To be answered by [`Session::assume`] or [`Session::turn_away`].
     Assumed(Box<Assumed>),
     /// What is left of the output may be sent; then the socket is to be closed.
@@ -153,6 +157,8 @@ pub struct Session {
     pub(super) nonce: u128,
     /// TLS is spoken.
     pub(super) secure: bool,
+    /// Whose certificate the client has shown; empty for nobody's.
+    pub(super) certified: Box<str>,
     pub(super) user: Box<str>,
     /// XCLIENT is taken from this client, whoever it speaks for.
     pub(super) may_assume: bool,
@@ -221,6 +227,7 @@ impl Session {
             exchange: None,
             nonce: 0,
             secure: false,
+            certified: Box::default(),
             user: Box::default(),
             failed_logins: 0,
             errors: 0,

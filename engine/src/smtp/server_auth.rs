@@ -1,14 +1,17 @@
-//! AUTH of an inbound session (RFC 4954): PLAIN, LOGIN, CRAM-MD5 and SCRAM-SHA-256.
+//! AUTH of an inbound session (RFC 4954): PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-256, and EXTERNAL (RFC 4422) for those who have
+//! shown the certificate of a user.
 //!
-//! Here is found out whether the client knows the password. What that is worth, the caller says: the exchange ends in
-//! [`ServerEvent::Login`].
+//! Here is found out whether the client knows the password, or is whom its certificate says. What that is worth, the caller
+//! says: the exchange ends in [`ServerEvent::Login`], or where only the system knows passwords in [`ServerEvent::Password`].
 
+use super::password::Password;
 use super::server::{Phase, ServerEvent, Session};
 use super::server_options::ServerOptions;
 use super::users::{SCRAM_ROUNDS, Users};
 use crate::base::Now;
 use data_encoding::BASE64;
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// Failed logins before the session is ended (A24).
 const MAX_FAILED: u32 = 5;
@@ -30,6 +33,10 @@ pub(super) enum Exchange {
     ScramFinal(Scram),
     /// The client acknowledges that we have proved ourselves.
     ScramEnd {
+        name: String,
+    },
+    /// Whom the client wants to act for, who is this one.
+    External {
         name: String,
     },
 }
@@ -54,25 +61,52 @@ enum Step {
         name: String,
         right: bool,
     },
+    /// The system is to be asked.
+    Unknown {
+        name: String,
+        password: Password,
+    },
     /// Not of the form that the mechanism has.
     Malformed,
 }
 
 impl Session {
-    /// What is offered now; `None` for nothing.
-    pub(super) fn mechanisms(&self) -> Option<&'static str> {
+    /// What is offered now.
+    pub(super) fn mechanisms(&self) -> Vec<&'static str> {
         let auth = &self.options.auth;
-        if auth.users.is_none() || !self.user.is_empty() || (auth.after_tls && !self.secure) {
-            return None;
+        let mut offered = Vec::new();
+        if !self.user.is_empty() || (auth.after_tls && !self.secure) {
+            return offered;
         }
-        match self.secure || auth.plain_in_clear {
-            true => Some("SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN"),
-            false => Some("SCRAM-SHA-256 CRAM-MD5"),
+        if auth.by_certificate && !self.certified.is_empty() {
+            offered.push("EXTERNAL");
+        }
+        let Some(users) = &auth.users else { return offered };
+        let in_clear = self.secure || auth.plain_in_clear;
+        // Clients take the first they know, and the system can check none but the last two.
+        if users.have_passwords() && !(in_clear && users.ask_system()) {
+            offered.extend(["SCRAM-SHA-256", "CRAM-MD5"]);
+        }
+        if in_clear {
+            offered.extend(["PLAIN", "LOGIN"]);
+        }
+        offered
+    }
+
+    /// The user that the client is by its certificate, or why it is nobody.
+    pub(super) fn certified(&mut self, user: Result<&str, String>) {
+        match user {
+            Ok(user) => {
+                self.tell_tls(format_args!("the client's certificate is that of user {user}"));
+                self.certified = user.into();
+            }
+            Err(why) => self.tell_tls(format_args!("{why}")),
         }
     }
 
     pub(super) fn auth(&mut self, argument: &str) {
-        if self.options.auth.users.is_none() {
+        let auth = &self.options.auth;
+        if auth.users.is_none() && !auth.by_certificate {
             return self.refuse("502 5.5.1 AUTH is not offered");
         }
         if !self.esmtp || self.envelope.is_some() {
@@ -83,17 +117,19 @@ impl Session {
         }
         let (mechanism, initial) = argument.split_once(' ').unwrap_or((argument, ""));
         let mechanism = mechanism.to_ascii_uppercase();
-        let Some(offered) = self.mechanisms() else {
-            return self.refuse("538 5.7.11 encryption required: STARTTLS first");
-        };
-        if !offered.split(' ').any(|name| name == mechanism) {
+        if !self.mechanisms().contains(&mechanism.as_str()) {
+            let needs_tls = auth.after_tls || matches!(mechanism.as_str(), "PLAIN" | "LOGIN" | "EXTERNAL");
             return match mechanism.as_str() {
-                "PLAIN" | "LOGIN" => self.refuse("538 5.7.11 encryption required: STARTTLS first"),
+                _ if needs_tls && !self.secure => {
+                    self.refuse("538 5.7.11 encryption required: STARTTLS first");
+                }
+                "EXTERNAL" => self.refuse("504 5.7.4 EXTERNAL needs the certificate of a user"),
                 _ => self.refuse("504 5.5.4 unrecognized authentication mechanism"),
             };
         }
         let (challenge, exchange) = match mechanism.as_str() {
             "PLAIN" => (String::new(), Exchange::Plain),
+            "EXTERNAL" => (String::new(), Exchange::External { name: self.certified.to_string() }),
             "LOGIN" => ("Username:".to_owned(), Exchange::LoginName),
             "CRAM-MD5" => {
                 let challenge = format!("<{:032x}@{}>", self.next_nonce(), self.options.host);
@@ -138,25 +174,38 @@ impl Session {
 
     fn auth_base64(&mut self, exchange: Exchange, text: &str) {
         match BASE64.decode(text.as_bytes()) {
-            Ok(response) => self.auth_response(exchange, &response),
+            Ok(response) => self.auth_response(exchange, &Zeroizing::new(response)),
             Err(_) => self.refuse("501 5.5.2 not Base64"),
         }
     }
 
     fn auth_response(&mut self, exchange: Exchange, response: &[u8]) {
-        let Some(users) = self.options.auth.users.clone() else { return };
         let Ok(response) = std::str::from_utf8(response) else {
             return self.refuse("501 5.5.2 authentication data is not UTF-8");
         };
         let nonce = self.next_nonce();
-        match step(exchange, response, &users, nonce) {
+        let step = match (exchange, self.options.auth.users.as_deref()) {
+            // Nobody acts for somebody else.
+            (Exchange::External { name }, _) => {
+                Step::Done { right: response.is_empty() || response == name, name }
+            }
+            (exchange, Some(users)) => step(exchange, response, users, nonce),
+            (_, None) => Step::Malformed,
+        };
+        match step {
             Step::Ask(challenge, next) => self.ask(&challenge, next),
-            Step::Done { name, .. } if name.is_empty() || name.len() > MAX_NAME => {
+            Step::Done { name, .. } | Step::Unknown { name, .. }
+                if name.is_empty() || name.len() > MAX_NAME =>
+            {
                 self.refuse("501 5.5.2 a user name has 1 to 255 bytes");
             }
             Step::Done { name: user, right } => {
                 self.phase = Phase::Deciding;
                 self.event(ServerEvent::Login { user, right });
+            }
+            Step::Unknown { name: user, password } => {
+                self.phase = Phase::Deciding;
+                self.event(ServerEvent::Password { user, password });
             }
             Step::Malformed => self.refuse("501 5.5.2 authentication data has not the form of its mechanism"),
         }
@@ -185,6 +234,15 @@ impl Session {
             self.end_with("421 4.7.0", "too many failed logins");
         }
     }
+
+    /// Whether the client is who it says cannot be found out now.
+    pub fn login_unavailable(&mut self, now: Now) {
+        self.errors += 1;
+        self.decide(now, format_args!("454 4.7.0 the password cannot be checked now, try again later"));
+        if self.errors >= self.options.max_errors && !self.is_closed() {
+            self.end_with("421 4.7.0", "too many errors");
+        }
+    }
 }
 
 fn step(exchange: Exchange, response: &str, users: &Users, nonce: u128) -> Step {
@@ -193,10 +251,7 @@ fn step(exchange: Exchange, response: &str, users: &Users, nonce: u128) -> Step 
         Exchange::LoginName => {
             Step::Ask("Password:".to_owned(), Exchange::LoginPassword { name: response.to_owned() })
         }
-        Exchange::LoginPassword { name } => {
-            let right = users.knows_password(&name, response);
-            Step::Done { name, right }
-        }
+        Exchange::LoginPassword { name } => judged(name, response, users),
         Exchange::CramMd5 { challenge } => match response.rsplit_once(' ') {
             Some((name, answer)) => {
                 let right = users.answers_cram_md5(name, &challenge, answer);
@@ -207,7 +262,7 @@ fn step(exchange: Exchange, response: &str, users: &Users, nonce: u128) -> Step 
         Exchange::ScramFirst => scram_first(response, users, nonce).unwrap_or(Step::Malformed),
         Exchange::ScramFinal(scram) => scram_final(scram, response, users).unwrap_or(Step::Malformed),
         Exchange::ScramEnd { name } if response.is_empty() => Step::Done { name, right: true },
-        Exchange::ScramEnd { .. } => Step::Malformed,
+        Exchange::ScramEnd { .. } | Exchange::External { .. } => Step::Malformed,
     }
 }
 
@@ -219,8 +274,17 @@ fn plain(response: &str, users: &Users) -> Step {
     else {
         return Step::Malformed;
     };
-    let right = users.knows_password(name, password) && (acts_for.is_empty() || acts_for == name);
-    Step::Done { name: name.to_owned(), right }
+    match acts_for.is_empty() || acts_for == name {
+        true => judged(name.to_owned(), password, users),
+        false => Step::Done { name: name.to_owned(), right: false },
+    }
+}
+
+fn judged(name: String, password: &str, users: &Users) -> Step {
+    match users.judge(&name, password) {
+        Some(right) => Step::Done { name, right },
+        None => Step::Unknown { name, password: Password::new(password) },
+    }
 }
 
 /// `n,[a=authzid],n=user,r=nonce[,extensions]`; channel binding is not offered.

@@ -1,5 +1,6 @@
 //! Conversations with the server about AUTH (RFC 4954).
 
+use super::password::Password;
 use super::server::*;
 use super::server_tests::*;
 use super::users::Users;
@@ -14,8 +15,18 @@ fn users() -> Arc<Users> {
 }
 
 fn options() -> ServerOptions {
-    let auth = AuthOptions { users: Some(users()), plain_in_clear: true, after_tls: false };
+    let auth = AuthOptions { users: Some(users()), plain_in_clear: true, ..AuthOptions::default() };
     ServerOptions { auth, require_auth: true, ..open_relay() }
+}
+
+/// `sam` has an account on the system.
+fn with_accounts() -> ServerOptions {
+    let users = Users::new([("ann".to_owned(), "secret".to_owned())], &[1; 32]);
+    let users = Some(Arc::new(users.with_system(["sam".to_owned()])));
+    ServerOptions {
+        auth: AuthOptions { users, plain_in_clear: true, after_tls: false, by_certificate: false },
+        ..options()
+    }
 }
 
 fn b64(text: &str) -> String {
@@ -148,7 +159,12 @@ fn what_is_offered_and_when() {
         let reply = tell(&mut greeted(options), "EHLO me.test\n");
         reply.lines().find_map(|line| line[4..].strip_prefix("AUTH ").map(str::to_owned))
     };
-    let auth = |plain_in_clear, after_tls| AuthOptions { users: Some(users()), plain_in_clear, after_tls };
+    let auth = |plain_in_clear, after_tls| AuthOptions {
+        users: Some(users()),
+        plain_in_clear,
+        after_tls,
+        ..AuthOptions::default()
+    };
     let with = |auth| ServerOptions { auth, ..open_relay() };
     assert_eq!(offer(with(auth(true, false))).unwrap(), "SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN");
     assert_eq!(offer(with(auth(false, false))).unwrap(), "SCRAM-SHA-256 CRAM-MD5");
@@ -202,4 +218,74 @@ fn who_guesses_too_often_is_sent_away() {
     session.login_refused(NOW, true);
     assert_eq!(codes(&said(&mut session)), ["454"]);
     assert_eq!(codes(&tell(&mut session, "MAIL FROM:<a@a.test>\n")), ["530"]);
+}
+
+#[test]
+fn the_system_is_asked_for_passwords_that_it_knows() {
+    for lines in [vec!["AUTH PLAIN", "\0sam\0pass word"], vec!["AUTH LOGIN", "sam", "pass word"]] {
+        let mut session = greeted(with_accounts());
+        for (n, line) in lines.iter().enumerate() {
+            let line = if n == 0 { (*line).to_owned() } else { b64(line) };
+            assert_eq!(tell(&mut session, &format!("{line}\n")).is_empty(), n == lines.len() - 1);
+        }
+        let asked = ServerEvent::Password { user: "sam".into(), password: Password::new("pass word") };
+        assert_eq!(events(&mut session), [asked]);
+        // Whatever the client says meanwhile waits, however long it takes.
+        assert!(!session.wants_input() && session.next_timeout().is_none());
+        session.logged_in(NOW, "sam", Arc::new(with_accounts()));
+        assert_eq!(said(&mut session), "235 2.7.0 authentication succeeded\r\n");
+        tell(&mut session, "MAIL FROM:<a@a.test>\nRCPT TO:<b@b.test>\nDATA\n");
+        tell(&mut session, "x\n.\n");
+        let [ServerEvent::Message(envelope, _)] = &events(&mut session)[..] else { panic!() };
+        assert_eq!(envelope.user, "sam");
+    }
+    // Ours are not the system's business, nobody's are, and nobody acts for somebody else.
+    for (said, right) in [("\0ann\0secret", Some(true)), ("\0eve\0x", None), ("ann\0sam\0x", Some(false))] {
+        let mut session = greeted(with_accounts());
+        tell(&mut session, &format!("AUTH PLAIN {}\n", b64(said)));
+        let found = match &events(&mut session)[..] {
+            [ServerEvent::Login { right, .. }] => Some(*right),
+            [ServerEvent::Password { .. }] => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found, right, "{said}");
+    }
+}
+
+#[test]
+fn the_system_may_say_no_or_nothing() {
+    let mut session = greeted(with_accounts());
+    let mut attempt = |answer: fn(&mut Session)| {
+        tell(&mut session, &format!("AUTH PLAIN {}\n", b64("\0sam\0x")));
+        assert!(matches!(events(&mut session)[..], [ServerEvent::Password { .. }]));
+        answer(&mut session);
+        said(&mut session)
+    };
+    assert_eq!(attempt(|s| s.login_refused(NOW, false)), "535 5.7.8 authentication credentials invalid\r\n");
+    assert!(attempt(|s| s.login_refused(NOW, true)).starts_with("454 4.7.0 too many failed logins"));
+    for _ in 0..5 {
+        let not_now = "454 4.7.0 the password cannot be checked now, try again later\r\n";
+        assert_eq!(attempt(|s| s.login_unavailable(NOW)), not_now);
+    }
+    // That was no guess, and so the session goes on.
+    assert_eq!(codes(&tell(&mut session, "NOOP\n")), ["250"]);
+}
+
+#[test]
+fn what_the_system_cannot_check_is_not_offered() {
+    let offer = |options: ServerOptions| {
+        let reply = tell(&mut greeted(options), "EHLO me.test\n");
+        reply.lines().find_map(|line| line[4..].strip_prefix("AUTH ").map(str::to_owned))
+    };
+    assert_eq!(offer(with_accounts()).unwrap(), "PLAIN LOGIN");
+    assert_eq!(codes(&tell(&mut greeted(with_accounts()), "AUTH CRAM-MD5\n")), ["504"]);
+    let in_clear = |mut options: ServerOptions| {
+        options.auth.plain_in_clear = false;
+        options
+    };
+    assert_eq!(offer(in_clear(with_accounts())).unwrap(), "SCRAM-SHA-256 CRAM-MD5");
+    let mut only = in_clear(with_accounts());
+    only.auth.users = Some(Arc::new(Users::new([], &[1; 32]).with_system(["sam".to_owned()])));
+    assert_eq!(offer(only.clone()), None);
+    assert_eq!(codes(&tell(&mut greeted(only), "AUTH PLAIN AGEAYg==\n")), ["538"]);
 }

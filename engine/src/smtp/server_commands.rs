@@ -107,8 +107,9 @@ impl Session {
         if options.tls.is_some() && !self.secure {
             self.reply("250-STARTTLS");
         }
-        if let Some(mechanisms) = self.mechanisms() {
-            self.reply(format_args!("250-AUTH {mechanisms}"));
+        let mechanisms = self.mechanisms();
+        if !mechanisms.is_empty() {
+            self.reply(format_args!("250-AUTH {}", mechanisms.join(" ")));
         }
         if options.merge {
             self.reply("250-XACK");

@@ -45,8 +45,8 @@ const ANSWERS: [(&str, &str); 30] = [
 
 fn options() -> ServerOptions {
     let users = Users::new([("ann".to_owned(), "secret".to_owned())], &[1; 32]);
-    let auth = AuthOptions { users: Some(Arc::new(users)), plain_in_clear: true, after_tls: false };
-    ServerOptions { auth, tls: Some(server_for("mx.test").0), ..open_relay() }
+    let auth = AuthOptions { users: Some(Arc::new(users)), plain_in_clear: true, ..AuthOptions::default() };
+    ServerOptions { auth, tls: Some(server_for("mx.test").0.into()), ..open_relay() }
 }
 
 /// A session in this state.

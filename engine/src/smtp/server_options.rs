@@ -1,5 +1,6 @@
 //! How a server session behaves: what `<source>` and the listener say.
 
+use super::tls::TlsServerConfig;
 use super::undot::LineEnds;
 use super::users::Users;
 use crate::mail::suppression::Suppression;
@@ -47,8 +48,10 @@ pub enum Relay {
 /// How clients may say who they are.
 #[derive(Clone, Debug, Default)]
 pub struct AuthOptions {
-    /// AUTH is offered to these; `None`: not at all.
+    /// Those who may log in with a password; `None`: nobody.
     pub users: Option<Arc<Users>>,
+    /// Whoever has shown the certificate of a user may log in as that.
+    pub by_certificate: bool,
     /// PLAIN and LOGIN without TLS too: `allow-unencrypted-plain-auth`.
     pub plain_in_clear: bool,
     /// Nothing of AUTH without TLS: `require-starttls-before-auth`.
@@ -89,7 +92,7 @@ pub struct ServerOptions {
     /// CHUNKING is offered: BDAT.
     pub chunking: bool,
     /// STARTTLS is offered with this, where a session does not begin with TLS.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<TlsServerConfig>,
     pub auth: AuthOptions,
     /// Senders are looked into before MAIL is answered.
     pub check_sender: bool,

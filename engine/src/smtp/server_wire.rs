@@ -48,6 +48,9 @@ impl Wire {
                     Ok(()) if before && !tls.is_handshaking() => {
                         let seen = tls.seen();
                         self.session.tell_tls(format_args!("{} {}", seen.protocol, seen.cipher));
+                        if let Some(user) = tls.user(now.wall) {
+                            self.session.certified(user);
+                        }
                     }
                     Ok(()) => {}
                 }

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 fn options() -> ServerOptions {
     let users = Users::new([("ann".to_owned(), "secret".to_owned())], &[1; 32]);
-    let auth = AuthOptions { users: Some(Arc::new(users)), plain_in_clear: false, after_tls: true };
-    ServerOptions { tls: Some(server_for("mx.test").0), auth, ..open_relay() }
+    let users = Some(Arc::new(users));
+    let auth = AuthOptions { users, after_tls: true, ..AuthOptions::default() };
+    ServerOptions { tls: Some(server_for("mx.test").0.into()), auth, ..open_relay() }
 }
 
 fn client() -> Tls {

@@ -54,6 +54,8 @@ impl Session {
         self.helo = assumed.helo.as_deref().unwrap_or_default().into();
         self.esmtp = assumed.esmtp.unwrap_or(false) && !self.helo.is_empty();
         self.user = assumed.login.as_deref().unwrap_or_default().into();
+        // The certificate is the proxy's.
+        self.certified = Box::default();
         self.assumed = assumed;
         self.options = options.clone();
         self.failed_logins = 0;

@@ -4,17 +4,22 @@
 //! have passed verification is found out after the handshake and recorded. The session cache belongs to the
 //! configuration object and is keyed by host name.
 
+use super::certificates::Certificates;
 use crate::base::Wall;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ResolvesServerCert;
 use rustls::time_provider::TimeProvider;
 use rustls::{
     CipherSuite, ClientConfig, ClientConnection, Connection, DigitallySignedStruct, ProtocolVersion,
 };
-use rustls::{HandshakeKind, RootCertStore, ServerConfig, ServerConnection, SignatureScheme};
+use rustls::{
+    ConfigBuilder, HandshakeKind, RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
+    WantsVerifier,
+};
 use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -85,6 +90,42 @@ impl TlsClientConfig {
     }
 }
 
+/// Settings and session cache for TLS of clients, and who they are by their certificates.
+#[derive(Clone, Debug)]
+pub struct TlsServerConfig {
+    rustls: Arc<ServerConfig>,
+    certificates: Option<Arc<Certificates>>,
+}
+
+/// Asks for no certificates.
+impl From<Arc<ServerConfig>> for TlsServerConfig {
+    fn from(rustls: Arc<ServerConfig>) -> TlsServerConfig {
+        TlsServerConfig { rustls, certificates: None }
+    }
+}
+
+impl TlsServerConfig {
+    /// `rustls` has these `certificates` as its verifier: what it has not watched must not be believed.
+    pub fn asking(
+        builder: ConfigBuilder<ServerConfig, WantsVerifier>,
+        certificates: Arc<Certificates>,
+        key: Arc<dyn ResolvesServerCert>,
+    ) -> TlsServerConfig {
+        let rustls = builder.with_client_cert_verifier(certificates.clone()).with_cert_resolver(key);
+        TlsServerConfig { rustls: Arc::new(rustls), certificates: Some(certificates) }
+    }
+
+    /// For whoever speaks TLS by himself.
+    pub fn rustls(&self) -> &Arc<ServerConfig> {
+        &self.rustls
+    }
+
+    /// What is done with certificates of clients, where they are asked for.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.certificates.as_deref()
+    }
+}
+
 /// aws-lc-rs with X25519 first: a hybrid group's first flight does not fit one segment.
 pub fn provider() -> CryptoProvider {
     CryptoProvider {
@@ -130,6 +171,8 @@ fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
 pub struct Tls {
     connection: Connection,
     client: Option<(Arc<TlsClientConfig>, ServerName<'static>)>,
+    /// Of clients, where they are asked for.
+    certificates: Option<Arc<Certificates>>,
 }
 
 impl Tls {
@@ -139,14 +182,16 @@ impl Tls {
         let name = server_name(host)?;
         let mut connection = ClientConnection::new(config.rustls.clone(), name.clone())?;
         connection.set_buffer_limit(None);
-        Ok(Tls { connection: connection.into(), client: Some((config.clone(), name)) })
+        let client = Some((config.clone(), name));
+        Ok(Tls { connection: connection.into(), client, certificates: None })
     }
 
     /// The server's end.
-    pub fn server(config: Arc<ServerConfig>) -> Result<Tls, TlsError> {
-        let mut connection = ServerConnection::new(config)?;
+    pub fn server(config: impl Into<TlsServerConfig>) -> Result<Tls, TlsError> {
+        let TlsServerConfig { rustls, certificates } = config.into();
+        let mut connection = ServerConnection::new(rustls)?;
         connection.set_buffer_limit(None);
-        Ok(Tls { connection: connection.into(), client: None })
+        Ok(Tls { connection: connection.into(), client: None, certificates })
     }
 
     pub fn is_handshaking(&self) -> bool {
@@ -204,6 +249,13 @@ impl Tls {
                 return;
             }
         }
+    }
+
+    /// The user that the client is by its certificate, once the handshake is over; or in words why it is nobody. `None` where
+    /// no certificate is asked for.
+    pub fn user(&self, wall: Wall) -> Option<Result<&str, String>> {
+        let certificates = self.certificates.as_ref()?;
+        Some(certificates.user(self.connection.peer_certificates().unwrap_or_default(), wall))
     }
 
     /// What the finished handshake came to.

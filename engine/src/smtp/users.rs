@@ -7,7 +7,7 @@
 use aws_lc_rs::{constant_time, digest, hmac, pbkdf2};
 use data_encoding::HEXLOWER;
 use hmac_md5::{KeyInit, Mac};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::OnceLock;
@@ -18,6 +18,8 @@ pub const SCRAM_ROUNDS: NonZeroU32 = NonZeroU32::new(4096).unwrap();
 /// Users and their passwords.
 pub struct Users {
     by_name: HashMap<String, User>,
+    /// Those whose passwords are the system's: `authentication-method system`.
+    of_system: HashSet<String>,
     /// Makes the salts.
     key: hmac::Key,
 }
@@ -31,7 +33,7 @@ struct User {
 /// Names only: passwords are not for logs.
 impl fmt::Debug for Users {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.by_name.keys()).finish()
+        f.debug_set().entries(self.by_name.keys()).entries(&self.of_system).finish()
     }
 }
 
@@ -40,10 +42,45 @@ impl Users {
     pub fn new(users: impl IntoIterator<Item = (String, String)>, key: &[u8; 32]) -> Users {
         let user = |(name, password)| (name, User { password, salted: OnceLock::new() });
         let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-        Users { by_name: users.into_iter().map(user).collect(), key }
+        Users { by_name: users.into_iter().map(user).collect(), of_system: HashSet::new(), key }
     }
 
-    pub fn knows_password(&self, name: &str, password: &str) -> bool {
+    /// Those too who have an account of this name on the system.
+    #[must_use]
+    pub fn with_system(mut self, names: impl IntoIterator<Item = String>) -> Users {
+        self.of_system.extend(names);
+        self
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty() && self.of_system.is_empty()
+    }
+
+    /// Whether there are users whose passwords we know.
+    pub fn have_passwords(&self) -> bool {
+        !self.by_name.is_empty()
+    }
+
+    /// Whether the system is asked for passwords.
+    pub fn ask_system(&self) -> bool {
+        !self.of_system.is_empty()
+    }
+
+    /// The account whose password the system is to be asked for, and whether its owner may log in with it. Who has none is
+    /// compared with somebody else: a wrong name takes as long as a wrong password.
+    pub fn account<'a>(&'a self, name: &'a str) -> Option<(&'a str, bool)> {
+        match self.of_system.contains(name) {
+            true => Some((name, true)),
+            false => self.of_system.iter().next().map(|other| (other.as_str(), false)),
+        }
+    }
+
+    /// Whether the password is this user's; `None` where the system is to be asked, which it is for users nobody knows too.
+    pub fn judge(&self, name: &str, password: &str) -> Option<bool> {
+        (self.by_name.contains_key(name) || !self.ask_system()).then(|| self.knows_password(name, password))
+    }
+
+    fn knows_password(&self, name: &str, password: &str) -> bool {
         // Digests have one length, so that the time tells nothing of the password's.
         let digest = |text: &str| hmac::sign(&self.key, text.as_bytes());
         let right = digest(self.by_name.get(name).map_or("", |user| &user.password));

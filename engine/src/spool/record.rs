@@ -131,6 +131,10 @@ pub struct Reports {
 pub struct AtDelivery {
     /// The list by which senders are rewritten, where the virtual MTA has none; empty for none.
     pub rewrite_list: String,
+    /// It gets a Date header of that time if it has none.
+    pub date: bool,
+    /// Its topmost Received field is ours.
+    pub received: bool,
 }
 
 /// How the envelope sender of a recipient is made.

@@ -23,6 +23,12 @@ const MAX_WIRE: usize = 32 * 1024;
 static USERS: LazyLock<Arc<Users>> =
     LazyLock::new(|| Arc::new(Users::new([("u".to_owned(), "p".to_owned())], &[0; 32])));
 
+/// With a system that is asked for passwords.
+static ACCOUNTS: LazyLock<Arc<Users>> = LazyLock::new(|| {
+    let users = Users::new([("u".to_owned(), "p".to_owned())], &[0; 32]);
+    Arc::new(users.with_system(["s".to_owned()]))
+});
+
 /// Ends the session of a client that sends more behind a command that has to be the last of its read.
 const AHEAD: &[u8] = b"commands sent before the reply they had to wait for\r\n";
 
@@ -45,9 +51,15 @@ fn options(choice: u8) -> ServerOptions {
         smtputf8: choice & 4 == 0,
         chunking: choice & 8 == 0,
         auth: AuthOptions {
-            users: (choice & 16 == 0).then(|| USERS.clone()),
+            users: match choice & 24 {
+                0 => Some(USERS.clone()),
+                8 => Some(ACCOUNTS.clone()),
+                _ => None,
+            },
             plain_in_clear: choice & 32 == 0,
             after_tls: false,
+            // Without TLS nobody has shown a certificate.
+            by_certificate: choice & 64 == 0,
         },
         require_auth: choice & 64 != 0,
         accept_invalid: choice & 32 != 0,
@@ -90,6 +102,14 @@ fn talk(options: &ServerOptions, pieces: &[&[u8]]) -> Transcript {
                         false => session.login_refused(NOW, user.len() % 2 == 0),
                     }
                     transcript.logins.push((user, right));
+                }
+                ServerEvent::Password { user, password } => {
+                    match password.as_bytes().len() % 3 {
+                        0 => session.logged_in(NOW, &user, Arc::new(options.clone())),
+                        1 => session.login_refused(NOW, user.len() % 2 == 0),
+                        _ => session.login_unavailable(NOW),
+                    }
+                    transcript.logins.push((user, password.as_bytes().len() % 3 == 0));
                 }
                 ServerEvent::Sender { sender, .. } => match sender.len() % 2 {
                     0 => session.sender_accepted(NOW, sender),

@@ -28,6 +28,8 @@ pub fn merge(data: &[u8]) {
     let fixed = Fixed {
         date: "Mon, 23 Nov 2026 03:00:00 +0000".into(),
         submission_id: 7,
+        host_id: 0,
+        dated_later: false,
         host: "mx.example".into(),
         sender: "bounce@news.example".into(),
     };

@@ -117,7 +117,8 @@ pub struct Auditor {
     pub no_mail: Vec<bool>,
     pub breaches: Vec<Breach>,
     pub(super) wires: BTreeMap<u64, Wire>,
-    pub(super) open: u32,
+    /// By wire: the VMTA.
+    pub(super) dialled: BTreeMap<u64, Option<usize>>,
     pub(super) life: usize,
 }
 
@@ -143,7 +144,7 @@ impl Auditor {
             no_mail: vec![false; plan.domains.len()],
             breaches: Vec::new(),
             wires: BTreeMap::new(),
-            open: 0,
+            dialled: BTreeMap::new(),
             life: 0,
             plan,
         }
@@ -306,7 +307,7 @@ impl Auditor {
     }
 
     pub fn open_connections(&self) -> u32 {
-        self.open + self.queues.values().map(|queue| queue.open).sum::<u32>()
+        self.dialled.len() as u32 + self.queues.values().map(|queue| queue.open).sum::<u32>()
     }
 }
 

@@ -60,19 +60,6 @@ impl Auditor {
         }
     }
 
-    /// The engine has a connection more, or so many less: no receiver sees all of them.
-    pub fn dialled(&mut self) {
-        self.open += 1;
-        if self.open > self.plan.total {
-            let text = format!("{} connections in all, at most {}", self.open, self.plan.total);
-            self.breach("total-max-smtp-out", text);
-        }
-    }
-
-    pub fn hung_up(&mut self, connections: u32) {
-        self.open -= connections;
-    }
-
     pub fn closed(&mut self, wire: u64) {
         let Some(file) = self.wires.remove(&wire).filter(|file| file.open) else { return };
         self.queues.entry(file.queue).or_default().open -= 1;

@@ -52,6 +52,7 @@ fn plan() -> Plan {
     let vmta = |n: u8| Vmta {
         name: format!("v{n}"),
         sources: vec![(ip(&format!("10.{n}.0.1")), format!("v{n}.sender.example"))],
+        ..Vmta::default()
     };
     let work = |id: usize| Work {
         id,
@@ -95,7 +96,7 @@ fn message() -> Vec<u8> {
 }
 
 fn connect(audit: &mut Auditor, wire: u64) {
-    audit.dialled();
+    audit.dialled(wire, Some(ip("10.1.0.1")));
     audit.connect(wire, Some(ip("10.1.0.1")), 0);
     audit.opened(wire);
     audit.hello(wire, "v1.sender.example");
@@ -114,7 +115,7 @@ fn take(audit: &mut Auditor, wire: u64, addresses: &[&str]) -> u64 {
 
 fn hang_up(audit: &mut Auditor, wire: u64) {
     audit.lost(wire);
-    audit.hung_up(1);
+    audit.hung_up(wire);
     audit.closed(wire);
 }
 
@@ -346,7 +347,7 @@ fn connections_are_counted_at_a_time() {
     assert_eq!(audit.breaches, []);
     connect(&mut audit, 2);
     assert_eq!(broken(&audit), ["max-smtp-out"]);
-    audit.dialled();
+    audit.dialled(3, None);
     assert_eq!(broken(&audit), ["max-smtp-out", "total-max-smtp-out"]);
 }
 

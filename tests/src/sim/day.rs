@@ -31,7 +31,7 @@ impl Plan {
             seed: 0,
             config: String::new(),
             domains,
-            vmtas: vec![Vmta { name: "v1".to_owned(), sources: vec![source] }],
+            vmtas: vec![Vmta { name: "v1".to_owned(), sources: vec![source], ..Vmta::default() }],
             pools: Vec::new(),
             total: 100,
             works: vec![campaign],

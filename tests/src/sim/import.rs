@@ -118,6 +118,8 @@ async fn campaign(
     let fixed = Fixed {
         date: plain::date(wall),
         submission_id: id,
+        host_id: 0,
+        dated_later: false,
         host: "mail.sender.example".to_owned(),
         sender: campaign.envelope_sender.as_str().to_owned(),
     };

@@ -7,6 +7,7 @@
 pub mod audit;
 mod audit_modes;
 mod audit_receivers;
+mod audit_wide;
 #[cfg(test)]
 mod audit_tests;
 mod content;
@@ -254,7 +255,8 @@ fn posthaste_zone() -> jiff::tz::TimeZone {
 /// What the engine says of itself now that everything is over.
 fn at_end(world: &mut World, life: &mut Life, directory: &Path) -> AtEnd {
     let now = life.now(&world.ground.clock);
-    let mut end = AtEnd { shared: life.total.open(), ..AtEnd::default() };
+    let mut end =
+        AtEnd { shared: life.total.open() + u32::from(!life.shared.places.is_empty()), ..AtEnd::default() };
     for shard in &mut life.shards {
         if let ShardReply::Status(status) = shard.request(now, ShardRequest::Status) {
             end.waiting += status.waiting;

@@ -64,10 +64,11 @@ pub struct Domain {
     pub(super) directives: String,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Vmta {
     pub name: String,
     pub sources: Vec<(IpAddr, String)>,
+    pub max_smtp_out: Option<u32>,
 }
 
 /// By which door a submission comes.
@@ -194,6 +195,8 @@ impl Plan {
             spare: if disk.bool() { 3 } else { 0 },
             commit_deadline: Duration::from_secs(*disk.choice([2, 10, 60].iter()).expect("not empty")),
         };
+        let wide = &mut fastrand::Rng::with_seed(seed ^ 0x71de);
+        plan.vmtas.iter_mut().for_each(|vmta| vmta.limit(wide));
         plan.config = plan.text();
         plan.add_troubles(rng);
         plan
@@ -225,6 +228,9 @@ impl Plan {
             let _ = writeln!(text, "<virtual-mta {}>", vmta.name);
             for (ip, helo) in &vmta.sources {
                 let _ = writeln!(text, " smtp-source-host {ip} {helo}");
+            }
+            if let Some(most) = vmta.max_smtp_out {
+                let _ = writeln!(text, " max-smtp-out {most}");
             }
             text.push_str("</virtual-mta>\n");
         }
@@ -304,12 +310,20 @@ impl Plan {
     }
 }
 
+impl Vmta {
+    /// Draws what holds for all its queues.
+    fn limit(&mut self, rng: &mut fastrand::Rng) {
+        self.max_smtp_out = (rng.u8(..3) == 0).then(|| rng.u32(1..5));
+    }
+}
+
 fn vmtas(rng: &mut fastrand::Rng) -> Vec<Vmta> {
     let one = |n: u8, sources: u8| Vmta {
         name: format!("v{n}"),
         sources: (0..sources)
             .map(|i| (IpAddr::from(Ipv4Addr::new(10, n, 0, i + 1)), format!("s{i}.v{n}.sender.example")))
             .collect(),
+        ..Vmta::default()
     };
     (1..=rng.u8(1..4)).map(|n| one(n, rng.u8(1..3))).collect()
 }

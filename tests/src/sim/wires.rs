@@ -28,7 +28,7 @@ impl World {
         }
         self.note(|| format!("wire {id}: shard {shard} connects from {from:?} to {to}"), [3, id]);
         self.agenda.add(self.ground.clock.now() + wire.latency, Event::Syn(id));
-        self.audit.dialled();
+        self.audit.dialled(id, from);
         self.connections.insert((shard, connection), id);
         self.wires.insert(id, wire);
     }
@@ -40,7 +40,7 @@ impl World {
                 .breach("closed once", format!("{connection:?} of shard {shard} is closed again"));
         };
         self.audit.lost(id);
-        self.audit.hung_up(1);
+        self.audit.hung_up(id);
         self.note(|| format!("wire {id}: closed by the engine"), [4, id]);
         if let Some(wire) = self.wires.get_mut(&id) {
             wire.held = false;
@@ -51,8 +51,8 @@ impl World {
     /// The engine is gone, and its kernel closes everything it had.
     pub fn cut_all(&mut self) {
         let now = self.ground.clock.now();
-        self.audit.hung_up(self.connections.len() as u32);
         for ((_, _), id) in std::mem::take(&mut self.connections) {
+            self.audit.hung_up(id);
             if let Some(wire) = self.wires.get_mut(&id) {
                 wire.held = false;
                 self.agenda.add(now + wire.latency, Event::PeerGone(id));

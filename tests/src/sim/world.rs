@@ -269,6 +269,7 @@ impl World {
                 let _ = reply.send(life.shards[shard].request(now, request));
                 self.drain_outputs(life, shard);
             }
+            Message::Nudged(place) => self.input(life, shard, Input::Nudged(place)),
             Message::Reported => self.input(life, shard, Input::Reported),
             Message::Drain(_) => self.input(life, shard, Input::Drain),
             // Sessions of clients: there are none here.
@@ -315,6 +316,10 @@ impl World {
                     self.counts.backoffs += u64::from(backoff);
                     self.audit.mode(&queue.to_string(), backoff);
                 }
+            }
+
+            Output::Nudge { shard, place } => {
+                self.ground.post.send(News::Message(shard as usize, Message::Nudged(place)));
             }
             Output::RouteRegained(queue) => {
                 life.storage.note(Control::RouteLost { queue: queue.to_string(), lost: false });

@@ -49,7 +49,7 @@ pub(super) const DOMAIN_EXTRAS: &[Directive] = {
         d("log-transfer-failures", Bool, "false", LATER, "Log broken transfers of the queue"),
         d("macro-variables-preserve-case", Bool, "false", LATER, "Keep the case of `$from` and `$to`"),
         d("max-events-recorded", Number(0, u32::MAX as u64), "10", LATER, "Errors of the queue that are remembered").eg("20"),
-        d("remove-header", List, "", LATER, "Headers removed at delivery").eg("X-Internal,X-Trace"),
+        d("remove-header", List, "", ON, "Headers removed at delivery").eg("X-Internal,X-Trace"),
         d("require-starttls", Bool, "false", ON, "Deliver with TLS or not at all"),
         d("reuse-ssl-session", Bool, "false", LATER, "Resume TLS sessions"),
         d("second-dkim-add-body-limit", Bool, "false", LATER, "As `dkim-add-body-limit`, for the second signature"),

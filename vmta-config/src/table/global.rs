@@ -14,7 +14,7 @@ pub(super) const GLOBAL: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::Global]), "2.1", name, syntax, default, status, doc)
     }
     &[
-        d("alias", Alias, "", LATER, "Forward an address: `user@d`, `*@d`, or the bare local part of a local host name").repeats().eg("sales@example.com ann@example.com"),
+        d("alias", Alias, "", ON, "Forward an address: `user@d`, `*@d`, or the bare local part of a local host name").repeats().eg("sales@example.com ann@example.com"),
         d("allow-destination", Cidr, "", ON, "Private or loopback addresses from DNS that may be connected to").repeats().ours().eg("10.1.0.0/16"),
         d("always-allow-relaying", Bool, "false", ON, "Relay for everybody; normally set in `<source>`, for some only"),
         d("auto-cold-virtual-mta", SourceHost, "", no("it is obsolete since PowerMTA 4.5; write a `<virtual-mta>` and name it by `cold-virtual-mta`"), "An implicit cold virtual MTA, in the manner of 4.x").repeats().eg("192.0.2.9 cold.example.com"),
@@ -23,10 +23,10 @@ pub(super) const GLOBAL: &[Directive] = {
         d("domain-macro", DomainMacro, "", ON, "Names a list of domains, used as `$NAME` in the argument of a tag").repeats().eg("microsoft hotmail.com,outlook.com,live.com"),
         d("domain-suffix", HostName, "", ON, "Appended to envelope addresses whose domain has no dot").eg("example.com"),
         d("edns-udp-length", Number(0, u32::MAX as u64), "", LATER, "EDNS payload size for DNS look-ups, 512 to 2048").eg("1232"),
-        d("host-id", Number(0, u32::MAX as u64), "0", LATER, "Goes into generated Message-IDs to keep servers apart").eg("2"),
+        d("host-id", Number(0, u32::MAX as u64), "0", ON, "Goes into generated Message-IDs to keep servers apart").eg("2"),
         d("host-name", HostName, "", ON, "Names of this host; the first is the main one (banner, EHLO). Mail for them is accepted").repeats().eg("mail.example.com"),
         d("include", Include, "", ON, "Read another file; `*` and `?` name several; http and https URLs and `builtin:providers` too").repeats().eg("/etc/posthaste/vmtas/*.conf"),
-        d("include-headers-from", File, "", LATER, "Headers put right after our Received header, from a file").eg("/etc/posthaste/headers"),
+        d("include-headers-from", File, "", ON, "Headers put right after our Received header, from a file").eg("/etc/posthaste/headers"),
         d("invalid-virtual-mta-fallback", Name(Named::VirtualMta), "", ON, "Virtual MTA for messages that name an unknown one; needs `reject-invalid-virtual-mta no`").eg("vmta1"),
         d("ip-connection-limit", CidrNumber, "", LATER, "Connections to a destination network, by source address").repeats().eg("203.0.113.0/24 10"),
         d("mailmerge-expands-undefined-variables", Bool, "true", ON, "Whether an undefined `[x]` becomes empty or stays as it is"),

@@ -125,7 +125,7 @@ pub(super) const ALIASES: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::Aliases]), "2.1", name, syntax, default, status, doc)
     }
     &[
-        d("alias", Alias, "", LATER, "Forward an address: `user@d`, `*@d`, or the bare local part of a local host name").repeats().eg("sales@example.com ann@example.com"),
+        d("alias", Alias, "", ON, "Forward an address: `user@d`, `*@d`, or the bare local part of a local host name").repeats().eg("sales@example.com ann@example.com"),
     ]
 };
 

@@ -60,7 +60,7 @@ pub(super) const MANAGEMENT: &[Directive] = {
         d("smtp-server-tls-allow-tlsv1.1", Bool, "true", no("TLS below 1.2 is not spoken (RFC 8996)"), "Whether TLS 1.1 may be spoken"),
         d("smtp-server-tls-allow-tlsv1.2", Bool, "true", ON, "Whether TLS 1.2 may be spoken"),
         d("smtp-server-tls-allow-tlsv1.3", Bool, "true", ON, "Whether TLS 1.3 may be spoken"),
-        d("smtp-server-tls-ca-file", File, "", LATER, "CAs that certificates of SMTP clients are checked with").eg("/etc/posthaste/ca.pem"),
+        d("smtp-server-tls-ca-file", File, "", ON, "CAs that certificates of SMTP clients are checked with").eg("/etc/posthaste/ca.pem"),
         d("smtp-server-tls-certificate", FileAndPassword, "", ON, "Certificate and key for STARTTLS of SMTP clients").eg("/etc/posthaste/smtp.pem"),
         d("smtp-server-tls-ciphers", Ciphers { v1_3: false }, "HIGH:!ADH:@STRENGTH", ON, "Ciphers up to TLS 1.2"),
         d("smtp-server-tls-dh-key-length", Keyword(&["1024", "2048", "4096"]), "", no("only elliptic-curve key exchange is used"), "DH parameter size").eg("2048"),

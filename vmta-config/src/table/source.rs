@@ -37,8 +37,8 @@ pub(super) const SOURCE: &[Directive] = {
         d("check-iprev-inbound", Bool, "false", ON, "Compare the reverse DNS of the client with its EHLO name"),
         d("check-spf-inbound", Bool, "false", ON, "Check SPF and say so in Authentication-Results"),
         d("check-spf-inbound-best-guess", Unchecked, "", no("it is obsolete since PowerMTA 4.5"), "What SPF is taken for where a domain has none").eg("\"v=spf1 a mx ~all\""),
-        d("check-spf-inbound-max-void-lookups", Number(0, u32::MAX as u64), "2", LATER, "Empty DNS answers allowed in an SPF check").eg("4"),
-        d("date-header-time", Keyword(&["reception", "delivery"]), "reception", LATER, "Which time the added Date has").eg("delivery"),
+        d("check-spf-inbound-max-void-lookups", Number(0, u32::MAX as u64), "2", ON, "Empty DNS answers allowed in an SPF check").eg("4"),
+        d("date-header-time", Keyword(&["reception", "delivery"]), "reception", ON, "Which time the added Date has").eg("delivery"),
         d("default-virtual-mta", DefaultVirtualMta, "", ON, "Virtual MTA or pool of mail that asks for none; `by-smtp-source-ip` takes the one with the address connected to").eg("news"),
         d("disconnect-on-transient-error", Bool, "false", ON, "Close the connection instead of answering 4xx"),
         d("dsn-return-default", Keyword(&["headers", "full", "system"]), "system", ON, "What a failure report returns where RET is not given").eg("headers"),
@@ -86,9 +86,9 @@ pub(super) const SOURCE: &[Directive] = {
         d("suppress-local-dsn", Bool, "false", ON, "Make no failure reports for mail from here"),
         d("suppression-lists", Names(Named::AddressList), "", ON, "`<address-list>`s of recipients that get no mail").repeats().eg("unsubscribed"),
         d("too-many-rcpts-fails-message", Bool, "false", ON, "Refuse a message with too many recipients, not just those above the limit"),
-        d("trace-dkim-check", Bool, "false", LATER, "Put DNS traces of the DKIM check into Authentication-Results"),
-        d("trace-iprev-check", Bool, "false", LATER, "Put DNS traces of the reverse DNS check into Authentication-Results"),
-        d("trace-spf-check", Bool, "false", LATER, "Put DNS traces of the SPF check into Authentication-Results"),
+        d("trace-dkim-check", Bool, "false", ON, "Put DNS traces of the DKIM check into Authentication-Results"),
+        d("trace-iprev-check", Bool, "false", ON, "Put DNS traces of the reverse DNS check into Authentication-Results"),
+        d("trace-spf-check", Bool, "false", ON, "Put DNS traces of the SPF check into Authentication-Results"),
         d("verp-default", Bool, "no", ON, "As if VERP was asked for: `ann@news.example` becomes `ann-jim=site.example@news.example`"),
     ]
 };
@@ -100,10 +100,10 @@ pub(super) const SMTP_USER: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::SmtpUser]), "2.4", name, syntax, default, status, doc)
     }
     &[
-        d("authentication-method", Keyword(&["password", "system", "certificate"]), "password", ON, "A password, a Linux account, or a client certificate").eg("system"),
+        d("authentication-method", Keyword(&["password", "system", "certificate"]), "password", ON, "Whose password counts: our own, or that of the Linux account of this name; `certificate` is not in effect yet").eg("system"),
         d("password", Text, "", ON, "Password, as it is (CRAM-MD5 needs it)").eg("secret"),
         d("source", Name(Named::Source), "{auth}", ON, "Named source that applies to the user").eg("{auth}"),
-        d("tls-certificate", File, "", LATER, "Certificate the user logs in with").eg("/etc/posthaste/user.pem"),
+        d("tls-certificate", File, "", ON, "Certificate the user logs in with, or several").eg("/etc/posthaste/user.pem"),
     ]
 };
 
@@ -129,6 +129,7 @@ pub(super) const LISTENER: &[Directive] = {
         d("await-slot", Bool, "false", ON, "Wait for a free place instead of answering 421"),
         d("immediate-tls", Bool, "false", ON, "Begin with TLS at once (port 465)"),
         d("source", Name(Named::Source), "", ON, "Named source that applies here, on top of the one by address").eg("inside"),
+        d("tls-ca-file", File, "", ON, "CAs that certificates of clients are checked with; otherwise those of `smtp-server-tls-ca-file`").eg("/etc/posthaste/ca.pem"),
         d("tls-allow-tlsv1.2", Bool, "true", ON, "Whether TLS 1.2 may be spoken"),
         d("tls-allow-tlsv1.3", Bool, "true", ON, "Whether TLS 1.3 may be spoken"),
         d("tls-certificate", FileAndPassword, "", ON, "Certificate and key of this listener; otherwise those of `smtp-server-tls-certificate`").eg("/etc/posthaste/smtp.pem"),
@@ -144,6 +145,7 @@ pub(super) const API_LISTENER_TLS: &[Directive] = {
     &[
         d("tls-allow-tlsv1.2", Bool, "true", ON, "Whether TLS 1.2 may be spoken"),
         d("tls-allow-tlsv1.3", Bool, "true", ON, "Whether TLS 1.3 may be spoken"),
+        d("tls-ca-file", File, "", LATER, "CAs that certificates of clients are checked with").eg("/etc/posthaste/ca.pem"),
         d("tls-certificate", FileAndPassword, "", ON, "Certificate and key of this listener, which speaks HTTPS then; without it, HTTP").eg("/etc/posthaste/api.pem"),
     ]
 };
@@ -158,7 +160,6 @@ pub(super) const LISTENER_TLS: &[Directive] = {
         d("tls-allow-sslv3", Bool, "false", no("TLS below 1.2 is not spoken (RFC 8996)"), "Whether SSL 3.0 may be spoken"),
         d("tls-allow-tlsv1", Bool, "false", no("TLS below 1.2 is not spoken (RFC 8996)"), "Whether TLS 1.0 may be spoken"),
         d("tls-allow-tlsv1.1", Bool, "true", no("TLS below 1.2 is not spoken (RFC 8996)"), "Whether TLS 1.1 may be spoken"),
-        d("tls-ca-file", File, "", LATER, "CAs that client certificates are checked with").eg("/etc/posthaste/ca.pem"),
         d("tls-ciphers", Ciphers { v1_3: false }, "", ON, "Ciphers up to TLS 1.2").eg("HIGH:!ADH"),
         d("tls-dh-key-length", Keyword(&["1024", "2048", "4096"]), "", no("only elliptic-curve key exchange is used"), "DH parameter size").eg("2048"),
         d("tls-tlsv1.3-ciphersuites", Ciphers { v1_3: true }, "", ON, "Cipher suites of TLS 1.3").eg("TLS_AES_256_GCM_SHA384"),

@@ -35,11 +35,11 @@ pub(super) const VMTA_AND_POOL: &[Directive] = {
         d("cold-virtual-mta", Name(Named::VirtualMta), "", ON, "A cold virtual MTA that takes a daily share of this one's mail").repeats().eg("vmta-new"),
         d("domain-key", DomainKey, "", LATER, "DKIM key, tried before those of the top level").repeats().eg("s2026,example.com,/etc/posthaste/example.com.pem"),
         d("enable-signals", Unchecked, "", no("it feeds the vendor's cloud service"), "Whether mail is reported to the vendor's cloud service").eg("no"),
-        d("include-headers-from", File, "", LATER, "Headers put after our Received header, from a file; besides those of the top level").eg("/etc/posthaste/headers"),
+        d("include-headers-from", File, "", ON, "Headers put after our Received header, from a file; besides those of the top level").eg("/etc/posthaste/headers"),
         d("max-smtp-data-volume-rate", VolumeRate, "unlimited", LATER, "Bytes delivered in a time, over all queues of the virtual MTA").eg("1G/h"),
         d("max-smtp-msg-rate", Rate, "unlimited", LATER, "Recipients attempted in a time, over all queues of the virtual MTA").eg("10000/h"),
-        d("max-smtp-out", Limit, "unlimited", LATER, "Connections of all queues of the virtual MTA").eg("200"),
         d("rewrite-list", Name(Named::RewriteList), "", ON, "How envelope senders and From headers are rewritten, instead of the list of the source").eg("brand"),
+        d("max-smtp-out", Limit, "unlimited", ON, "Connections of all queues of the virtual MTA").eg("200"),
     ]
 };
 

@@ -1,7 +1,7 @@
 //! Lines that choose, rewrite or forward: `<pattern-list>`, `<rewrite-list>`, `<mx-rollup-list>`, aliases (reference 2.1,
 //! 2.8, 6.3).
 
-use super::names::{ascii_domain, expand_patterns};
+use super::names::{ascii_domain, email, expand_patterns};
 use super::numbers::digits;
 use super::{ParseError, Pattern, Value, regex};
 use crate::lex::{Cursor, Word, shorten};
@@ -157,16 +157,17 @@ pub(super) fn alias(c: &mut Cursor) -> Result<Value, ParseError> {
 
 /// `a@b`, with `wild` also `*@b`, or a local part alone.
 fn address_form(word: &Word, wild: bool) -> Result<(), ParseError> {
-    let Some((local, domain)) = word.text.rsplit_once('@') else {
-        return match word.text.is_empty() {
-            true => Err(ParseError::new(word.at.clone(), "an address is missing")),
-            false => Ok(()),
-        };
+    let text = match word.text.rsplit_once('@') {
+        None if word.text.is_empty() => {
+            return Err(ParseError::new(word.at.clone(), "an address is missing"));
+        }
+        None => format!("{}@localhost", word.text),
+        Some(("*", _)) if !wild => {
+            return Err(ParseError::new(word.at.clone(), "mail cannot be forwarded to `*`"));
+        }
+        Some(_) => word.text.clone(),
     };
-    if local.is_empty() || (local == "*" && !wild) {
-        return Err(ParseError::new(word.at.clone(), format!("`{}` is not an address", shorten(&word.text))));
-    }
-    ascii_domain(domain).map(drop).map_err(|m| ParseError::new(word.at.clone(), m))
+    email(&Word { text, ..word.clone() }).map(drop)
 }
 
 const REWRITE: &str = "write a@b, a@*, *@b, *@* or <>, twice: from what, to what";

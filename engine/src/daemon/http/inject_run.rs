@@ -7,11 +7,11 @@ use super::keys::{Claim, Stored, end};
 use super::reply::Refusal;
 use super::{Entrance, Settings};
 use crate::base::Wall;
+use crate::daemon::at_delivery;
 use crate::daemon::choice;
 use crate::daemon::handed::Handed;
 use crate::daemon::intake::Refused;
 use crate::daemon::owners::Accepted;
-use crate::daemon::rewriting;
 use crate::daemon::spoken::{self, Spoken};
 use crate::daemon::suppressed::suppression;
 use crate::ingest::answered::{Answered, Begun, MAX_LISTS};
@@ -25,9 +25,12 @@ use crate::io::clock;
 use crate::io::http_listener::Ends;
 use crate::mail::{Content, Fixed, plain};
 use crate::spool::codec::decode_submission;
-use crate::spool::record::{Committed, Control, Draft, Group, Location, Ref, RowsDraft, Submission};
+use crate::spool::record::{
+    AtDelivery, Committed, Control, Draft, Group, Location, Ref, RowsDraft, Submission,
+};
 use hyper::StatusCode;
 use std::sync::Arc;
+use vmta_config::SourceSettings;
 
 /// Chunks committed together where more rows are to come.
 const GROUP: usize = 8;
@@ -112,7 +115,7 @@ impl<'e> Run<'e> {
             received_from_ip: ends.client.to_string(),
             received_on_ip: ends.local.to_string(),
             accepted_at: now.0,
-            at_delivery: rewriting::at_delivery(&settings.source),
+            at_delivery: left(head, &settings.source),
             ..Submission::default()
         };
         Ok(Run {
@@ -347,6 +350,14 @@ fn progress(stored: &Stored) -> Control {
     Control::ImportProgress { identity: begun.to_string(), submission, next_row, state }
 }
 
+/// What is done to the messages as they leave.
+fn left(head: &InjectHead, source: &SourceSettings) -> AtDelivery {
+    match head.finished() {
+        Some(_) => at_delivery::of_finished(source),
+        None => at_delivery::of_template(source),
+    }
+}
+
 /// The content of a request: finished, or compiled.
 fn content(
     entrance: &Entrance,
@@ -362,6 +373,8 @@ fn content(
         let fixed = Fixed {
             date: plain::date(now),
             submission_id: id,
+            host_id: settings.configured.config.global().host_id,
+            dated_later: at_delivery::dated(&settings.source),
             host: host.to_string(),
             sender: sender.to_owned(),
         };

@@ -5,10 +5,12 @@ use super::delivery::world;
 use super::site::{Ask, Say, reply};
 use super::spool::{Mail, TestProfiles, profile, verp_keys};
 use super::world::{START, World};
+use crate::base::Wall;
 use crate::mail::content::Content;
+use crate::mail::plain;
 use crate::mail::rewrite::{OldToNew, Rewrites};
 use crate::mail::verp::Returned;
-use crate::shard::VmtaProfile;
+use crate::shard::{QueueProfile, VmtaProfile};
 use crate::spool::record::Disposition::{Bounced, Deferred, Delivered};
 use crate::spool::record::{AtDelivery, Verp};
 use std::cell::RefCell;
@@ -109,7 +111,7 @@ fn rewriting_world(own: bool) -> World {
 }
 
 fn by_list(mail: Mail) -> Mail {
-    Mail { at_delivery: AtDelivery { rewrite_list: "l".to_owned() }, ..mail }
+    Mail { at_delivery: AtDelivery { rewrite_list: "l".to_owned(), ..AtDelivery::default() }, ..mail }
 }
 
 #[test]
@@ -147,6 +149,32 @@ fn senders_of_rows_and_return_paths_are_rewritten_too() {
         world.site.taken.iter().filter_map(|taken| taken.message.lines().next()).collect();
     froms.sort_unstable();
     assert_eq!(froms, ["From: <ann@kept.example>", "From: <ann@new.example>"]);
+}
+
+#[test]
+fn headers_go_and_come_as_the_domain_the_virtual_mta_and_the_time_say() {
+    let removing = QueueProfile { remove_headers: ["X-Trace".to_owned()].into(), ..profile("[10.0.0.1]") };
+    let mut profiles = TestProfiles::new(profile("[10.0.0.1]")).with("b.example", removing);
+    let vmta = VmtaProfile { include_headers: "X-Sent-By: v1\r\n".into(), ..(*profiles.vmtas[0]).clone() };
+    profiles.vmtas[0] = Arc::new(vmta);
+    let mut world = World::new(profiles);
+    let mut content = Vec::new();
+    let text = "Received: by us\r\nX-Trace: 1\r\nSubject: x\r\n\r\ntext\r\n";
+    Content::plain(text.as_bytes().to_vec()).encode(&mut content);
+    let at_delivery = AtDelivery { date: true, received: true, ..AtDelivery::default() };
+    let later = START.0 + HOUR.as_millis() as i64;
+    for domain in ["a.example", "b.example"] {
+        let content = content.clone().into();
+        let at_delivery = at_delivery.clone();
+        world.submit(&Mail { content, at_delivery, start_at: Wall(later), ..Mail::many(1, domain) });
+    }
+    world.finish();
+    let date = plain::date(Wall(later));
+    let mut taken: Vec<&str> = world.site.taken.iter().map(|taken| taken.message.as_str()).collect();
+    taken.sort_by_key(|message| message.len());
+    let ours = format!("Received: by us\r\nX-Sent-By: v1\r\nDate: {date}\r\n");
+    let rest = "Subject: x\r\n\r\ntext\r\n";
+    assert_eq!(taken, [format!("{ours}{rest}"), format!("{ours}X-Trace: 1\r\n{rest}")]);
 }
 
 fn eight_bit(head: &str, domain: &str) -> Mail {

@@ -242,6 +242,7 @@ pub fn profile(hosts: &str) -> QueueProfile {
         idle_timeout: Duration::ZERO,
         verdict: VerdictOptions::default(),
         max_errors_per_connection: None,
+        remove_headers: Arc::default(),
     }
 }
 
@@ -252,8 +253,10 @@ impl TestProfiles {
         let vmta = VmtaProfile {
             name: "v1".into(),
             sources: [source].into(),
+            max_smtp_out: None,
             tls: Some(Arc::new(tls)),
             rewrites: None,
+            include_headers: "".into(),
         };
         let (domains, lists) = (HashMap::new(), HashMap::new());
         TestProfiles { usual, domains, vmtas: vec![Arc::new(vmta)], rollup: None, lists }

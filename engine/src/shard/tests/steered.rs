@@ -144,8 +144,14 @@ fn three(usual: crate::shard::QueueProfile) -> TestProfiles {
     let mut profiles = TestProfiles::new(usual);
     let source = |n: u8| SourceHost { address: Some([10, 1, 0, n].into()), helo: "v1.sender.example".into() };
     let VmtaProfile { name, tls, .. } = (*profiles.vmtas[0]).clone();
-    profiles.vmtas =
-        vec![Arc::new(VmtaProfile { name, tls, rewrites: None, sources: [1, 2, 3].map(source).into() })];
+    profiles.vmtas = vec![Arc::new(VmtaProfile {
+        name,
+        tls,
+        max_smtp_out: None,
+        rewrites: None,
+        include_headers: "".into(),
+        sources: [1, 2, 3].map(source).into(),
+    })];
     profiles
 }
 

@@ -3,7 +3,7 @@
 use super::site::{Ask, Peer, Reaction, Say, Site};
 use super::spool::{Mail, Spool, TestProfiles, verp_keys};
 use crate::base::{Now, Time, Wall};
-use crate::limit::SharedConnections;
+use crate::limit::{Place, Shared, SharedConnections};
 use crate::queue::QueueName;
 use crate::route::{Answer, Query, Route, RouteError, RoutePolicy};
 use crate::shard::{
@@ -68,10 +68,14 @@ pub struct World {
     pub unread: Vec<Location>,
     /// Reports that may be due.
     pub reported: Vec<Report>,
+    /// Those of [`World::reported`] that are still to be made; `None`: each is made at once.
+    pub reports_open: Option<usize>,
     /// Queues that are no longer held for want of their route.
     pub regained: Vec<String>,
     /// What an operator would hear of.
     pub notices: Vec<String>,
+    /// What other shards are to be told.
+    pub nudges: Vec<(u32, Place)>,
     /// Storage takes outcomes.
     pub room: bool,
     unsettled: Option<OutcomeBatch>,
@@ -92,16 +96,25 @@ impl World {
 
     /// With queues whose mail was held before the start because they had lost their route.
     pub fn after_a_start(profiles: TestProfiles, routes_lost: BTreeSet<QueueName>) -> World {
-        World::made(profiles, Arc::new(SharedConnections::new(u32::MAX)), routes_lost)
+        let total = Arc::new(SharedConnections::new(u32::MAX));
+        World::made(profiles, (0, total, Arc::default()), routes_lost)
     }
 
     pub fn sharing(profiles: TestProfiles, total: Arc<SharedConnections>) -> World {
-        World::made(profiles, total, BTreeSet::new())
+        World::made(profiles, (0, total, Arc::default()), BTreeSet::new())
+    }
+
+    /// Shards of one engine.
+    pub fn shards(profiles: &TestProfiles, count: u32) -> Vec<World> {
+        let (total, shared) = (Arc::new(SharedConnections::new(u32::MAX)), Arc::<Shared>::default());
+        let one =
+            |number| World::made(profiles.clone(), (number, total.clone(), shared.clone()), BTreeSet::new());
+        (0..count).map(one).collect()
     }
 
     fn made(
         profiles: TestProfiles,
-        total: Arc<SharedConnections>,
+        (number, total, shared): (u32, Arc<SharedConnections>, Arc<Shared>),
         routes_lost: BTreeSet<QueueName>,
     ) -> World {
         let now = Now { mono: Time::from_millis(1000), wall: START };
@@ -110,7 +123,9 @@ impl World {
             profiles: Box::new(profiles),
             segments: spool.segments.clone(),
             routes: Arc::new(RoutePolicy::default()),
+            number,
             total,
+            shared,
             pauses: Vec::new(),
             routes_lost,
             verp: Arc::new(verp_keys()),
@@ -130,8 +145,10 @@ impl World {
             reads: true,
             unread: Vec::new(),
             reported: Vec::new(),
+            reports_open: None,
             regained: Vec::new(),
             notices: Vec::new(),
+            nudges: Vec::new(),
             room: true,
             unsettled: None,
             peers: BTreeMap::new(),
@@ -192,12 +209,16 @@ impl World {
         }
     }
 
+    /// When something happens next.
+    pub fn next(&self) -> Option<Time> {
+        let first = self.happenings.first_key_value().map(|((at, _), _)| *at);
+        self.shard.next_wake().into_iter().chain(first).min()
+    }
+
     /// One event or wake that comes no later than `until`; false if there is none.
     pub fn step(&mut self, until: Time) -> bool {
         let first = self.happenings.first_key_value().map(|((at, _), _)| *at);
-        let Some(at) = self.shard.next_wake().into_iter().chain(first).min().filter(|at| *at <= until) else {
-            return false;
-        };
+        let Some(at) = self.next().filter(|at| *at <= until) else { return false };
         self.steps += 1;
         assert!(self.steps < 1_000_000, "no end at {:?}: {:?}", self.now.mono, self.seen.last());
         self.pass(at);
@@ -212,7 +233,7 @@ impl World {
     }
 
     /// Both clocks go on.
-    fn pass(&mut self, to: Time) {
+    pub fn pass(&mut self, to: Time) {
         self.now.mono = self.now.mono.max(to);
         self.now.wall.0 = START.0 + self.now.mono.as_millis() as i64 - 1000 + self.skew;
     }
@@ -279,12 +300,16 @@ impl World {
                         self.settle(&batch);
                     }
                     self.reported.push(*report);
-                    self.shard.handle(self.now, Input::Reported);
+                    match &mut self.reports_open {
+                        None => self.shard.handle(self.now, Input::Reported),
+                        Some(open) => *open += 1,
+                    }
                 }
                 Output::Move(admits) => {
                     admits.into_iter().for_each(|admit| self.shard.handle(self.now, Input::Admit(admit)));
                 }
                 Output::Notice(notice) => self.notices.push(notice.to_string()),
+                Output::Nudge { shard, place } => self.nudges.push((shard, place)),
                 Output::RouteRegained(name) => self.regained.push(name.to_string()),
                 Output::Load(at) => self.unread.push(at),
                 Output::Settle(batch) if self.room => self.settle(&batch),
@@ -361,6 +386,14 @@ impl World {
         }
         self.shard.hold_outcomes(false);
         self.input(Input::Wake);
+    }
+
+    /// Makes one of the reports that are open.
+    pub fn make_report(&mut self) -> bool {
+        let Some(left) = self.reports_open.and_then(|open| open.checked_sub(1)) else { return false };
+        self.reports_open = Some(left);
+        self.input(Input::Reported);
+        true
     }
 
     /// Answers a read that was left open.
