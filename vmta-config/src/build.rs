@@ -288,6 +288,7 @@ impl Builder<'_> {
             source_hosts = self.config.global.source_hosts.clone();
         }
         let host_name = slots.read(Scope::VirtualMta, "host-name");
+        let cold = slots.read(Scope::VirtualMta, "cold-virtual-mta");
         let rewrite_list = slots.read(Scope::VirtualMta, "rewrite-list");
         let included = self.included_headers(&settings);
         let level = self.inner_domains(block, "virtual-mta");
@@ -302,6 +303,7 @@ impl Builder<'_> {
             source_hosts,
             host_name,
             pools: Vec::new(),
+            cold,
             rewrite_list,
             included,
             origin: self.lines.sources.origin(block.at),
@@ -326,6 +328,7 @@ impl Builder<'_> {
         let settings = self.lines.settings(&block.items, Scope::VirtualMtaPool);
         let slots = Slots::merge([settings.as_slice()]);
         let members: Vec<String> = slots.read(Scope::VirtualMtaPool, "virtual-mta");
+        let cold = slots.read(Scope::VirtualMtaPool, "cold-virtual-mta");
         let rewrite_list = slots.read(Scope::VirtualMtaPool, "rewrite-list");
         let included = self.included_headers(&settings);
         let level = self.inner_domains(block, "virtual-mta-pool");
@@ -343,6 +346,7 @@ impl Builder<'_> {
         self.config.pools.push(Pool {
             name: block.arg.clone(),
             members,
+            cold,
             origin,
             rewrite_list,
             included,

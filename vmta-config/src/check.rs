@@ -48,6 +48,40 @@ pub(crate) fn link(builder: &mut Builder) {
         builder.lines.error(reference.place, message, Some(help));
     }
     join_pools(builder);
+    cold(builder);
+}
+
+/// Pools hand their cold virtual MTAs on; each of those is a virtual MTA of its own.
+fn cold(builder: &mut Builder) {
+    let config = &mut builder.config;
+    let mut wrong = Vec::new();
+    for pool in &config.pools {
+        for member in &pool.members {
+            if let Some(VmtaOrPool::Vmta(i)) = config.by_name.get(member)
+                && config.vmtas[*i].cold.is_empty()
+            {
+                let others = pool.cold.iter().filter(|cold| *cold != member);
+                config.vmtas[*i].cold = others.cloned().collect();
+            }
+        }
+    }
+    let own = config.vmtas.iter().flat_map(|vmta| vmta.cold.iter().map(move |cold| (&vmta.name, cold)));
+    let of_pools = config.pools.iter().flat_map(|pool| pool.cold.iter().map(move |cold| (&pool.name, cold)));
+    for (name, cold) in own.chain(of_pools) {
+        let problem = match config.by_name.get(cold) {
+            Some(VmtaOrPool::Pool(_)) => "is a pool",
+            Some(VmtaOrPool::Vmta(_)) if cold == name => "is the warm one itself",
+            None if cold == "{default}" => "has no address of its own",
+            _ => continue,
+        };
+        wrong.push((name.clone(), format!("cold-virtual-mta: `{cold}` {problem}")));
+    }
+    wrong.dedup();
+    for (name, message) in wrong {
+        let place = builder.defined[&(Named::VirtualMta, name)];
+        let help = "name another virtual MTA; several take a line each".to_string();
+        builder.lines.error(place, message, Some(help));
+    }
 }
 
 fn tag_of(kind: Named) -> &'static str {

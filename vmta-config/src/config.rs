@@ -124,6 +124,8 @@ pub struct VirtualMta {
     pub host_name: Option<String>,
     /// The pools it is a member of.
     pub pools: Vec<String>,
+    /// Those it warms up, its own or else those of a pool.
+    pub cold: Vec<String>,
     /// Its own `rewrite-list`.
     pub(crate) rewrite_list: Option<String>,
     /// Of its own `include-headers-from`.
@@ -141,6 +143,8 @@ pub struct Pool {
     pub name: String,
     /// Virtual MTAs, used in turn; never empty.
     pub members: Vec<String>,
+    /// Cold virtual MTAs of the members that name none.
+    pub cold: Vec<String>,
     pub origin: Origin,
     /// Of members that have none of their own.
     pub(crate) rewrite_list: Option<String>,

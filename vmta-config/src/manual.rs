@@ -122,6 +122,7 @@ impl fmt::Display for Syntax {
             Syntax::Rate => "N/[M]UNIT | unlimited",
             Syntax::VolumeRate => "SIZE/[M]UNIT | unlimited",
             Syntax::DailyLimits => "N/d,N/d,...",
+            Syntax::Percent => "N%",
             Syntax::Size | Syntax::SizeWithin(..) => "SIZE",
             Syntax::SizeOrUnlimited => "SIZE | unlimited",
             Syntax::Text | Syntax::Template | Syntax::FromTemplate => "STRING",

@@ -297,6 +297,11 @@ settings! {
         notify_of_delay_every: Option<Duration> = "notify-of-delay-every",
         ignore_pipelining: bool = "ignore-pipelining",
         pipeline_across_data: bool = "pipeline-across-data",
+        /// Recipients a day through a cold virtual MTA: of its first day, its second, and so on; the last stays.
+        max_cold_virtual_mta_msg: Vec<u64> = "max-cold-virtual-mta-msg",
+        /// Percent of failed attempts on a day from which on the next one has no more, or less.
+        cold_virtual_mta_hold_above: Option<u32> = "cold-virtual-mta-hold-above",
+        cold_virtual_mta_lower_above: Option<u32> = "cold-virtual-mta-lower-above",
         prefer_chunking: bool = "prefer-chunking",
         /// The domain whose queue has this one's mail.
         queue_to: Option<String> = "queue-to",

@@ -87,6 +87,7 @@ from_last! {
     Duration: Duration::ZERO, { Value::Time(t) => *t }
     Option<Duration>: None, { Value::Time(t) => Some(*t) }
     Vec<Duration>: Vec::new(), { Value::Times(t) => t.clone() }
+    Vec<u64>: Vec::new(), { Value::Daily(limits) => limits.iter().map(|limit| limit.0).collect() }
     Rate: Rate::Unlimited, { Value::Rate(r) => *r }
     Option<Rate>: None, { Value::Rate(r) => Some(*r) }
     VolumeRate: VolumeRate::Unlimited, { Value::Volume(v) => *v }

@@ -1,6 +1,6 @@
 //! The words of the command line, and the requests they stand for. Names of options are PowerMTA's (reference 7.1).
 
-use crate::daemon::control::{DeleteQuery, ListQuery, Mode, QueueQuery, Request, Sort};
+use crate::daemon::control::{DeleteQuery, ListQuery, Mode, QueueQuery, Request, Sort, WarmingOrder};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -98,7 +98,7 @@ pub enum Command {
     /// Go on with deliveries.
     #[command(subcommand)]
     Resume(QueueWord),
-    /// Set the mode of queues.
+    /// Set the mode of queues, or how far a warm-up is.
     #[command(subcommand)]
     Set(Set),
     /// Stop using a source address for queues.
@@ -149,6 +149,8 @@ pub enum Show {
     Vmtas(ListOptions),
     /// Jobs.
     Jobs(ListOptions),
+    /// Cold virtual MTAs: their day at each domain, and what they have had of it.
+    Warming,
     /// What queues do not use.
     #[command(subcommand)]
     Disabled(Disabled),
@@ -172,6 +174,21 @@ pub enum Set {
         mode: ModeWord,
         /// domain[/vmta], * for any.
         queue: String,
+    },
+    /// The warm-up of a cold virtual MTA at a domain.
+    #[command(group = clap::ArgGroup::new("order").args(["day", "hold", "release"]).required(true))]
+    Warming {
+        /// Go on with this number of max-cold-virtual-mta-msg; the first is 1.
+        #[arg(long, value_name = "N")]
+        day: Option<u32>,
+        /// Stay with today's number until it is released.
+        #[arg(long)]
+        hold: bool,
+        /// Go on by itself again.
+        #[arg(long)]
+        release: bool,
+        vmta: String,
+        domain: String,
     },
 }
 
@@ -338,6 +355,15 @@ impl Command {
             Command::Set(Set::Queue { mode, queue }) => {
                 Request::SetMode { queue: queue.clone(), mode: (*mode).into() }
             }
+            Command::Set(Set::Warming { day, hold, vmta, domain, .. }) => Request::SetWarming {
+                vmta: vmta.clone(),
+                domain: domain.clone(),
+                order: match (day, hold) {
+                    (Some(day), _) => WarmingOrder::Day(*day),
+                    (None, true) => WarmingOrder::Hold,
+                    (None, false) => WarmingOrder::Release,
+                },
+            },
             Command::Disable(Disable::Source { reenable_after, ip, queue }) => Request::DisableSource {
                 queue: queue.clone(),
                 address: *ip,
@@ -407,6 +433,7 @@ impl Show {
             Show::Topdomains(o) => domains(o, Sort::Rcpt),
             Show::Vmtas(o) => Request::Vmtas(list(o)),
             Show::Jobs(o) => Request::Jobs(list(o)),
+            Show::Warming => Request::Warming,
             Show::Disabled(Disabled::Sources { queue }) => Request::DisabledSources { queue: queue.clone() },
         }
     }

@@ -5,6 +5,7 @@ use super::table::{Side, table};
 use super::{status, why};
 use crate::daemon::control::{
     DisabledRow, DomainRow, JobRow, LastError, Listing, Mode, QueueRow, ReloadReport, Reply, VmtaRow,
+    WarmingRow,
 };
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -40,6 +41,7 @@ pub fn text(reply: &Reply, view: &View) -> String {
         Reply::Domains(list) => domains(list, view),
         Reply::Vmtas(list) => vmtas(list, view),
         Reply::Jobs(list) => jobs(list, view),
+        Reply::Warming(list) => warming(list, view),
         Reply::DisabledSources(list) => disabled_sources(list, view),
         Reply::Why(report) => why::text(report, view),
         Reply::Reloaded(report) => reloaded(report),
@@ -158,6 +160,35 @@ fn vmtas(list: &Listing<VmtaRow>, view: &View) -> String {
         ]);
     }
     let shown = format!("{} of {} virtual MTAs.", list.rows.len(), list.total);
+    finish(&table.trim_fmt(), &shown, std::iter::empty(), view)
+}
+
+fn warming(list: &Listing<WarmingRow>, view: &View) -> String {
+    let columns = [
+        ("vmta", Left),
+        ("domain", Left),
+        ("day", Right),
+        ("step", Right),
+        ("today", Right),
+        ("failed", Right),
+        ("state", Left),
+        ("why", Left),
+    ];
+    let mut table = table(&columns, view.width);
+    for row in &list.rows {
+        let failed = row.deferred + row.bounced;
+        table.add_row([
+            row.vmta.clone(),
+            row.domain.clone(),
+            row.day.to_string(),
+            format!("{}/{}", row.step, row.steps),
+            format!("{}/{}", grouped(row.given), grouped(row.limit)),
+            format!("{}/{}", grouped(failed), grouped(row.delivered + failed)),
+            row.state.clone(),
+            row.why.clone(),
+        ]);
+    }
+    let shown = format!("{} warm-up(s).", list.total);
     finish(&table.trim_fmt(), &shown, std::iter::empty(), view)
 }
 

@@ -80,6 +80,15 @@ impl Answerer {
                 self.accounting.rotate(file.map(PathBuf::from));
                 Ok(done("Accounting file rotated.", 1))
             }
+            Request::Warming => {
+                let rows = self.intake.warming.rows(&self.intake.configured.load(), wall());
+                Ok(Reply::Warming(Listing { total: rows.len() as u64, rows }))
+            }
+            Request::SetWarming { vmta, domain, order } => {
+                let configured = self.intake.configured.load();
+                let told = self.intake.warming.order(&configured, &vmta, &domain, order, wall());
+                Ok(told.map_or_else(|message| Reply::Error { message }, |told| done(&told, 1)))
+            }
             Request::Reload => self.reloader.reload().await,
             Request::Stop => {
                 self.stop.send_replace(true);

@@ -51,9 +51,29 @@ pub enum Request {
     RotateAcct {
         file: Option<String>,
     },
+    /// The warm-ups of cold virtual MTAs.
+    Warming,
+    /// Changes one of them.
+    SetWarming {
+        vmta: String,
+        domain: String,
+        order: WarmingOrder,
+    },
     /// Reads the configuration again and puts it into effect.
     Reload,
     Stop,
+}
+
+/// What is to become of a warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WarmingOrder {
+    /// Goes on with this place in the list of daily limits; the first is 1.
+    Day(u32),
+    /// Stays where it is.
+    Hold,
+    /// Goes on by itself again.
+    Release,
 }
 
 /// Order of a list.
@@ -128,6 +148,7 @@ pub enum Reply {
     Domains(Listing<DomainRow>),
     Vmtas(Listing<VmtaRow>),
     Jobs(Listing<JobRow>),
+    Warming(Listing<WarmingRow>),
     DisabledSources(Listing<DisabledRow>),
     /// The order was carried out; `count` is the number of queues, recipients or files it was about.
     Done {
@@ -235,6 +256,29 @@ pub struct JobRow {
     pub delivered: u64,
     pub bounced: u64,
     pub deferrals: u64,
+}
+
+/// The warm-up of a cold virtual MTA at the domain of a queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WarmingRow {
+    pub vmta: String,
+    pub domain: String,
+    /// Days since the first recipient, that day included.
+    pub day: u32,
+    /// Place in the list of daily limits, and how many it has; the first is 1.
+    pub step: u32,
+    pub steps: u32,
+    /// Recipients today, and at most.
+    pub given: u64,
+    pub limit: u64,
+    /// `begun`, `raised`, `held`, `lowered`, `set`, `released` or `closed`.
+    pub state: String,
+    pub why: String,
+    /// Attempts today.
+    pub delivered: u64,
+    pub deferred: u64,
+    pub bounced: u64,
 }
 
 /// An amount of mail.

@@ -15,10 +15,12 @@ use super::profiles::{ConfigProfiles, Configured, ProfileError, host_name};
 use super::reload::Parts;
 use super::routing::Routing;
 use super::verp_keys::{self, VerpKeysError};
+use super::warming::Warmings;
+use super::warming_file::WarmingFileError;
 use super::{notify, reception, recovery, reports};
 use crate::io::clock::{self, Clock};
 use crate::io::failpoint::{Point, pass};
-use crate::io::reactor::{Message, Reactor, Services};
+use crate::io::reactor::{Message, Reactor, Seen, Services};
 use crate::io::resolver::ResolverError;
 use crate::io::storage::{BackEnd, Recovered, Storage, StorageOptions};
 use crate::limit::{Shared, SharedConnections};
@@ -67,6 +69,8 @@ pub enum BootError {
     Control(#[from] ControlError),
     #[error(transparent)]
     Verp(#[from] VerpKeysError),
+    #[error(transparent)]
+    Warming(#[from] WarmingFileError),
     #[error("{0}")]
     Listen(io::Error),
     #[error(transparent)]
@@ -122,6 +126,9 @@ impl Engine {
         let notes = config.notes().iter().map(ToString::to_string).chain(notes);
         notes.for_each(|note| tracing::warn!("{note}"));
         let (storage, recovered) = Storage::open(&spool, &storage_options(config, overrides.strict))?;
+        // Before the keys are made, which tell a spool that has been used.
+        let new = !verp_keys::are_there(&spool);
+        let warming = Arc::new(Warmings::open(&spool, new, &configured, clock::wall())?);
         let verp = Arc::new(verp_keys::open(&spool)?);
         let accounting = Arc::new(Accounting::start(accounting, SpoolLog::new(storage.clone()))?);
         let control = control_runtime()?;
@@ -141,11 +148,12 @@ impl Engine {
             pauses: pauses(&storage, &recovered, overrides.hold)?,
             routes_lost: recovered.routes_lost().collect(),
             verp,
+            warming: warming.clone(),
         };
         let (owners, reactors) = start.reactors(control.handle(), shard_count(config))?;
         rebuild_queues(&control, &owners, &recovered, &configured)?;
         let configured = Arc::new(ArcSwap::new(configured));
-        let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured));
+        let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured, warming));
         control.spawn(reports::serve(intake.clone(), reports_wanted));
         control.spawn(notify::serve(intake.clone(), notices));
         let pickup = Pickup::start(config, &intake, &recovered)?;
@@ -169,6 +177,7 @@ impl Engine {
         let answerer = Arc::new(Answerer::new(parts, overrides.config.clone(), clock, stop.clone()));
         serve_control(&control, config, overrides, &answerer)?;
         control.spawn(sample(answerer.clone(), stop.subscribe()));
+        control.spawn(save(intake.warming.clone(), stop.subscribe()));
         Ok(Engine {
             control,
             stop,
@@ -245,6 +254,7 @@ impl Engine {
             }
         });
         pass(Point::StopDrained);
+        intake.warming.end();
         drop((answerer, listeners, http, intake, owners));
         // The last senders are gone with the runtime's tasks, and with them the reactors' reason to run.
         control.shutdown_timeout(Duration::from_secs(5));
@@ -362,6 +372,7 @@ struct Start {
     pauses: Vec<(QueuePattern, bool)>,
     routes_lost: Vec<QueueName>,
     verp: Arc<VerpKeys>,
+    warming: Arc<Warmings>,
 }
 
 impl Start {
@@ -382,6 +393,7 @@ impl Start {
                 control: control.clone(),
                 reports: self.reports.clone(),
                 notices: self.notices.clone(),
+                seen: seen(&self.warming),
                 number,
                 peers: peers.clone(),
             };
@@ -412,6 +424,12 @@ impl Start {
     }
 }
 
+/// What becomes of attempts decides on warm-ups.
+fn seen(warming: &Arc<Warmings>) -> Seen {
+    let warming = warming.clone();
+    Arc::new(move |attempt, disposition| warming.note(attempt, disposition, clock::wall))
+}
+
 /// The queues that this shard of `count` owns.
 fn own(queues: &[QueueName], number: usize, count: usize) -> BTreeSet<QueueName> {
     queues.iter().filter(|name| owner(&name.domain, &name.vmta, count) == number).cloned().collect()
@@ -428,6 +446,17 @@ async fn sample(answerer: Arc<Answerer>, mut stop: watch::Receiver<bool>) {
         answerer.look_for_room();
         if answerer.sample().await.is_err() {
             return;
+        }
+    }
+}
+
+/// Writes down once a minute what became of attempts: it is only tomorrow that depends on it.
+async fn save(warming: Arc<Warmings>, mut stop: watch::Receiver<bool>) {
+    let mut minutes = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        tokio::select! {
+            _ = minutes.tick() => warming.save(),
+            _ = stop.wait_for(|stop| *stop) => return,
         }
     }
 }

@@ -393,6 +393,12 @@ impl<'j> Rows<'j> {
 
     fn submit(&mut self, mut chunks: Vec<Chunk>, last: bool) -> Result<(), Stop> {
         self.land()?;
+        for chunk in &chunks {
+            self.domains.truncate(chunk.first_new_domain as usize);
+            self.domains.extend(chunk.new_domains.iter().cloned());
+        }
+        let domains = &self.domains;
+        self.job.intake.cool_chunks(&mut chunks, &mut self.vmtas, |n| domains.get(n as usize), clock::wall());
         let group = self.group(&mut chunks, last);
         pass(Point::ImportSubmit);
         self.underway = Some((self.job.intake.storage.submit(group), chunks));
@@ -439,8 +445,6 @@ impl<'j> Rows<'j> {
         };
         let mut split = self.job.intake.new_split(clock::wall());
         for (chunk, place) in chunks.iter().zip(&committed.places[first..]) {
-            self.domains.truncate(chunk.first_new_domain as usize);
-            self.domains.extend(chunk.new_domains.iter().cloned());
             let rows = chunk.domains.iter().zip(&chunk.rows.vmta).enumerate();
             let rows = rows.map(|(index, (domain, vmta))| {
                 (index as u16, 0, &self.domains[*domain as usize], &self.vmtas[usize::from(*vmta)])

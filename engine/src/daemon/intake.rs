@@ -7,10 +7,12 @@ use super::forwarding;
 use super::handed::Handed;
 use super::login_failures::LoginFailures;
 use super::memory::Pressure;
+use super::meter::Counts;
 use super::owners::{Accepted, Owners, Split};
 use super::profiles::Configured;
 use super::spoken::{self, Spoken};
 use super::system_accounts::SystemAccounts;
+use super::warming::Warmings;
 use crate::base::Wall;
 use crate::ingest::chunk::MembersError;
 use crate::ingest::merged::{MergedError, Rows};
@@ -26,7 +28,7 @@ use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use vmta_config::{AddDate, SourceSettings};
 
@@ -104,6 +106,7 @@ pub struct Intake {
     /// Keys the rotations' hashes.
     key: [u8; 16],
     dated: ArcSwap<Dated>,
+    pub warming: Arc<Warmings>,
     pub login_failures: LoginFailures,
     pub accounts: SystemAccounts,
     pub memory: Pressure,
@@ -121,23 +124,13 @@ pub(super) struct Dated {
     pub text: String,
 }
 
-#[derive(Debug, Default)]
-pub struct Counts {
-    pub messages: AtomicU64,
-    pub recipients: AtomicU64,
-    pub bytes: AtomicU64,
-}
-
-impl Counts {
-    pub fn add(&self, messages: u64, recipients: u64, bytes: u64) {
-        self.messages.fetch_add(messages, Ordering::Relaxed);
-        self.recipients.fetch_add(recipients, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
 impl Intake {
-    pub fn new(storage: Storage, owners: Owners, configured: Arc<ArcSwap<Configured>>) -> Intake {
+    pub fn new(
+        storage: Storage,
+        owners: Owners,
+        configured: Arc<ArcSwap<Configured>>,
+        warming: Arc<Warmings>,
+    ) -> Intake {
         let key = fastrand::u128(..).to_le_bytes();
         Intake {
             storage,
@@ -146,6 +139,7 @@ impl Intake {
             rotations: Mutex::default(),
             key,
             dated: ArcSwap::from_pointee(Dated { second: i64::MIN, text: String::new() }),
+            warming,
             login_failures: LoginFailures::default(),
             accounts: SystemAccounts::default(),
             memory: Pressure::default(),
@@ -297,10 +291,12 @@ impl Intake {
         now: Wall,
     ) -> Result<(Group, Vec<Ready>), Refused> {
         self.has_room()?;
-        match handed.merge {
+        let (mut group, mut readies) = match handed.merge {
             Some(merge) => self.prepare_merged(handed, merge, source, now),
             None => self.prepare_plain(handed, source, now),
-        }
+        }?;
+        self.cool(&mut group, &mut readies, now);
+        Ok((group, readies))
     }
 
     fn prepare_plain(

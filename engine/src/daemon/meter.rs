@@ -2,9 +2,26 @@
 
 use super::control::{Flow, Traffic};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const MINUTE: usize = 60;
 const HOUR: usize = 3600;
+
+/// Totals of one direction since the start.
+#[derive(Debug, Default)]
+pub struct Counts {
+    pub messages: AtomicU64,
+    pub recipients: AtomicU64,
+    pub bytes: AtomicU64,
+}
+
+impl Counts {
+    pub fn add(&self, messages: u64, recipients: u64, bytes: u64) {
+        self.messages.fetch_add(messages, Ordering::Relaxed);
+        self.recipients.fetch_add(recipients, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
 
 /// One direction of traffic.
 #[derive(Debug, Default)]

@@ -39,6 +39,7 @@ pub struct Configured {
     owners: HashMap<IpAddr, String>,
     rolled_up: RolledUp,
     has_queue_to: bool,
+    has_cold: bool,
 }
 
 /// Why a configuration cannot be put into effect on this machine.
@@ -115,7 +116,18 @@ impl Configured {
             }
         }
         let has_queue_to = config.has_queue_to();
-        Ok(Configured { config, host, server_tls, users, vmtas, owners, rolled_up, has_queue_to })
+        let has_cold = config.virtual_mtas().iter().any(|vmta| !vmta.cold.is_empty());
+        Ok(Configured { config, host, server_tls, users, vmtas, owners, rolled_up, has_queue_to, has_cold })
+    }
+
+    /// Whether a virtual MTA is warmed up by another one.
+    pub fn is_cold(&self, name: &str) -> bool {
+        self.config.virtual_mtas().iter().any(|vmta| vmta.cold.iter().any(|cold| cold == name))
+    }
+
+    /// Whether any virtual MTA warms another one up.
+    pub fn has_cold(&self) -> bool {
+        self.has_cold
     }
 
     /// The rules for what a stranger's DNS may lead to.

@@ -17,6 +17,11 @@ pub enum VerpKeysError {
     Keys { path: PathBuf, source: KeyFileError },
 }
 
+/// Whether the spool in `directory` has been used before: the keys are made with it.
+pub fn are_there(directory: &Path) -> bool {
+    directory.join(FILE).exists()
+}
+
 /// Reads the keys of the spool in `directory`, which is locked and whose files' owners and modes are checked.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use super::storage::Storage;
 use crate::base::Time;
 use crate::limit::Place;
 use crate::shard::{Admit, ConnectionId, Input, Notice, Output, Report, Shard, ShardReply, ShardRequest};
-use crate::spool::record::{Control, Disposition, Location, OutcomeBatch};
+use crate::spool::record::{Attempt, Control, Disposition, Location, OutcomeBatch};
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use std::cell::{Cell, RefCell};
@@ -53,6 +53,9 @@ const READ_BUFFER: usize = 16 << 10;
 /// When a batch of outcomes that storage had no room for is offered again.
 const RETRY_SETTLE: Duration = Duration::from_millis(5);
 
+/// Who is told what becomes of attempts.
+pub type Seen = Arc<dyn Fn(&Attempt, Disposition) + Send + Sync>;
+
 /// The services a reactor asks for what it may not do itself.
 #[derive(Clone)]
 pub struct Services {
@@ -66,6 +69,8 @@ pub struct Services {
     pub reports: mpsc::UnboundedSender<(usize, Box<Report>)>,
     /// Takes what operators should hear of.
     pub notices: mpsc::UnboundedSender<Box<Notice>>,
+    /// Is told what becomes of each attempt.
+    pub seen: Seen,
     /// The number of this reactor's shard, and the inboxes of all, its own included.
     pub number: usize,
     pub peers: Peers,
@@ -265,6 +270,7 @@ impl Reactor {
             Output::Report(report) => {
                 if let Some(outcome) = &report.outcome {
                     pass(point(outcome.disposition));
+                    (self.services.seen)(&report.attempt, outcome.disposition);
                 }
                 // Gone only with the engine; the outcome is then not known, and tried for again.
                 let _ = self.services.reports.send((self.services.number, report));
@@ -303,7 +309,12 @@ impl Reactor {
     }
 
     fn settle(&self, batch: OutcomeBatch) {
-        batch.outcomes.iter().for_each(|outcome| pass(point(outcome.disposition)));
+        for outcome in &batch.outcomes {
+            pass(point(outcome.disposition));
+            if let Some(attempt) = batch.attempts.get(outcome.attempt as usize) {
+                (self.services.seen)(attempt, outcome.disposition);
+            }
+        }
         self.unsettled.borrow_mut().push_back(batch);
         self.offer_unsettled();
     }

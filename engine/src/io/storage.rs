@@ -64,7 +64,7 @@ impl Default for StorageOptions {
             window: WINDOW,
             direct: true,
             strict: false,
-            known_files: ["accounting", "acct", "cursor", "verp.keys"].map(String::from).to_vec(),
+            known_files: ["accounting", "acct", "cursor", "verp.keys", "warming"].map(String::from).to_vec(),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Limits as plain cells owned by one thread: rates ([`Gcra`]) and connections ([`Connections`]); and those that all
-//! threads share ([`Shared`]).
+//! Limits as plain cells owned by one thread: rates ([`Gcra`]) and connections ([`Connections`]); those that all
+//! threads share ([`Shared`]); and the days of a warm-up ([`Warming`]).
 
 pub mod connections;
 pub mod gcra;
@@ -9,6 +9,8 @@ pub mod shared_rate;
 pub mod shared_volume;
 mod turns;
 pub mod volume;
+pub mod warming;
+pub mod warming_book;
 
 pub use connections::{ConnectionGrant, Connections};
 pub use gcra::{Gcra, Rate};
@@ -17,3 +19,5 @@ pub use shared::{Shared, SharedConnections, Wide};
 pub use shared_rate::SharedRate;
 pub use shared_volume::SharedVolume;
 pub use volume::{Volume, VolumeRate};
+pub use warming::{Course, Day, Outcomes, Terms, Warming};
+pub use warming_book::{Book, Candidate, Pair};

@@ -13,6 +13,7 @@ use posthaste::daemon::intake::Intake;
 use posthaste::daemon::owners::{Owners, Split};
 use posthaste::daemon::profiles::{ConfigProfiles, Configured};
 use posthaste::daemon::recovery;
+use posthaste::daemon::warming::Warmings;
 use posthaste::io::reactor::Message;
 use posthaste::io::storage::{Recovered, Storage};
 use posthaste::io::storage_commit::Committer;
@@ -124,7 +125,8 @@ impl Life {
             },
         );
         let configured = Arc::new(ArcSwap::new(ground.configured.clone()));
-        let intake = Arc::new(Intake::new(storage.clone(), owners, configured));
+        let warming = Arc::new(Warmings::in_memory());
+        let intake = Arc::new(Intake::new(storage.clone(), owners, configured, warming));
         Ok(Life {
             unsettled: made.iter().map(|_| VecDeque::new()).collect(),
             shards: made,

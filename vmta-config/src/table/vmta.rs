@@ -32,7 +32,7 @@ pub(super) const VMTA_AND_POOL: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::VirtualMta, Scope::VirtualMtaPool]), "2.6", name, syntax, default, status, doc)
     }
     &[
-        d("cold-virtual-mta", Name(Named::VirtualMta), "", LATER, "A cold virtual MTA that takes a daily share of this one's mail").repeats().eg("vmta-new"),
+        d("cold-virtual-mta", Name(Named::VirtualMta), "", ON, "A cold virtual MTA that takes a daily share of this one's mail").repeats().eg("vmta-new"),
         d("domain-key", DomainKey, "", LATER, "DKIM key, tried before those of the top level").repeats().eg("s2026,example.com,/etc/posthaste/example.com.pem"),
         d("enable-signals", Unchecked, "", no("it feeds the vendor's cloud service"), "Whether mail is reported to the vendor's cloud service").eg("no"),
         d("include-headers-from", File, "", ON, "Headers put after our Received header, from a file; besides those of the top level").eg("/etc/posthaste/headers"),

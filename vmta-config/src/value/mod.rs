@@ -104,6 +104,8 @@ pub enum Syntax {
     Rate,
     VolumeRate,
     DailyLimits,
+    /// `N%`, up to 100.
+    Percent,
     Size,
     /// A size within these bounds, in bytes.
     SizeWithin(u64, u64),
@@ -252,6 +254,7 @@ impl Syntax {
             Syntax::Rate => Value::Rate(numbers::rate(c)?),
             Syntax::VolumeRate => Value::Volume(numbers::volume_rate(c)?),
             Syntax::DailyLimits => Value::Daily(numbers::daily_limits(c)?),
+            Syntax::Percent => Value::Number(numbers::percent(c)?),
             Syntax::Size => Value::Size(numbers::size(c, false)?),
             Syntax::SizeWithin(low, high) => Value::Size(numbers::size_within(c, low, high)?),
             Syntax::SizeOrUnlimited => numbers::size_or_unlimited(c)?,

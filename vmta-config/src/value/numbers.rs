@@ -281,6 +281,12 @@ pub(super) fn daily_limits(c: &mut Cursor) -> Result<Vec<DailyLimit>, ParseError
     words.iter().map(|w| parse(w).ok_or_else(|| refused(w, "a daily limit", help))).collect()
 }
 
+pub(super) fn percent(c: &mut Cursor) -> Result<u64, ParseError> {
+    let word = c.word("a percentage")?;
+    let number = word.text.strip_suffix('%').and_then(digits).filter(|n| *n <= 100);
+    number.ok_or_else(|| refused(&word, "a percentage", "write 0% to 100%, such as 5%"))
+}
+
 /// `N` with `b`, `k`, `m`, `g` or `t` in either case.
 fn bytes(text: &str, bare: bool) -> Option<u64> {
     let last = text.chars().next_back()?;
@@ -374,6 +380,9 @@ mod tests {
         let daily = |text| daily_limits(&mut Cursor::new(text));
         assert_eq!(daily("100/d,200/day"), Ok(vec![DailyLimit(100), DailyLimit(200)]));
         assert!(daily("100/h").is_err());
+        let percent = |text| percent(&mut Cursor::new(text));
+        assert_eq!((percent("5%"), percent("100%")), (Ok(5), Ok(100)));
+        assert!(["5", "101%", "%", "-1%", "1.5%"].into_iter().all(|text| percent(text).is_err()));
     }
 
     proptest! {

@@ -237,6 +237,7 @@ impl<'e> Run<'e> {
         let (intake, domains) = (&self.entrance.intake, self.import.domains());
         let turns = self.through.give_turns(intake, domains, &mut chunks, first && last.is_some());
         turns.map_err(|e| Refusal::from(&e))?;
+        intake.cool_chunks(&mut chunks, &mut self.vmtas, |n| domains.name(n), clock::wall());
         let group = self.group(&mut chunks, last);
         let committed = match self.entrance.reactor.commits().commit(group).await {
             Ok(committed) => committed,
