@@ -103,6 +103,14 @@ fn in_words(status: Status) -> String {
     }
 }
 
+fn choice(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Always => "RESULT",
+        Subject::Address => "/REGEX/ RESULT",
+        Subject::Header => "HEADER /REGEX/ RESULT",
+    }
+}
+
 /// The syntax as the manual and messages show it.
 impl fmt::Display for Syntax {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -144,19 +152,16 @@ impl fmt::Display for Syntax {
             Syntax::PatternNumber => "DOMAIN-PATTERN N",
             Syntax::SourceHost => "CIDR HOSTNAME",
             Syntax::Listener => "CIDR:PORT [source=NAME]",
-            Syntax::File => "FILE",
+            Syntax::File | Syntax::Include => "FILE",
             Syntax::FileAndPassword => "FILE [PASSWORD]",
             Syntax::TwoDirectories => "DIR BAD-DIR",
             Syntax::Hosts => "host,host:port;[ip];lookup-mx:domain",
             Syntax::DomainMacro => "NAME DOMAIN,DOMAIN,...",
-            Syntax::Include => "FILE",
             Syntax::DomainKey => "SELECTOR,DOMAIN,FILE",
             Syntax::HttpAccess => "CIDR LEVEL",
             Syntax::Reply => "/REGEX/ ACTION,ACTION,...",
             Syntax::Category => "CATEGORY",
-            Syntax::Choice(Subject::Always) => "RESULT",
-            Syntax::Choice(Subject::Address) => "/REGEX/ RESULT",
-            Syntax::Choice(Subject::Header) => "HEADER /REGEX/ RESULT",
+            Syntax::Choice(subject) => choice(subject),
             Syntax::Alias => "ADDRESS ADDRESS,ADDRESS,...",
             Syntax::Rewrite => "SENDER SENDER",
             Syntax::FromDomain => "DOMAIN-PATTERN DOMAIN",

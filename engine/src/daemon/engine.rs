@@ -1,6 +1,6 @@
 //! The engine as a whole: started from a configuration, asked, stopped. `run`, `demo` and the tests start the same one.
 
-use super::accounting::{Accounting, AccountingError};
+use super::accounting::{Accounting, AccountingError, StreamOptions};
 use super::accounting_config::{AccountingConfigError, stream_options};
 use super::accounting_spool::SpoolLog;
 use super::answer::Answerer;
@@ -11,26 +11,24 @@ use super::listeners::Listeners;
 use super::log_file::LogFile;
 use super::owners::{Owners, Split, Stopping};
 use super::pickup::{Pickup, PickupError};
-use super::profiles::{ConfigProfiles, Configured, ProfileError, host_name};
+use super::profiles::{Configured, ProfileError, host_name};
+use super::reactors::Start;
 use super::reload::Parts;
 use super::routing::Routing;
 use super::verp_keys::{self, VerpKeysError};
 use super::warming::Warmings;
 use super::warming_file::WarmingFileError;
-use super::{notify, reception, recovery, reports};
+use super::{notify, reception, recovery};
 use crate::io::clock::{self, Clock};
 use crate::io::failpoint::{Point, pass};
-use crate::io::reactor::{Message, Reactor, Seen, Services};
 use crate::io::resolver::ResolverError;
 use crate::io::storage::{BackEnd, Recovered, Storage, StorageOptions};
-use crate::limit::{Shared, SharedConnections};
+use crate::limit::SharedConnections;
 use crate::mail::verp::VerpKeys;
-use crate::queue::QueueName;
-use crate::shard::{Notice, QueuePattern, Report, Settings, Shard, ShardRequest, owner};
+use crate::shard::{QueuePattern, ShardRequest};
 use crate::spool::SpoolError;
 use crate::spool::record::{Control, Draft, Group};
 use arc_swap::ArcSwap;
-use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -38,12 +36,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, watch};
 use vmta_config::{Config, RuntimeChoice};
 
-/// Batches that may wait for a reactor.
-const INBOX: usize = 64;
 /// How long transactions in flight are waited for at a stop.
 const DRAIN: Duration = Duration::from_secs(30);
 
@@ -115,31 +110,22 @@ pub struct Engine {
 impl Engine {
     /// Starts everything: recovers the spool, then takes and delivers mail.
     pub fn start(config: &Arc<Config>, overrides: &Overrides) -> Result<Engine, BootError> {
-        if cfg!(feature = "failpoints") {
-            tracing::warn!("failpoints are compiled in: this build is for tests");
-        }
         let (clock, host) = (Clock::start(), host_name(config));
         let spool = spool_directory(config)?;
         let configured = Arc::new(Configured::new(config.clone(), &host)?);
-        let mut notes = Vec::new();
-        let accounting = stream_options(config, &spool, jiff::tz::TimeZone::system(), &mut notes)?;
-        let notes = config.notes().iter().map(ToString::to_string).chain(notes);
-        notes.for_each(|note| tracing::warn!("{note}"));
+        let accounting = accounting_options(config, &spool)?;
         let (storage, recovered) = Storage::open(&spool, &storage_options(config, overrides.strict))?;
-        // Before the keys are made, which tell a spool that has been used.
-        let new = !verp_keys::are_there(&spool);
-        let warming = Arc::new(Warmings::open(&spool, new, &configured, clock::wall())?);
-        let verp = Arc::new(verp_keys::open(&spool)?);
+        let (warming, verp) = remembered(&spool, &configured)?;
         let accounting = Arc::new(Accounting::start(accounting, SpoolLog::new(storage.clone()))?);
         let control = control_runtime()?;
         let total = Arc::new(SharedConnections::new(config.global().total_max_smtp_out));
         let routing = routing(&control, &configured)?;
-        let (report, reports_wanted) = mpsc::unbounded_channel();
-        let (notice, notices) = mpsc::unbounded_channel();
+        let (reports, reports_wanted) = mpsc::unbounded_channel();
+        let (notices, told) = mpsc::unbounded_channel();
         let start = Start {
             clock,
-            reports: report,
-            notices: notice,
+            reports,
+            notices,
             configured: configured.clone(),
             storage: storage.clone(),
             total: total.clone(),
@@ -154,8 +140,8 @@ impl Engine {
         rebuild_queues(&control, &owners, &recovered, &configured)?;
         let configured = Arc::new(ArcSwap::new(configured));
         let intake = Arc::new(Intake::new(storage.clone(), owners.clone(), configured, warming));
-        control.spawn(reports::serve(intake.clone(), reports_wanted));
-        control.spawn(notify::serve(intake.clone(), notices));
+        control.spawn(super::reports::serve(intake.clone(), reports_wanted));
+        control.spawn(notify::serve(intake.clone(), told));
         let pickup = Pickup::start(config, &intake, &recovered)?;
         let (stop, stopping) = watch::channel(false);
         let http = Arc::new(HttpListeners::new(intake.clone(), &recovered, stopping.clone()));
@@ -285,6 +271,26 @@ fn pauses(
     Ok(pauses)
 }
 
+/// Says what is not as the configuration has it, too.
+fn accounting_options(config: &Config, spool: &Path) -> Result<StreamOptions, BootError> {
+    let mut notes = Vec::new();
+    let options = stream_options(config, spool, jiff::tz::TimeZone::system(), &mut notes)?;
+    if cfg!(feature = "failpoints") {
+        notes.push("failpoints are compiled in: this build is for tests".to_owned());
+    }
+    let notes = config.notes().iter().map(ToString::to_string).chain(notes);
+    notes.for_each(|note| tracing::warn!("{note}"));
+    Ok(options)
+}
+
+/// How far warm-ups have come, and the keys of return paths.
+fn remembered(spool: &Path, configured: &Configured) -> Result<(Arc<Warmings>, Arc<VerpKeys>), BootError> {
+    // Before the keys are made, which tell a spool that has been used.
+    let new = !verp_keys::are_there(spool);
+    let warming = Arc::new(Warmings::open(spool, new, configured, clock::wall())?);
+    Ok((warming, Arc::new(verp_keys::open(spool)?)))
+}
+
 /// Everything that waits goes to its owner, and the owners begin.
 fn rebuild_queues(
     control: &tokio::runtime::Runtime,
@@ -357,82 +363,6 @@ fn cores() -> usize {
 
 fn shard_count(config: &Config) -> usize {
     config.global().threads.map_or_else(cores, |n| n.max(1) as usize)
-}
-
-/// What every reactor is started with.
-struct Start {
-    clock: Clock,
-    reports: mpsc::UnboundedSender<(usize, Box<Report>)>,
-    notices: mpsc::UnboundedSender<Box<Notice>>,
-    configured: Arc<Configured>,
-    storage: Storage,
-    total: Arc<SharedConnections>,
-    shared: Arc<Shared>,
-    routing: Arc<Routing>,
-    pauses: Vec<(QueuePattern, bool)>,
-    routes_lost: Vec<QueueName>,
-    verp: Arc<VerpKeys>,
-    warming: Arc<Warmings>,
-}
-
-impl Start {
-    fn reactors(
-        self,
-        control: &tokio::runtime::Handle,
-        count: usize,
-    ) -> Result<(Owners, Vec<JoinHandle<()>>), BootError> {
-        let policy = self.routing.policy();
-        let (inboxes, taken): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel::<Message>(INBOX)).unzip();
-        let peers: Arc<[_]> = inboxes.iter().map(mpsc::Sender::downgrade).collect();
-        let mut reactors = Vec::new();
-        for (number, messages) in taken.into_iter().enumerate() {
-            let services = Services {
-                clock: self.clock,
-                storage: self.storage.clone(),
-                resolver: self.routing.resolver().clone(),
-                control: control.clone(),
-                reports: self.reports.clone(),
-                notices: self.notices.clone(),
-                seen: seen(&self.warming),
-                number,
-                peers: peers.clone(),
-            };
-            let settings = Settings {
-                profiles: Box::new(ConfigProfiles::new(self.configured.clone())),
-                segments: self.storage.segments().clone(),
-                routes: policy.clone(),
-                number: number as u32,
-                total: self.total.clone(),
-                shared: self.shared.clone(),
-                pauses: self.pauses.clone(),
-                routes_lost: own(&self.routes_lost, number, count),
-                verp: self.verp.clone(),
-            };
-            let run = move || {
-                // A reactor without its runtime can do nothing at all.
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_io()
-                    .enable_time()
-                    .build_local(LocalOptions::default())
-                    .expect("a reactor's runtime can be built");
-                let reactor = Reactor::new(Shard::new(services.clock.now(), settings), services);
-                runtime.block_on(reactor.run(messages));
-            };
-            reactors.push(thread::Builder::new().name(format!("reactor-{number}")).spawn(run)?);
-        }
-        Ok((Owners::new(inboxes), reactors))
-    }
-}
-
-/// What becomes of attempts decides on warm-ups.
-fn seen(warming: &Arc<Warmings>) -> Seen {
-    let warming = warming.clone();
-    Arc::new(move |attempt, disposition| warming.note(attempt, disposition, clock::wall))
-}
-
-/// The queues that this shard of `count` owns.
-fn own(queues: &[QueueName], number: usize, count: usize) -> BTreeSet<QueueName> {
-    queues.iter().filter(|name| owner(&name.domain, &name.vmta, count) == number).cloned().collect()
 }
 
 /// Measures the traffic, once a second until the engine stops.

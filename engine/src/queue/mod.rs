@@ -1,6 +1,7 @@
 //! Queues (`domain/vmta`): who waits, who may go, and why not.
 
 pub mod expiry;
+mod failing;
 pub mod gate;
 pub mod list;
 pub mod name;

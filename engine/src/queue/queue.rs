@@ -58,32 +58,32 @@ pub struct Taken {
 /// What a message counts for: the volume of its queue and that of its virtual MTA, where they are limited.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Charge {
-    bytes: u64,
-    own: bool,
-    wide: bool,
+    pub(super) bytes: u64,
+    pub(super) own: bool,
+    pub(super) wide: bool,
 }
 
 /// One `domain/vmta`. At most 400 bytes while nobody waits, name included.
 #[derive(Debug)]
 pub struct Queue {
     name: QueueName,
-    settings: Arc<QueueSettings>,
+    pub(super) settings: Arc<QueueSettings>,
     ready: Ready,
     retry: Retry,
     connections: Connections,
-    rates: Option<Box<Rates>>,
-    wide: Option<Box<WideRates>>,
+    pub(super) rates: Option<Box<Rates>>,
+    pub(super) wide: Option<Box<WideRates>>,
     paused: bool,
     /// It waits because a reply asked for that: mail that is still taken does not end the wait.
-    deferred: bool,
+    pub(super) deferred: bool,
     /// Failures of the whole queue since its last delivery: the step in `retry-after`.
-    failures: u16,
+    pub(super) failures: u16,
     /// When the whole queue failed last.
-    failed_at: Option<Time>,
+    pub(super) failed_at: Option<Time>,
     /// The whole queue waits until then; in the past where it does not wait.
-    retry_at: Time,
+    pub(super) retry_at: Time,
     counters: Counters,
-    last_error: Option<Box<LastError>>,
+    pub(super) last_error: Option<Box<LastError>>,
 }
 
 const _: () = assert!(size_of::<Queue>() <= 240);
@@ -416,101 +416,6 @@ impl Queue {
         if let Some(wide) = &self.wide {
             wide.give_back_messages(granted, n);
         }
-    }
-
-    /// Counts the bytes of a message that is about to be sent; `None`: not now, and [`Queue::gate`] says when.
-    pub fn begin(&mut self, now: Time, bytes: u64) -> Option<Charge> {
-        let own = self.rates.as_mut().and_then(|rates| rates.begin(now, bytes));
-        if own == Some(false) {
-            return None;
-        }
-        let wide = self.wide.as_ref().and_then(|wide| wide.begin(now, bytes));
-        let charge = Charge { bytes, own: own.is_some(), wide: wide.is_some() };
-        if wide == Some(false) {
-            self.ended(now, Charge { wide: false, ..charge }, false);
-            return None;
-        }
-        Some(charge)
-    }
-
-    /// A message has arrived, or has not.
-    pub fn ended(&mut self, now: Time, charge: Charge, delivered: bool) {
-        if let Some(rates) = self.rates.as_mut().filter(|_| charge.own) {
-            rates.ended(now, charge.bytes, delivered);
-        }
-        if let Some(wide) = self.wide.as_ref().filter(|_| charge.wide) {
-            wide.ended(now, charge.bytes, delivered);
-        }
-    }
-
-    /// What keeps all queues of its virtual MTA.
-    pub fn wide_wait(&self, now: Time) -> Option<Wait> {
-        self.wide.as_ref().and_then(|wide| wide.gate(now).open().err())
-    }
-
-    /// How many queues of the shard are worth a turn at a time when the virtual MTA's rate lets them.
-    pub fn wide_turns(&self) -> u64 {
-        self.wide.as_ref().map_or(1, |wide| wide.turns())
-    }
-
-    /// Some of the shard's queues wait for the virtual MTA's rate of messages, or for its volume; or none any more.
-    pub fn wide_waits(&self, now: Time, volume: bool, waits: bool) {
-        match &self.wide {
-            Some(wide) if waits => wide.join(now, volume),
-            Some(wide) => wide.leave(now, volume),
-            None => {}
-        }
-    }
-
-    /// The queue as a whole failed (no host could be reached, or its reply was about the queue): all of it waits by
-    /// `retry-after`. Returns until when. Failures that come in while it waits already lengthen nothing: several
-    /// connections that fail together are one failure. While another connection of the queue delivers, one that cannot
-    /// be opened is no failure of the queue.
-    pub fn failed(&mut self, now: Now, text: &str) -> Time {
-        let wait = self.settings.retry_wait(self.failures);
-        self.fail(now, text, wait)
-    }
-
-    /// [`Queue::failed`] because the name could not be resolved for now (`retry-after-dns-error`).
-    pub fn dns_failed(&mut self, now: Now, text: &str) -> Time {
-        let step = self.settings.retry_wait(self.failures);
-        self.fail(now, text, self.settings.retry_after_dns_error.unwrap_or(step))
-    }
-
-    fn fail(&mut self, now: Now, text: &str, wait: Duration) -> Time {
-        self.note_error(now, text);
-        self.failed_at = Some(now.mono);
-        if let Some(until) = self.retry_wait(now.mono) {
-            return until;
-        }
-        self.failures = self.failures.saturating_add(1);
-        self.deferred = false;
-        let until = now.mono + wait;
-        self.retry_at = until;
-        until
-    }
-
-    /// A reply asks the whole queue to wait (`defer-queue`), whatever else becomes of its mail.
-    pub fn defer_all(&mut self, now: Now, text: &str) {
-        // What it waits for already may end with the next message that is taken.
-        self.retry_at = Time::ZERO;
-        self.failed(now, text);
-        self.deferred = true;
-    }
-
-    pub fn is_deferred(&self, now: Time) -> bool {
-        self.deferred && self.retry_wait(now).is_some()
-    }
-
-    /// Other settings, and so other waits: the first of them is the next.
-    pub fn set_mode(&mut self, settings: Arc<QueueSettings>) {
-        self.set_settings(settings);
-        self.failures = 0;
-    }
-
-    /// Keeps `text` as the latest error, for display.
-    pub fn note_error(&mut self, now: Now, text: &str) {
-        self.last_error = Some(Box::new(LastError { at: now.wall, text: text.into() }));
     }
 
     // ---- The operator.

@@ -27,6 +27,7 @@ mod totals;
 mod verdict;
 mod wires;
 mod world;
+mod works;
 
 pub use totals::Totals;
 
