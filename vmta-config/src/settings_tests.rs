@@ -36,8 +36,8 @@ fn every_directive_in_effect_is_read() {
     compare(Scope::SourceGroup, GroupSettings::DIRECTIVES);
     compare(Scope::SmtpUser, UserSettings::DIRECTIVES);
     compare(Scope::AcctFile, AcctSettings::DIRECTIVES);
-    let addresses: &[&str] = &["host-name", "smtp-source-host"];
-    compare(Scope::VirtualMta, &[VmtaSettings::DIRECTIVES, addresses].concat());
+    let its_own: &[&str] = &["cold-virtual-mta", "host-name", "rewrite-list", "smtp-source-host"];
+    compare(Scope::VirtualMta, &[VmtaSettings::DIRECTIVES, its_own].concat());
     compare(Scope::Spool, SpoolSettings::DIRECTIVES);
     compare(Scope::TransmissionsApi, ApiSettings::DIRECTIVES);
     compare(Scope::TransmissionsApiListener, ApiListenerSettings::DIRECTIVES);
