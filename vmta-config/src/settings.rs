@@ -170,6 +170,8 @@ settings! {
         backoff_retry_after: Vec<Duration> = "backoff-retry-after",
         /// `None` is never.
         backoff_to_normal_after: Option<Duration> = "backoff-to-normal-after",
+        reroute: Option<String> = "reroute-to-virtual-mta",
+        backoff_reroute: Option<String> = "backoff-reroute-to-virtual-mta",
         backoff_to_normal_after_delivery: bool = "backoff-to-normal-after-delivery",
         backoff_upon_all_sources_disabled: bool = "backoff-upon-all-sources-disabled",
         /// `None` is never.

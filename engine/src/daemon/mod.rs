@@ -46,6 +46,7 @@ mod reply_rules;
 mod reports;
 mod rolled_up;
 mod rewriting;
+mod rerouting;
 mod routing;
 mod smtp_tls;
 mod spoken;

@@ -1,6 +1,7 @@
 //! From the configuration to the profiles the shards work with.
 
 use super::reply_rules::PatternList;
+use super::rerouting;
 use super::rewriting;
 use super::rolled_up::{RolledUp, named_hosts};
 use super::smtp_tls::ServerTls;
@@ -11,7 +12,7 @@ use crate::mail::rewrite::Rewrites;
 use crate::queue::{QueueName, QueueSettings};
 use crate::route::choose::SourceHost;
 use crate::route::{AddressPolicy, Host, HostList, HostSpec, Route, RoutePolicy};
-use crate::shard::{BackoffProfile, Delivery, Profiles, QueueProfile, ReplyRules, VmtaProfile};
+use crate::shard::{BackoffProfile, Delivery, Profiles, QueueProfile, ReplyRules, Reroutes, VmtaProfile};
 use crate::smtp::client::{StartTls, Timeouts};
 use crate::smtp::tls::{TlsClientConfig, TlsError};
 use crate::smtp::users::Users;
@@ -313,6 +314,10 @@ impl Profiles for ConfigProfiles {
     fn pool_of(&self, vmta: &str) -> String {
         let vmta = self.configured.config.virtual_mta(vmta);
         vmta.and_then(|v| v.pools.first().cloned()).unwrap_or_default()
+    }
+
+    fn reroutes(&self, queue: &QueueName) -> Reroutes {
+        rerouting::reroutes(&self.configured, queue)
     }
 
     fn rollup(&self, queue: &QueueName, route: &Route, now: Wall) -> Option<Arc<str>> {

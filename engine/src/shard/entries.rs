@@ -1,7 +1,7 @@
 //! The queues of a shard with what belongs to each beside its schedule: configuration, connections, next hops.
 
 use super::backoff::Backoff;
-use super::profile::{Delivery, QueueProfile, VmtaProfile};
+use super::profile::{Delivery, QueueProfile, Reroutes, VmtaProfile};
 use super::targets::Next;
 use crate::base::Time;
 use crate::limit::Place;
@@ -22,6 +22,8 @@ pub struct Entry {
     /// None while the configuration has no such VMTA: the mail is held (F39).
     pub vmta: Option<Arc<VmtaProfile>>,
     /// `None` in normal mode.
+    /// Few have any.
+    reroutes: Option<Box<Reroutes>>,
     pub backoff: Option<Box<Backoff>>,
     /// Bytes of the messages of all who have not left it, each counted for each recipient.
     pub bytes: u64,
@@ -167,6 +169,21 @@ impl Entry {
         self.backoff = backoff.map(Box::new);
     }
 
+    pub fn set_reroutes(&mut self, reroutes: Reroutes) {
+        self.reroutes = (reroutes != Reroutes::default()).then(|| Box::new(reroutes));
+    }
+
+    /// The queue that has its mail at present instead.
+    pub fn rerouted(&self) -> Option<QueueName> {
+        let reroutes = self.reroutes.as_deref()?;
+        let members = match self.backoff {
+            Some(_) if reroutes.always.is_empty() => &reroutes.in_backoff,
+            _ => &reroutes.always,
+        };
+        let vmta = members.get(self.turn as usize % members.len().max(1))?.clone();
+        Some(QueueName { domain: self.queue.name().domain.clone(), vmta })
+    }
+
     /// When backoff ends by itself.
     pub fn backoff_until(&self) -> Option<Time> {
         self.backoff.as_ref()?.until(self.profile.backoff.to_normal_after)
@@ -223,6 +240,7 @@ impl Entry {
             no_mx: false,
             resolving: false,
             route_gone: false,
+            reroutes: None,
             short: false,
         }
     }

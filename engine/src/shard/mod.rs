@@ -38,7 +38,7 @@ mod turn;
 pub use admit::{Admit, AdmitRow, owner};
 pub use exchange::{ConnectionId, Input, Output};
 pub use notice::Notice;
-pub use profile::{BackoffProfile, Delivery, Profiles, QueueProfile, VmtaProfile};
+pub use profile::{BackoffProfile, Delivery, Profiles, QueueProfile, Reroutes, VmtaProfile};
 pub use reports::Report;
 pub use request::{
     BackoffState, DisabledState, Found, JobState, NewProfiles, QueuePattern, QueueState, Selection,
@@ -384,6 +384,7 @@ impl Shard {
         queue.set_paused(paused);
         queue.set_wide(self.number, self.wide(vmta.as_deref()));
         let mut entry = Entry::new(queue, profile, vmta);
+        entry.set_reroutes(self.profiles.reroutes(entry.queue.name()));
         entry.route_gone = lost && entry.goes_by_mx();
         self.queues.push(entry)
     }
@@ -417,6 +418,7 @@ impl Shard {
             let profile = self.profiles.queue(&name.domain, &name.vmta);
             let gone_before = entry.route_gone;
             let kept = entry.configure(profile, self.profiles.vmta(&name.vmta));
+            entry.set_reroutes(self.profiles.reroutes(&name));
             let wide = self.wide(self.queues[key].vmta.as_deref());
             let entry = &mut self.queues[key];
             entry.queue.set_wide(self.number, wide);

@@ -1,5 +1,5 @@
 //! Mail that goes into another queue, of this shard or of another one: DNS has shown that its domain shares the hosts of others
-//! (`<mx-rollup-list>`).
+//! (`<mx-rollup-list>`), or another virtual MTA is to have it (`reroute-to-virtual-mta`).
 
 use super::admit::{Admit, AdmitRow};
 use super::{Output, Shard};
@@ -24,9 +24,25 @@ impl Shard {
         true
     }
 
+    /// Hands the queue's mail over to that of another virtual MTA, if it has to.
+    pub(super) fn reroute(&mut self, now: Now, queue: u32) -> bool {
+        let entry = &mut self.queues[queue];
+        let Some(to) = entry.rerouted().filter(|_| !entry.queue.is_paused() && !entry.is_held()) else {
+            return false;
+        };
+        entry.turn = entry.turn.wrapping_add(1);
+        if !self.draining {
+            self.move_ready(now, queue, &to);
+        }
+        true
+    }
+
     /// Hands all who may go over; those who are put off follow when their time has come.
     fn move_ready(&mut self, now: Now, queue: u32, to: &QueueName) {
         let mut ready = self.queues[queue].queue.take_ready(&mut self.slots, now.mono, AT_ONCE);
+        if ready.is_empty() {
+            return;
+        }
         let mut admits: Vec<Admit> = Vec::new();
         while let Some(key) = ready.pop_front(&mut self.slots) {
             let slot = self.slots[key];

@@ -100,6 +100,15 @@ pub struct VmtaProfile {
     pub include_headers: Arc<str>,
 }
 
+/// Virtual MTAs that have a queue's mail instead of its own; they take turns. Empty for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reroutes {
+    /// `reroute-to-virtual-mta`
+    pub always: Vec<Arc<str>>,
+    /// `backoff-reroute-to-virtual-mta`
+    pub in_backoff: Vec<Arc<str>>,
+}
+
 /// Where profiles come from.
 pub trait Profiles: std::fmt::Debug + Send {
     fn queue(&self, domain: &str, vmta: &str) -> Arc<QueueProfile>;
@@ -107,6 +116,9 @@ pub trait Profiles: std::fmt::Debug + Send {
     fn vmta(&self, name: &str) -> Option<Arc<VmtaProfile>>;
     /// The pool a VMTA was chosen through, for accounting; empty if none has it.
     fn pool_of(&self, vmta: &str) -> String;
+    fn reroutes(&self, _queue: &QueueName) -> Reroutes {
+        Reroutes::default()
+    }
     /// The domain whose queue has the mail of this one, because it leads to the same MX hosts (`<mx-rollup-list>`).
     fn rollup(&self, _queue: &QueueName, _route: &Route, _now: Wall) -> Option<Arc<str>> {
         None

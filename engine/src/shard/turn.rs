@@ -30,6 +30,9 @@ impl Shard {
         if self.giving_up.contains_key(&queue) {
             return self.arm(now, queue);
         }
+        if self.reroute(now, queue) {
+            return self.arm(now, queue);
+        }
         while !self.is_left_to_others(now, queue)
             && let Some(key) = self.queues[queue].next_idle()
         {

@@ -10,7 +10,9 @@ use crate::mail::schedule::Schedule;
 use crate::mail::verp::VerpKeys;
 use crate::queue::{QueueName, QueueSettings};
 use crate::route::{Route, SourceHost};
-use crate::shard::{Admit, AdmitRow, BackoffProfile, Delivery, Profiles, QueueProfile, VmtaProfile};
+use crate::shard::{
+    Admit, AdmitRow, BackoffProfile, Delivery, Profiles, QueueProfile, Reroutes, VmtaProfile,
+};
 use crate::smtp::client::{StartTls, Timeouts};
 use crate::smtp::tls::TlsClientConfig;
 use crate::smtp::verdict::VerdictOptions;
@@ -213,6 +215,8 @@ pub struct TestProfiles {
     pub vmtas: Vec<Arc<VmtaProfile>>,
     /// An MX host and the rollup of the domains that have it.
     pub rollup: Option<(&'static str, &'static str)>,
+    /// Virtual MTAs: whose mail goes through which other one in backoff.
+    pub backoff_reroute: Option<(&'static str, &'static str)>,
     pub lists: HashMap<String, Arc<dyn Rewrites>>,
 }
 
@@ -261,7 +265,14 @@ impl TestProfiles {
             include_headers: "".into(),
         };
         let (domains, lists) = (HashMap::new(), HashMap::new());
-        TestProfiles { usual, domains, vmtas: vec![Arc::new(vmta)], rollup: None, lists }
+        TestProfiles {
+            usual,
+            domains,
+            vmtas: vec![Arc::new(vmta)],
+            rollup: None,
+            backoff_reroute: None,
+            lists,
+        }
     }
 
     pub fn with(mut self, domain: &str, profile: QueueProfile) -> TestProfiles {
@@ -281,6 +292,11 @@ impl Profiles for TestProfiles {
 
     fn pool_of(&self, _vmta: &str) -> String {
         String::new()
+    }
+
+    fn reroutes(&self, queue: &QueueName) -> Reroutes {
+        let to = self.backoff_reroute.filter(|(from, _)| **from == *queue.vmta);
+        Reroutes { in_backoff: to.map(|(_, to)| to.into()).into_iter().collect(), ..Reroutes::default() }
     }
 
     fn rollup(&self, _queue: &QueueName, route: &Route, _now: Wall) -> Option<Arc<str>> {

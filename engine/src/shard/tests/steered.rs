@@ -2,7 +2,7 @@
 
 use super::backoff::{SECOND, backoff, course, disable, queue, steered};
 use super::site::{Say, reply};
-use super::spool::{Mail, TestProfiles};
+use super::spool::{Mail, TestProfiles, profile};
 use super::world::World;
 use crate::route::SourceHost;
 use crate::shard::{Course, Input, QueuePattern, ShardReply, ShardRequest, Steer, VmtaProfile};
@@ -229,4 +229,28 @@ fn with_no_source_address_left_the_queue_waits_for_the_operator() {
     world.finish();
     assert_eq!(world.story("a@a.example"), [Delivered]);
     assert!(queue(&mut world).backoff.is_some(), "that does not end backoff");
+}
+
+#[test]
+fn mail_of_a_queue_in_backoff_goes_through_another_virtual_mta_and_comes_back_with_its_end() {
+    let mut profiles = TestProfiles::new(profile("[10.0.0.1]"));
+    let other = VmtaProfile { name: "v2".into(), ..(*profiles.vmtas[0]).clone() };
+    profiles.vmtas.push(Arc::new(other));
+    profiles.backoff_reroute = Some(("v1", "v2"));
+    let mut world = World::new(profiles);
+    world.submit(&Mail::to(&["before@a.example"]));
+    world.run(SECOND * 10);
+    world.request(ShardRequest::SetMode { queue: QueuePattern::parse("a.example/v1"), backoff: true });
+    world.submit(&Mail::to(&["within@a.example"]));
+    world.run(SECOND * 10);
+    world.request(ShardRequest::SetMode { queue: QueuePattern::parse("a.example/v1"), backoff: false });
+    world.submit(&Mail::to(&["after@a.example"]));
+    world.finish();
+    let ways: Vec<(&str, &str)> = world.seen.iter().map(|s| (&*s.address, &*s.queue)).collect();
+    let expected = [
+        ("before@a.example", "a.example/v1"),
+        ("within@a.example", "a.example/v2"),
+        ("after@a.example", "a.example/v1"),
+    ];
+    assert_eq!(ways, expected);
 }
