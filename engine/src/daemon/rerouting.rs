@@ -27,8 +27,8 @@ fn targets(configured: &Configured, queue: &QueueName, ways: &[Target]) -> Vec<A
     let (domain, own) = (&*queue.domain, &*queue.vmta);
     let first = next(configured, domain, own, &ways[..1]);
     let reached_by = |vmta: &str| reached(configured, domain, vmta, ways);
-    let circle = reached_by(own).into_iter().filter(|vmta| reached_by(vmta).contains(own));
-    let last = circle.filter(|vmta| next(configured, domain, vmta, &ways[1..]).is_empty()).next_back();
+    let mut circle = reached_by(own).into_iter().filter(|vmta| reached_by(vmta).contains(own));
+    let last = circle.rfind(|vmta| next(configured, domain, vmta, &ways[1..]).is_empty());
     if !first.is_empty() && last.as_deref() == Some(own) {
         tracing::error!(%queue, "rerouting goes round in a circle; the mail stays in this queue");
         return Vec::new();
