@@ -6,6 +6,7 @@ use super::profile::Delivery;
 use super::said;
 use super::settle::Fate;
 use crate::base::{Now, Time};
+use crate::mail::schedule::Opening;
 use crate::queue::{Calendar, Gate, List};
 use crate::spool::record::{Attempt, Disposition, Said};
 use std::time::Duration;
@@ -242,6 +243,20 @@ impl Shard {
             let said = Said { status: "2.0.0 (success)".to_owned(), diagnostic: "discarded".to_owned() };
             let fate = Fate { disposition: Disposition::Delivered, said, size: 0, passed_on: false };
             self.settle_unattempted(now, queue, &batch, &fate);
+        }
+    }
+
+    /// A start date is a matter of the calendar, whatever it said when the mail came in.
+    pub(super) fn look_at_clock(&mut self, now: Now) {
+        let Some(step) = self.expiry.observe(now) else { return };
+        for queue in 0..self.queues.len() as u32 {
+            let submissions = &self.submissions;
+            let begins = |key| match submissions.terms(key).schedule?.at(now.wall) {
+                Opening::From(start) => Some(now.mono + start.since(now.wall)),
+                Opening::Open | Opening::Over => Some(now.mono),
+            };
+            self.queues[queue].queue.clock_set(&mut self.slots, now.mono, step, begins);
+            self.turn(now, queue);
         }
     }
 

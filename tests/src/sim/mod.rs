@@ -19,6 +19,7 @@ mod life;
 mod net;
 mod peer;
 pub mod plan;
+mod plan_wide;
 mod post;
 mod site;
 mod totals;

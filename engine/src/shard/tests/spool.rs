@@ -22,6 +22,7 @@ use crate::spool::record::{
 use crate::spool::rows::RowsView;
 use crate::spool::segments::Segments;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -207,6 +208,8 @@ pub struct TestProfiles {
     pub usual: QueueProfile,
     pub domains: HashMap<String, QueueProfile>,
     pub vmtas: Vec<Arc<VmtaProfile>>,
+    pub host_limits: HashMap<String, u32>,
+    pub address_limits: HashMap<IpAddr, u32>,
 }
 
 /// PowerMTA's defaults, to one host.
@@ -246,7 +249,13 @@ impl TestProfiles {
             max_data_volume_rate: None,
             tls: Some(Arc::new(tls)),
         };
-        TestProfiles { usual, domains: HashMap::new(), vmtas: vec![Arc::new(vmta)] }
+        TestProfiles {
+            usual,
+            domains: HashMap::new(),
+            vmtas: vec![Arc::new(vmta)],
+            host_limits: HashMap::new(),
+            address_limits: HashMap::new(),
+        }
     }
 
     pub fn with(mut self, domain: &str, profile: QueueProfile) -> TestProfiles {
@@ -262,6 +271,14 @@ impl Profiles for TestProfiles {
 
     fn vmta(&self, name: &str) -> Option<Arc<VmtaProfile>> {
         self.vmtas.iter().find(|vmta| *vmta.name == *name).cloned()
+    }
+
+    fn host_limit(&self, host: &str) -> Option<u32> {
+        self.host_limits.get(host).copied()
+    }
+
+    fn address_limit(&self, address: IpAddr) -> Option<u32> {
+        self.address_limits.get(&address).copied()
     }
 
     fn pool_of(&self, _vmta: &str) -> String {
