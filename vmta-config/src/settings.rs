@@ -51,6 +51,10 @@ settings! {
         pickup: Option<(String, String)> = "pickup",
         pickup_remove_dot: bool = "pickup-remove-dot",
         total_max_smtp_out: u32 = "total-max-smtp-out",
+        /// Connections to each host whose name fits, from each source address.
+        mx_connection_limits: Vec<(DomainPattern, u32)> = "mx-connection-limit",
+        /// Connections to each address of the network, from each source address.
+        ip_connection_limits: Vec<(IpNet, u32)> = "ip-connection-limit",
         total_max_smtp_in: u32 = "total-max-smtp-in",
         /// Clients wait for a free place instead of being told that there is none.
         smtp_await_slot: bool = "smtp-await-slot",
@@ -115,6 +119,8 @@ settings! {
         /// Connections of this queue at once; 0 opens none.
         max_smtp_out: u32 = "max-smtp-out",
         max_connect_rate: Rate = "max-connect-rate",
+        /// Least time between two new connections.
+        smtp_out_rampup_interval: Duration = "smtp-out-rampup-interval",
         /// Attempted recipients.
         max_msg_rate: Rate = "max-msg-rate",
         /// Delivered bytes.

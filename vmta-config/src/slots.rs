@@ -121,6 +121,7 @@ from_all! {
     std::net::IpAddr: Value::Ip(ip) => *ip;
     IpNet: Value::Cidr(net) => *net;
     SourceHost: Value::SourceHost(host) => host.clone();
+    (IpNet, u32): Value::CidrNumber(net, n) => (*net, u32::try_from(*n).unwrap_or(u32::MAX));
     HeaderField: Value::HeaderField(field) => field.clone();
     (RecordType, FieldSelection): Value::RecordFields(kind, fields) => (*kind, fields.clone());
     (IpNet, u16, Option<String>): Value::Listener(net, port, source) => (*net, *port, source.clone());
@@ -134,6 +135,19 @@ impl FromValues for Vec<DomainPattern> {
             _ => Vec::new(),
         };
         values.iter().flat_map(patterns).collect()
+    }
+}
+
+impl FromValues for Vec<(DomainPattern, u32)> {
+    fn from_values(values: &[&Value]) -> Vec<(DomainPattern, u32)> {
+        let limits = |v: &&Value| match v {
+            Value::DomainsNumber(patterns, n) => {
+                let limit = u32::try_from(*n).unwrap_or(u32::MAX);
+                patterns.iter().map(|pattern| (pattern.clone(), limit)).collect()
+            }
+            _ => Vec::new(),
+        };
+        values.iter().flat_map(limits).collect()
     }
 }
 

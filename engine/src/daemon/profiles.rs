@@ -311,6 +311,21 @@ impl Profiles for ConfigProfiles {
         self.configured.vmtas.get(name).cloned()
     }
 
+    fn host_limit(&self, host: &str) -> Option<u32> {
+        let limits = &self.configured.config.global().mx_connection_limits;
+        if limits.is_empty() {
+            return None;
+        }
+        let host = host.to_ascii_lowercase();
+        limits.iter().find(|(pattern, _)| pattern.matches(&host)).map(|(_, limit)| *limit)
+    }
+
+    fn address_limit(&self, address: IpAddr) -> Option<u32> {
+        let limits = self.configured.config.global().ip_connection_limits.iter();
+        let fits = limits.filter(|(network, _)| network.contains(&address));
+        fits.max_by_key(|(network, _)| network.prefix_len()).map(|(_, limit)| *limit)
+    }
+
     fn pool_of(&self, vmta: &str) -> String {
         let vmta = self.configured.config.virtual_mta(vmta);
         vmta.and_then(|v| v.pools.first().cloned()).unwrap_or_default()
@@ -351,6 +366,7 @@ fn queue_profile(settings: &DomainSettings, replies: Option<Arc<dyn ReplyRules>>
         max_msg_rate: rate(settings.max_msg_rate),
         max_data_volume_rate: volume(settings.max_data_volume_rate),
         max_connect_rate: rate(settings.max_connect_rate),
+        smtp_out_rampup: settings.smtp_out_rampup_interval,
         max_msg_per_connection: settings.max_msg_per_connection.unwrap_or(0),
         max_rcpt_per_message: settings.max_rcpt_per_message.unwrap_or(0),
         retry_after: settings.retry_after.clone(),

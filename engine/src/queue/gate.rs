@@ -3,6 +3,7 @@
 use crate::base::Time;
 use crate::limit::{Rate, VolumeRate};
 use std::fmt;
+use std::time::Duration;
 
 /// The answer to "may it leave now?".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub enum WaitReason {
     /// Those of the virtual MTA, over all its queues.
     MaxSmtpMsgRate(Rate),
     MaxSmtpDataVolumeRate(VolumeRate),
+    /// The last connection was opened less than this ago.
+    RampUp(Duration),
     /// `max-smtp-out` connections are open.
     MaxSmtpOut(u32),
 }
@@ -70,6 +73,9 @@ impl fmt::Display for WaitReason {
             WaitReason::MaxMsgRate(rate) => write!(f, "message rate limit reached (max-msg-rate {rate})"),
             WaitReason::MaxConnectRate(rate) => {
                 write!(f, "connection rate limit reached (max-connect-rate {rate})")
+            }
+            WaitReason::RampUp(interval) => {
+                write!(f, "connections are opened one by one (smtp-out-rampup-interval {interval:?})")
             }
             WaitReason::MaxDataVolumeRate(rate) => {
                 write!(f, "data volume limit reached (max-data-volume-rate {rate})")

@@ -1,5 +1,6 @@
 //! Queues (`domain/vmta`): who waits, who may go, and why not.
 
+mod charge;
 pub mod expiry;
 mod failing;
 pub mod gate;
@@ -19,10 +20,11 @@ mod tests;
 #[allow(clippy::module_inception)] // The noun of this directory.
 pub mod queue;
 
+pub use charge::Charge;
 pub use expiry::{Calendar, Expiry, Terms};
 pub use gate::{Gate, Wait, WaitReason};
 pub use list::List;
 pub use name::QueueName;
-pub use queue::{Charge, Counters, LastError, Queue, Taken};
+pub use queue::{Counters, LastError, Queue, Taken};
 pub use settings::QueueSettings;
 pub use slot::{Slot, Slots};

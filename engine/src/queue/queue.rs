@@ -15,7 +15,7 @@ use super::settings::QueueSettings;
 use super::slot::{Slot, Slots};
 use super::wide::WideRates;
 use crate::base::{Now, Time, Wall};
-use crate::limit::{ConnectionGrant, Connections, Wide};
+use crate::limit::{ConnectionGrant, Connections};
 use crate::mail::priority::Priority;
 use crate::spool::record::Disposition;
 use std::sync::Arc;
@@ -53,14 +53,6 @@ pub struct Taken {
     pub batch: Vec<u32>,
     /// Recipients found too old on the way: to be settled as expired.
     pub expired: Vec<u32>,
-}
-
-/// What a message counts for: the volume of its queue and that of its virtual MTA, where they are limited.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Charge {
-    pub(super) bytes: u64,
-    pub(super) own: bool,
-    pub(super) wide: bool,
 }
 
 /// One `domain/vmta`. At most 400 bytes while nobody waits, name included.
@@ -115,11 +107,6 @@ impl Queue {
         self.connections.set_limit(settings.max_smtp_out);
         self.rates = Rates::new(&settings, self.rates.as_deref());
         self.settings = settings;
-    }
-
-    /// Takes the rates of its virtual MTA, shared with its other queues; `shard` is the one that owns this queue.
-    pub fn set_wide(&mut self, shard: u32, rates: Wide) {
-        self.wide = WideRates::new(shard, rates);
     }
 
     // ---- Who waits.

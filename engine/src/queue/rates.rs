@@ -4,6 +4,7 @@ use super::gate::{Gate, WaitReason};
 use super::settings::QueueSettings;
 use crate::base::Time;
 use crate::limit::{Gcra, Rate, Volume};
+use std::time::Duration;
 
 /// `max-msg-rate`, `max-connect-rate` and `max-data-volume-rate`, as far as they are set.
 #[derive(Debug)]
@@ -11,6 +12,8 @@ pub(super) struct Rates {
     messages: Option<(Rate, Gcra)>,
     connects: Option<(Rate, Gcra)>,
     volume: Option<Volume>,
+    /// The time between two connections, and when the next one may be opened.
+    ramp: Option<(Duration, Time)>,
 }
 
 impl Rates {
@@ -19,6 +22,7 @@ impl Rates {
         if settings.max_msg_rate.is_none()
             && settings.max_connect_rate.is_none()
             && settings.max_data_volume_rate.is_none()
+            && settings.smtp_out_rampup.is_zero()
         {
             return None;
         }
@@ -34,6 +38,10 @@ impl Rates {
         Some(Box::new(Rates {
             messages: renew(settings.max_msg_rate, largest, old.and_then(|old| old.messages.as_ref())),
             volume,
+            ramp: (!settings.smtp_out_rampup.is_zero()).then(|| {
+                let next = old.and_then(|old| old.ramp).map_or(Time::ZERO, |(_, next)| next);
+                (settings.smtp_out_rampup, next)
+            }),
             connects: renew(settings.max_connect_rate, 1, old.and_then(|old| old.connects.as_ref())),
         }))
     }
@@ -54,7 +62,10 @@ impl Rates {
     }
 
     pub(super) fn connect_gate(&self, now: Time) -> Gate {
-        gate(self.connects.as_ref(), now, WaitReason::MaxConnectRate)
+        match self.ramp {
+            Some((interval, next)) if next > now => Gate::wait(Some(next), WaitReason::RampUp(interval)),
+            _ => gate(self.connects.as_ref(), now, WaitReason::MaxConnectRate),
+        }
     }
 
     /// Counts `n` recipients; the gate has been asked.
@@ -65,6 +76,9 @@ impl Rates {
     /// Counts a connection; the gate has been asked.
     pub(super) fn take_connect(&mut self, now: Time) {
         take(&mut self.connects, now, 1);
+        if let Some((interval, next)) = &mut self.ramp {
+            *next = now + *interval;
+        }
     }
 
     /// Whether there is a volume, and whether the message may begin.

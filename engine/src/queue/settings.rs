@@ -14,6 +14,8 @@ pub struct QueueSettings {
     pub max_data_volume_rate: Option<VolumeRate>,
     /// `max-connect-rate`: new connections. `None` is unlimited.
     pub max_connect_rate: Option<Rate>,
+    /// `smtp-out-rampup-interval`: the least time between two new connections.
+    pub smtp_out_rampup: Duration,
     /// `max-msg-per-connection`; 0 is no limit.
     pub max_msg_per_connection: u32,
     /// `max-rcpt-per-message`; 0 is no limit.
@@ -40,6 +42,7 @@ impl Default for QueueSettings {
             max_msg_rate: None,
             max_data_volume_rate: None,
             max_connect_rate: None,
+            smtp_out_rampup: Duration::ZERO,
             max_msg_per_connection: 0,
             max_rcpt_per_message: 1000,
             retry_after: vec![10 * MINUTE],

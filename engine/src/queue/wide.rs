@@ -1,7 +1,6 @@
 //! The rates that a queue shares with all other queues of its virtual MTA. Most queues have none, so they are boxed.
 
-use super::gate::{Gate, Wait, WaitReason};
-use super::queue::{Charge, Queue};
+use super::gate::{Gate, WaitReason};
 use crate::base::Time;
 use crate::limit::{SharedRate, Wide};
 use std::time::Duration;
@@ -80,52 +79,6 @@ impl WideRates {
             (Some(messages), _) if !volume => messages.lock().leave(self.shard, now),
             (_, Some(volumes)) if volume => volumes.leave(self.shard, now),
             _ => {}
-        }
-    }
-}
-
-impl Queue {
-    /// Counts the bytes of a message that is about to be sent; `None`: not now, and [`Queue::gate`] says when.
-    pub fn begin(&mut self, now: Time, bytes: u64) -> Option<Charge> {
-        let own = self.rates.as_mut().and_then(|rates| rates.begin(now, bytes));
-        if own == Some(false) {
-            return None;
-        }
-        let wide = self.wide.as_ref().and_then(|wide| wide.begin(now, bytes));
-        let charge = Charge { bytes, own: own.is_some(), wide: wide.is_some() };
-        if wide == Some(false) {
-            self.ended(now, Charge { wide: false, ..charge }, false);
-            return None;
-        }
-        Some(charge)
-    }
-
-    /// A message has arrived, or has not.
-    pub fn ended(&mut self, now: Time, charge: Charge, delivered: bool) {
-        if let Some(rates) = self.rates.as_mut().filter(|_| charge.own) {
-            rates.ended(now, charge.bytes, delivered);
-        }
-        if let Some(wide) = self.wide.as_ref().filter(|_| charge.wide) {
-            wide.ended(now, charge.bytes, delivered);
-        }
-    }
-
-    /// What keeps all queues of its virtual MTA.
-    pub fn wide_wait(&self, now: Time) -> Option<Wait> {
-        self.wide.as_ref().and_then(|wide| wide.gate(now).open().err())
-    }
-
-    /// How many queues of the shard are worth a turn at a time when the virtual MTA's rate lets them.
-    pub fn wide_turns(&self) -> u64 {
-        self.wide.as_ref().map_or(1, |wide| wide.turns())
-    }
-
-    /// Some of the shard's queues wait for the virtual MTA's rate of messages, or for its volume; or none any more.
-    pub fn wide_waits(&self, now: Time, volume: bool, waits: bool) {
-        match &self.wide {
-            Some(wide) if waits => wide.join(now, volume),
-            Some(wide) => wide.leave(now, volume),
-            None => {}
         }
     }
 }

@@ -77,14 +77,18 @@ pub struct Endpoint {
     /// The host's name, or its address as a literal.
     pub host: Arc<str>,
     pub address: SocketAddr,
+    pub preference: u32,
     pub source: SourceHost,
 }
+
+/// Host, address, and the host's preference.
+type Planned = (Arc<str>, SocketAddr, u32);
 
 /// The plan of one try.
 #[derive(Clone, Debug)]
 pub struct Attempts {
     /// What is left of it, the next one last.
-    targets: Vec<(Arc<str>, SocketAddr)>,
+    targets: Vec<Planned>,
     sessions: u8,
 }
 
@@ -100,7 +104,7 @@ impl Attempts {
         turn: u32,
         dead: impl Fn(SocketAddr) -> bool,
     ) -> Result<Attempts, RouteError> {
-        let mut targets: Vec<(Arc<str>, SocketAddr)> = Vec::new();
+        let mut targets: Vec<Planned> = Vec::new();
         let mut rest = &route.hosts[..];
         while let Some(first) = rest.first() {
             let end = rest.iter().position(|host| host.preference != first.preference).unwrap_or(rest.len());
@@ -116,7 +120,7 @@ impl Attempts {
         if targets.is_empty() {
             return Err(no_family(route));
         }
-        targets.sort_by_key(|(_, address)| dead(*address));
+        targets.sort_by_key(|(_, address, _)| dead(*address));
         targets.reverse();
         Ok(Attempts { targets, sessions: 0 })
     }
@@ -126,9 +130,17 @@ impl Attempts {
         if self.sessions >= SESSIONS {
             return None;
         }
-        let (host, address) = self.targets.pop()?;
+        let (host, address, preference) = self.targets.pop()?;
         let source = sources.next_for(address.ip())?.clone();
-        Some(Endpoint { host, address, source })
+        Some(Endpoint { host, address, preference, source })
+    }
+
+    /// Where to connect to instead of `endpoint`, which is as good and has no room: another address of its preference, or
+    /// none.
+    pub fn instead(&mut self, endpoint: &Endpoint, sources: &mut Sources) -> Option<Endpoint> {
+        let as_good =
+            self.targets.last().is_some_and(|(_, _, preference)| *preference == endpoint.preference);
+        if as_good { self.next(sources) } else { None }
     }
 
     /// The host answered and the session failed nevertheless (a refusal in the greeting, a connection lost before its
@@ -140,7 +152,7 @@ impl Attempts {
 
 /// The addresses of hosts of equal preference: the first of each host, then the second of each, so that turns go evenly
 /// over the hosts.
-fn group_targets(hosts: &[RouteHost], default_port: u16, sources: &Sources) -> Vec<(Arc<str>, SocketAddr)> {
+fn group_targets(hosts: &[RouteHost], default_port: u16, sources: &Sources) -> Vec<Planned> {
     let most = hosts.iter().map(|host| host.addresses.len()).max().unwrap_or(0);
     let mut targets = Vec::new();
     for i in 0..most {
@@ -148,7 +160,7 @@ fn group_targets(hosts: &[RouteHost], default_port: u16, sources: &Sources) -> V
             let address = host.addresses.get(i).filter(|address| sources.reach(**address));
             if let Some(&address) = address {
                 let port = host.port.unwrap_or(default_port);
-                targets.push((Arc::clone(&host.name), SocketAddr::new(address, port)));
+                targets.push((Arc::clone(&host.name), SocketAddr::new(address, port), host.preference));
             }
         }
     }

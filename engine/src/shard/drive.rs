@@ -37,7 +37,7 @@ impl Shard {
             let (connecting, hold) =
                 entry.work().map_or((0, None), |work| (work.connecting, work.hold_until));
             // Once refused, the next one goes alone, to see whether the site takes more again.
-            if entry.work().is_some_and(|work| work.lacks.is_some()) {
+            if entry.is_held_by_vmta() {
                 return;
             }
             let wait = hold.is_some_and(|until| until > now.mono || connecting > 0);
@@ -56,16 +56,12 @@ impl Shard {
             self.short_of_connections(now, queue);
             return false;
         }
-        let Some(target) = self.next_target(now, queue) else {
+        let admitted = self.next_hop(now, queue).and_then(|next| self.admitted(queue, next));
+        let target = admitted.and_then(|(next, places)| Some((self.target(now, queue, next)?, places)));
+        let Some((target, places)) = target else {
             self.total.give_back();
             return false;
         };
-        let places = self.places_of(queue, &target);
-        if !self.take_places(queue, &places) {
-            self.total.give_back();
-            self.queues[queue].work_mut().next = Some(target.next);
-            return false;
-        }
         let entry = &mut self.queues[queue];
         let Ok(grant) = entry.queue.connect(now.mono) else {
             self.total.give_back();
@@ -366,6 +362,21 @@ impl Shard {
         self.outputs.push_back(Output::Close { connection: connection.id });
         if !self.short_of_connections.is_empty() {
             self.ask_for_connections(now);
+        }
+    }
+
+    /// Finishes what is under way and begins nothing new.
+    pub(super) fn drain(&mut self, now: Now) {
+        self.draining = true;
+        self.release_held(now);
+        for key in self.connections.keys() {
+            let Some(connection) = self.connections.at(key) else { continue };
+            if matches!(connection.phase, Phase::Connecting(_)) {
+                self.remove_connection(now, key);
+            } else {
+                connection.client.quit(now);
+                self.pump(now, key);
+            }
         }
     }
 

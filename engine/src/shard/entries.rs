@@ -148,6 +148,13 @@ impl Entry {
         self.work.as_mut()?.idle.pop_front()
     }
 
+    /// Whether it waits for a connection of its virtual MTA: nothing else needs to be tried.
+    pub fn is_held_by_vmta(&self) -> bool {
+        self.work()
+            .and_then(|work| work.lacks.as_ref())
+            .is_some_and(|(place, _)| matches!(place, Place::Vmta(_)))
+    }
+
     /// The limit that leaves it no connection, in words.
     pub fn lacks(&self) -> String {
         let lacks = self.work().and_then(|work| work.lacks.as_ref());

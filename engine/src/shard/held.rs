@@ -2,11 +2,13 @@
 //! stands in that of all shards ([`crate::limit::Places`]).
 
 use super::connection::key;
-use super::targets::Target;
+use super::targets::Next;
 use super::{Output, Shard, VmtaProfile};
 use crate::base::{Now, Time};
 use crate::limit::{Needs, Place, Told, Wide};
+use crate::route::choose::Endpoint;
 use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 #[derive(Debug)]
@@ -37,30 +39,65 @@ const NEXT: Duration = Duration::from_millis(100);
 
 impl Shard {
     /// What a connection counts for beside its queue and the total.
-    pub(super) fn places_of(&self, queue: u32, _target: &Target) -> Needs {
+    fn places_of(&self, queue: u32, endpoint: &Endpoint) -> Needs {
         let mut needs = Needs::new();
         if let Some(vmta) = &self.queues[queue].vmta
             && let Some(limit) = vmta.max_smtp_out
         {
             needs.push((Place::Vmta(vmta.name.clone()), limit));
         }
+        let to = endpoint.address.ip();
+        let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let from = endpoint.source.address.unwrap_or(any);
+        if let Some(limit) = self.profiles.host_limit(&endpoint.host) {
+            needs.push((Place::Host { name: endpoint.host.clone(), from }, limit));
+        }
+        if let Some(limit) = self.profiles.address_limit(to) {
+            needs.push((Place::Address { to, from }, limit));
+        }
         needs
     }
 
-    /// False: the queue waits for the one that it could not have.
-    pub(super) fn take_places(&mut self, queue: u32, needs: &Needs) -> bool {
+    /// The endpoint if it has room for a connection, or one as good that has, with what the connection has taken. `None`:
+    /// the queue waits for what the first one lacks.
+    pub(super) fn admitted(&mut self, queue: u32, mut next: Next) -> Option<(Next, Needs)> {
+        let mut full: Option<(Next, (Place, u32))> = None;
+        loop {
+            let needs = self.places_of(queue, &next.endpoint);
+            let Err(lacking) = self.take_places(&needs) else { return Some((next, needs)) };
+            let (first, _) = full.get_or_insert_with(|| (next.clone(), needs[lacking].clone()));
+            let hosts = !matches!(needs[lacking].0, Place::Vmta(_));
+            let sources = &mut self.queues[queue].sources;
+            match next.rest.instead(&first.endpoint, sources).filter(|_| hosts) {
+                Some(endpoint) => next.endpoint = endpoint,
+                None => break,
+            }
+        }
+        let (first, lacks) = full?;
+        self.queues[queue].work_mut().next = Some(first);
+        self.stand_for(queue, lacks);
+        None
+    }
+
+    fn take_places(&mut self, needs: &Needs) -> Result<(), usize> {
         let mut told = Told::new();
         let taken = self.shared.places.take(self.number, needs, &mut told);
         self.tell(told);
-        let Err(lacking) = taken else { return true };
-        let (place, limit) = needs[lacking].clone();
+        taken
+    }
+
+    fn stand_for(&mut self, queue: u32, (place, limit): (Place, u32)) {
+        let work = self.queues[queue].work_mut();
+        // One that tries again, because a connection of its own has closed, stands in its row already.
+        if work.lacks.is_some() {
+            return;
+        }
+        work.lacks = Some((place.clone(), limit));
         let row = self.held.rows.entry(place.clone()).or_default();
         row.push_back(queue);
         if row.len() == 1 {
             self.give_up_idle(&place);
         }
-        self.queues[queue].work_mut().lacks = Some((place, limit));
-        false
     }
 
     /// Has connections that wait for mail close, since others have mail and no connection.

@@ -246,20 +246,6 @@ impl Shard {
         }
     }
 
-    /// A start date is a matter of the calendar, whatever it said when the mail came in.
-    fn look_at_clock(&mut self, now: Now) {
-        let Some(step) = self.expiry.observe(now) else { return };
-        for queue in 0..self.queues.len() as u32 {
-            let submissions = &self.submissions;
-            let begins = |key| match submissions.terms(key).schedule?.at(now.wall) {
-                Opening::From(start) => Some(now.mono + start.since(now.wall)),
-                Opening::Open | Opening::Over => Some(now.mono),
-            };
-            self.queues[queue].queue.clock_set(&mut self.slots, now.mono, step, begins);
-            self.turn(now, queue);
-        }
-    }
-
     /// The log comes first: while it does not take outcomes, no transaction starts that would bring more (R6).
     fn outcomes_back_up(&self) -> bool {
         self.outcomes_held || self.outcomes.len() >= HIGH_WATER || self.reports_open >= reports::MOST
@@ -432,19 +418,5 @@ impl Shard {
             self.turn(now, key);
         }
         unreached
-    }
-
-    fn drain(&mut self, now: Now) {
-        self.draining = true;
-        self.release_held(now);
-        for key in self.connections.keys() {
-            let Some(connection) = self.connections.at(key) else { continue };
-            if matches!(connection.phase, connection::Phase::Connecting(_)) {
-                self.remove_connection(now, key);
-            } else {
-                connection.client.quit(now);
-                self.pump(now, key);
-            }
-        }
     }
 }

@@ -11,6 +11,7 @@ use crate::route::{HostList, Route};
 use crate::smtp::client::{StartTls, Timeouts};
 use crate::smtp::tls::TlsClientConfig;
 use crate::smtp::verdict::VerdictOptions;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,6 +115,10 @@ pub trait Profiles: std::fmt::Debug + Send {
     fn queue(&self, domain: &str, vmta: &str) -> Arc<QueueProfile>;
     /// None when the configuration has no such VMTA.
     fn vmta(&self, name: &str) -> Option<Arc<VmtaProfile>>;
+    /// `mx-connection-limit` of a host, from each source address.
+    fn host_limit(&self, host: &str) -> Option<u32>;
+    /// `ip-connection-limit` of an address, from each source address.
+    fn address_limit(&self, address: IpAddr) -> Option<u32>;
     /// The pool a VMTA was chosen through, for accounting; empty if none has it.
     fn pool_of(&self, vmta: &str) -> String;
     fn reroutes(&self, _queue: &QueueName) -> Reroutes {

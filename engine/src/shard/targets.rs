@@ -33,16 +33,19 @@ pub struct Next {
 
 impl Shard {
     /// The next hop of a queue; `None` while there is none, and then the queue has a turn when there is one.
-    pub(super) fn next_target(&mut self, now: Now, queue: u32) -> Option<Target> {
+    pub(super) fn next_hop(&mut self, now: Now, queue: u32) -> Option<Next> {
         let planned = self.queues[queue].some_work().and_then(|work| work.next.take());
-        let next = match planned.and_then(|next| self.unless_skipped(now, queue, next)) {
-            Some(next) => next,
-            None => self.new_plan(now, queue)?,
-        };
+        match planned.and_then(|next| self.unless_skipped(now, queue, next)) {
+            Some(next) => Some(next),
+            None => self.new_plan(now, queue),
+        }
+    }
+
+    pub(super) fn target(&self, now: Now, queue: u32, next: Next) -> Option<Target> {
         let entry = &self.queues[queue];
         let vmta = entry.vmta.clone()?;
         let profile = &entry.profile;
-        let Endpoint { host, address, source } = next.endpoint.clone();
+        let Endpoint { host, address, source, .. } = next.endpoint.clone();
         let mut options = ClientOptions {
             helo: source.helo.to_string(),
             starttls: if vmta.tls.is_some() { profile.starttls } else { StartTls::Off },

@@ -5,6 +5,7 @@ use super::dispatch::Fed;
 use super::profile::Delivery;
 use super::settle::Fate;
 use crate::base::{Now, Time};
+use crate::mail::schedule::Opening;
 use crate::queue::{Gate, List};
 use crate::spool::record::{Attempt, Disposition, Said};
 use std::time::Duration;
@@ -213,6 +214,20 @@ impl Shard {
             let fate =
                 Fate { disposition: Disposition::Delivered, said, size: 0, passed_on: false, at_once: false };
             self.settle_unattempted(now, queue, &batch, &fate);
+        }
+    }
+
+    /// A start date is a matter of the calendar, whatever it said when the mail came in.
+    pub(super) fn look_at_clock(&mut self, now: Now) {
+        let Some(step) = self.expiry.observe(now) else { return };
+        for queue in 0..self.queues.len() as u32 {
+            let submissions = &self.submissions;
+            let begins = |key| match submissions.terms(key).schedule?.at(now.wall) {
+                Opening::From(start) => Some(now.mono + start.since(now.wall)),
+                Opening::Open | Opening::Over => Some(now.mono),
+            };
+            self.queues[queue].queue.clock_set(&mut self.slots, now.mono, step, begins);
+            self.turn(now, queue);
         }
     }
 

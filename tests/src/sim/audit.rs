@@ -1,6 +1,7 @@
 //! The auditor: stands outside, hears what was promised to clients, what the receivers saw and what the log says, and holds
 //! the engine to its promises. It shares no code with the engine but the names of dispositions.
 
+use super::audit_wide::Dialled;
 use super::plan::{Limits, Plan};
 use super::world::START;
 use posthaste::spool::record::Disposition;
@@ -118,8 +119,7 @@ pub struct Auditor {
     pub no_mail: Vec<bool>,
     pub breaches: Vec<Breach>,
     pub(super) wires: BTreeMap<u64, Wire>,
-    /// By wire: the VMTA.
-    pub(super) dialled: BTreeMap<u64, Option<usize>>,
+    pub(super) dialled: BTreeMap<u64, Dialled>,
     pub(super) life: usize,
 }
 

@@ -25,6 +25,8 @@ fn plan() -> Plan {
         msg_rate: Some((2, SECOND)),
         connect_rate: Some((3, SECOND)),
         volume_rate: None,
+        to_host: None,
+        to_address: None,
         msg_per_connection: 4,
         rcpt_per_message: 2,
         retry_recipients_after: 60 * SECOND,
@@ -97,7 +99,7 @@ fn message() -> Vec<u8> {
 }
 
 fn connect(audit: &mut Auditor, wire: u64) {
-    audit.dialled(wire, Some(ip("10.1.0.1")));
+    audit.dialled(wire, Some(ip("10.1.0.1")), (0, ip("8.0.0.1")));
     audit.connect(wire, Some(ip("10.1.0.1")), 0);
     audit.opened(wire);
     audit.hello(wire, "v1.sender.example");
@@ -348,7 +350,7 @@ fn connections_are_counted_at_a_time() {
     assert_eq!(audit.breaches, []);
     connect(&mut audit, 2);
     assert_eq!(broken(&audit), ["max-smtp-out"]);
-    audit.dialled(3, None);
+    audit.dialled(3, None, (0, ip("8.0.0.1")));
     assert_eq!(broken(&audit), ["max-smtp-out", "total-max-smtp-out"]);
 }
 

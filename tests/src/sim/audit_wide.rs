@@ -2,25 +2,56 @@
 //! sees as a whole; and the bytes they took.
 
 use super::audit::Auditor;
+use super::plan::Zone;
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// A connection as the engine has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dialled {
+    vmta: Option<usize>,
+    from: Option<IpAddr>,
+    domain: usize,
+    to: IpAddr,
+}
+
 impl Auditor {
-    /// The engine has a connection more.
-    pub fn dialled(&mut self, wire: u64, from: Option<IpAddr>) {
+    /// The engine has a connection more, to an address of a domain.
+    pub fn dialled(&mut self, wire: u64, from: Option<IpAddr>, (domain, to): (usize, IpAddr)) {
         let of = |ip| self.plan.vmtas.iter().position(|vmta| vmta.sources.iter().any(|(own, _)| *own == ip));
-        self.dialled.insert(wire, from.and_then(of));
-        let open = self.dialled.len();
-        if open > self.plan.total as usize {
-            let text = format!("{open} connections in all, at most {}", self.plan.total);
-            self.breach("total-max-smtp-out", text);
-        }
-        let Some(vmta) = self.dialled[&wire] else { return };
-        let open = self.dialled.values().filter(|of| **of == Some(vmta)).count();
-        let vmta = &self.plan.vmtas[vmta];
-        if let Some(most) = vmta.max_smtp_out.filter(|most| open > *most as usize) {
-            let text = format!("{open} connections of {}, at most {most}", vmta.name);
-            self.breach("max-smtp-out of a virtual MTA", text);
+        let new = Dialled { vmta: from.and_then(of), from, domain, to };
+        self.dialled.insert(wire, new);
+        let plan = std::rc::Rc::clone(&self.plan);
+        let zone = plan.domains.get(domain).map(|domain| &domain.zone);
+        let host = |to: IpAddr| match zone {
+            Some(Zone::Mx(hosts)) => hosts.iter().position(|(_, _, addresses)| addresses.contains(&to)),
+            _ => None,
+        };
+        let count = |like: &dyn Fn(&Dialled) -> bool| self.dialled.values().filter(|one| like(one)).count();
+        let from_here = |one: &Dialled| one.domain == domain && one.from == from;
+        let limits = plan.domains.get(domain).map(|domain| &domain.limits);
+        let checks = [
+            ("total-max-smtp-out", Some(plan.total), count(&|_| true)),
+            (
+                "max-smtp-out of a virtual MTA",
+                new.vmta.and_then(|vmta| plan.vmtas[vmta].max_smtp_out),
+                count(&|one| one.vmta == new.vmta),
+            ),
+            (
+                "mx-connection-limit",
+                limits.and_then(|limits| limits.to_host).filter(|_| host(to).is_some()),
+                count(&|one| from_here(one) && host(one.to) == host(to)),
+            ),
+            (
+                "ip-connection-limit",
+                limits.and_then(|limits| limits.to_address),
+                count(&|one| from_here(one) && one.to == to),
+            ),
+        ];
+        for (name, most, open) in checks {
+            if let Some(most) = most.filter(|most| open > *most as usize) {
+                self.breach(name, format!("{open} connections with {new:?}, at most {most}"));
+            }
         }
     }
 

@@ -20,6 +20,7 @@ mod life;
 mod net;
 mod peer;
 pub mod plan;
+mod plan_wide;
 mod post;
 mod site;
 mod steering;

@@ -18,6 +18,9 @@ pub struct Limits {
     pub connect_rate: Option<(u32, Duration)>,
     /// Delivered bytes.
     pub volume_rate: Option<(u64, Duration)>,
+    /// `mx-connection-limit` of its hosts and `ip-connection-limit` of their addresses.
+    pub to_host: Option<u32>,
+    pub to_address: Option<u32>,
     /// 0 is no limit.
     pub msg_per_connection: u32,
     pub rcpt_per_message: u32,
@@ -201,8 +204,7 @@ impl Plan {
             commit_deadline: Duration::from_secs(*disk.choice([2, 10, 60].iter()).expect("not empty")),
         };
         let wide = &mut fastrand::Rng::with_seed(seed ^ 0x71de);
-        plan.vmtas.iter_mut().for_each(|vmta| vmta.limit(wide));
-        plan.domains.iter_mut().for_each(|domain| domain.limit(wide));
+        plan.limit(wide);
         plan.config = plan.text();
         plan.add_troubles(rng);
         plan
@@ -235,15 +237,7 @@ impl Plan {
             for (ip, helo) in &vmta.sources {
                 let _ = writeln!(text, " smtp-source-host {ip} {helo}");
             }
-            if let Some(most) = vmta.max_smtp_out {
-                let _ = writeln!(text, " max-smtp-out {most}");
-            }
-            if let Some((count, _)) = vmta.msg_rate {
-                let _ = writeln!(text, " max-smtp-msg-rate {count}/m");
-            }
-            if let Some((bytes, _)) = vmta.volume_rate {
-                let _ = writeln!(text, " max-smtp-data-volume-rate {bytes}B/m");
-            }
+            vmta.write_limits(&mut text);
             text.push_str("</virtual-mta>\n");
         }
         for (pool, members) in &self.pools {
@@ -253,6 +247,7 @@ impl Plan {
             }
             text.push_str("</virtual-mta-pool>\n");
         }
+        self.write_host_limits(&mut text);
         for domain in &self.domains {
             let _ = writeln!(text, "<domain {}>\n{}</domain>", domain.name, domain.directives);
         }
@@ -322,27 +317,6 @@ impl Plan {
     }
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
-
-impl Vmta {
-    /// Draws what holds for all its queues.
-    fn limit(&mut self, rng: &mut fastrand::Rng) {
-        self.max_smtp_out = (rng.u8(..3) == 0).then(|| rng.u32(1..5));
-        self.msg_rate = (rng.u8(..4) == 0).then(|| (rng.u32(10..200), MINUTE));
-        self.volume_rate = (rng.u8(..4) == 0).then(|| (rng.u64(30_000..3_000_000), MINUTE));
-    }
-}
-
-impl Domain {
-    /// Draws what was not thought of when the seeds that are kept were found.
-    fn limit(&mut self, rng: &mut fastrand::Rng) {
-        self.limits.volume_rate = (rng.u8(..4) == 0).then(|| (rng.u64(30_000..3_000_000), MINUTE));
-        if let Some((bytes, _)) = self.limits.volume_rate {
-            let _ = writeln!(self.directives, " max-data-volume-rate {bytes}B/m");
-        }
-    }
-}
-
 fn vmtas(rng: &mut fastrand::Rng) -> Vec<Vmta> {
     let one = |n: u8, sources: u8| Vmta {
         name: format!("v{n}"),
@@ -365,6 +339,8 @@ fn limits(rng: &mut fastrand::Rng) -> Limits {
         msg_rate: rate(rng, 60),
         connect_rate: rate(rng, 12),
         volume_rate: None,
+        to_host: None,
+        to_address: None,
         msg_per_connection: if rng.bool() { 0 } else { rng.u32(1..6) },
         rcpt_per_message: rng.u32(1..12),
         retry_recipients_after: Duration::from_secs(rng.u64(20..200)),

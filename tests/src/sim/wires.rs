@@ -28,7 +28,7 @@ impl World {
         }
         self.note(|| format!("wire {id}: shard {shard} connects from {from:?} to {to}"), [3, id]);
         self.agenda.add(self.ground.clock.now() + wire.latency, Event::Syn(id));
-        self.audit.dialled(id, from);
+        self.audit.dialled(id, from, (domain, to.ip()));
         self.connections.insert((shard, connection), id);
         self.wires.insert(id, wire);
     }

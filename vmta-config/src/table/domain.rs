@@ -82,7 +82,7 @@ pub(super) const DOMAIN: &[Directive] = {
         d("smtp-greeting-timeout", TimeWithin(1, 315_360_000), "5m", ON, "How long the greeting may take").eg("2m"),
         d("smtp-hosts", Hosts, "", ON, "Next hops instead of MX: `,` takes turns, `;` falls back").eg("relay1.example.com,relay2.example.com;[192.0.2.25]:2525"),
         d("smtp-multiple-line-response-timeout", Time, "5m", LATER, "How long a reply of several lines may take; undocumented"),
-        d("smtp-out-rampup-interval", Time, "0", LATER, "Least time between two new connections").eg("1s"),
+        d("smtp-out-rampup-interval", Time, "0", ON, "Least time between two new connections").eg("1s"),
         d("smtp-pattern-list", Name(Named::SmtpPatternList), "", ON, "The `<smtp-pattern-list>` that says what replies of the receiver cause").eg("blocks"),
         d("source-ip-max-connect-rate", CidrRate, "", LATER, "New connections in a time, by local address").repeats().eg("192.0.2.0/24 10/m"),
         d("source-ip-max-data-volume-rate", CidrVolume, "", LATER, "Bytes delivered in a time, by local address").repeats().eg("192.0.2.0/24 10M/h"),

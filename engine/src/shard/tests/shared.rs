@@ -15,12 +15,18 @@ struct Shards(Vec<World>);
 impl Shards {
     /// `count` shards whose virtual MTA v1 is `limited`; each has a queue of its own.
     fn new(count: u32, limited: impl Fn(&mut VmtaProfile)) -> Shards {
-        let mut usual = profile("[10.0.0.1]");
+        Shards::to("[10.0.0.1]", count, |profiles| {
+            limited(Arc::get_mut(&mut profiles.vmtas[0]).expect("not shared yet"));
+        })
+    }
+
+    fn to(hosts: &str, count: u32, limited: impl Fn(&mut TestProfiles)) -> Shards {
+        let mut usual = profile(hosts);
         usual.scheduling =
             QueueSettings { max_rcpt_per_message: 1, max_msg_per_connection: 3, ..QueueSettings::default() }
                 .into();
         let mut profiles = TestProfiles::new(usual);
-        limited(Arc::get_mut(&mut profiles.vmtas[0]).expect("not shared yet"));
+        limited(&mut profiles);
         Shards(World::shards(&profiles, count))
     }
 
@@ -182,4 +188,47 @@ fn max_data_volume_rate_of_a_queue() {
     let took = times[999].0.since(begun).as_secs_f64();
     assert!(most_in(times, rate.per) <= rate.bytes);
     assert!(took * 97.0 <= 1000.0, "{took} s for 1000 at 100/s");
+}
+
+#[test]
+fn connections_to_a_host_are_counted_by_host_and_over_shards() {
+    let limited = |profiles: &mut TestProfiles| {
+        profiles.address_limits.extend([("10.0.0.1".parse().expect("an address"), 2)]);
+        profiles.host_limits.insert("10.0.0.2".into(), 1);
+        profiles.host_limits.insert("[10.0.0.2]".into(), 1);
+    };
+    let mut shards = Shards::to("[10.0.0.1],[10.0.0.2];[10.0.0.3]", 2, limited);
+    (0..2).for_each(|shard| shards.submit(shard, 300));
+    let why = shards.why(1);
+    assert!(why.contains("connection-limit") && why.contains("from 10.1.0.1"), "{why}");
+    let to = |shards: &Shards, host: &str| {
+        let open = |world: &World| world.open.values().filter(|at| at.ip().to_string() == host).count();
+        shards.0.iter().map(open).sum::<usize>()
+    };
+    let mut most = [0; 3];
+    shards.run(Duration::from_secs(60), |shards| {
+        for (most, host) in most.iter_mut().zip(["10.0.0.1", "10.0.0.2", "10.0.0.3"]) {
+            *most = to(shards, host).max(*most);
+        }
+    });
+    // Both that are as good are used, and not the worse one.
+    assert_eq!(most, [2, 1, 0]);
+    assert_eq!(shards.reached(), [300, 300]);
+}
+
+#[test]
+fn connections_are_opened_one_by_one() {
+    let mut usual = profile("[10.0.0.1]");
+    let interval = Duration::from_millis(200);
+    let settings = QueueSettings { max_rcpt_per_message: 1, ..QueueSettings::default() };
+    usual.scheduling =
+        QueueSettings { smtp_out_rampup: interval, max_msg_per_connection: 100, ..settings }.into();
+    let mut world = World::new(TestProfiles::new(usual));
+    world.submit(&Mail::many(1000, "a.example"));
+    let ShardReply::Queues(queues) = world.request(ShardRequest::Queues) else { panic!("not queues") };
+    let why = &queues[0].waits_for;
+    assert!(why.contains("(smtp-out-rampup-interval 200ms)"), "{why}");
+    world.finish();
+    let times: Vec<Time> = world.site.connects.iter().map(|(at, ..)| *at).collect();
+    assert!(times.len() > 1 && times.windows(2).all(|two| two[1].since(two[0]) >= interval), "{times:?}");
 }

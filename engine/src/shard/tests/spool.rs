@@ -25,6 +25,7 @@ use crate::spool::record::{
 use crate::spool::rows::RowsView;
 use crate::spool::segments::Segments;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -218,6 +219,8 @@ pub struct TestProfiles {
     /// Virtual MTAs: whose mail goes through which other one in backoff.
     pub backoff_reroute: Option<(&'static str, &'static str)>,
     pub lists: HashMap<String, Arc<dyn Rewrites>>,
+    pub host_limits: HashMap<String, u32>,
+    pub address_limits: HashMap<IpAddr, u32>,
 }
 
 /// PowerMTA's defaults, to one host.
@@ -264,14 +267,15 @@ impl TestProfiles {
             rewrites: None,
             include_headers: "".into(),
         };
-        let (domains, lists) = (HashMap::new(), HashMap::new());
         TestProfiles {
             usual,
-            domains,
+            domains: HashMap::new(),
             vmtas: vec![Arc::new(vmta)],
             rollup: None,
             backoff_reroute: None,
-            lists,
+            lists: HashMap::new(),
+            host_limits: HashMap::new(),
+            address_limits: HashMap::new(),
         }
     }
 
@@ -288,6 +292,14 @@ impl Profiles for TestProfiles {
 
     fn vmta(&self, name: &str) -> Option<Arc<VmtaProfile>> {
         self.vmtas.iter().find(|vmta| *vmta.name == *name).cloned()
+    }
+
+    fn host_limit(&self, host: &str) -> Option<u32> {
+        self.host_limits.get(host).copied()
+    }
+
+    fn address_limit(&self, address: IpAddr) -> Option<u32> {
+        self.address_limits.get(&address).copied()
     }
 
     fn pool_of(&self, _vmta: &str) -> String {
