@@ -421,14 +421,18 @@ fn queue_profile(settings: &DomainSettings, replies: Option<Arc<dyn ReplyRules>>
         pipeline_across_data: settings.pipeline_across_data,
         prefer_chunking: settings.prefer_chunking,
         idle_timeout: settings.connection_idle_timeout,
-        verdict: VerdictOptions {
-            mx_unavailable_on_421: settings.smtp_421_means_mx_unavailable,
-            bounce_upon_5xx_greeting: settings.bounce_upon_5xx_greeting,
-            mailbox_valid_on_553: !settings.smtp_553_means_invalid_mailbox,
-            ..VerdictOptions::default()
-        },
+        verdict: verdict_options(settings),
         max_errors_per_connection: settings.max_errors_per_connection,
         remove_headers: settings.remove_headers.as_deref().unwrap_or_default().into(),
+    }
+}
+
+fn verdict_options(settings: &DomainSettings) -> VerdictOptions {
+    VerdictOptions {
+        mx_unavailable_on_421: settings.smtp_421_means_mx_unavailable,
+        bounce_upon_5xx_greeting: settings.bounce_upon_5xx_greeting,
+        mailbox_valid_on_553: !settings.smtp_553_means_invalid_mailbox,
+        ..VerdictOptions::default()
     }
 }
 
