@@ -17,11 +17,13 @@ impl Auditor {
         };
         let queue = self.queues.entry((domain, vmta)).or_default();
         queue.connects.push(self.now);
-        if queue.backoff.is_some() {
+        let latency = self.plan.domains[domain].manners.latency;
+        // What was on its way when the queue entered backoff counts as made before.
+        let before = queue.backoff.is_some_and(|since| self.now <= since + latency);
+        if queue.backoff.is_some() && !before {
             queue.slow_connects.push(self.now);
         }
         let paused = queue.paused;
-        let latency = self.plan.domains[domain].manners.latency;
         if let Some(since) = paused.filter(|since| self.now > *since + latency) {
             let name = &self.plan.domains[domain].name;
             self.breach(
@@ -37,7 +39,7 @@ impl Auditor {
             messages: 0,
             recipients: 0,
             since_pause: 0,
-            since_backoff: None,
+            since_backoff: before.then_some(0),
         };
         self.wires.insert(wire, wire_file);
     }

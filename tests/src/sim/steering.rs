@@ -21,22 +21,29 @@ pub fn perhaps(rng: &mut fastrand::Rng, domain: &mut Domain) {
     let second = Duration::from_secs(1);
     let backoff = BackoffLimits {
         max_smtp_out: rng.u32(1..=domain.limits.max_smtp_out),
-        msg_rate: (rng.u32(1..20), second),
-        connect_rate: (rng.u32(1..6), second),
+        msg_rate: at_most(rng, domain.limits.msg_rate.unwrap_or((20, second))),
+        connect_rate: at_most(rng, domain.limits.connect_rate.unwrap_or((6, second))),
         lasts: Duration::from_secs(rng.u64(5..600)),
     };
     let list = ["slow", "slow-and-wait", "slow-and-skip"][rng.usize(..3)];
     let _ = writeln!(
         domain.directives,
-        " smtp-pattern-list {list}\n backoff-max-smtp-out {}\n backoff-max-msg-rate {}/s\n \
-         backoff-max-connect-rate {}/s\n backoff-to-normal-after {}s\n backoff-retry-after {}s",
+        " smtp-pattern-list {list}\n backoff-max-smtp-out {}\n backoff-max-msg-rate {}/{}s\n \
+         backoff-max-connect-rate {}/{}s\n backoff-to-normal-after {}s\n backoff-retry-after {}s",
         backoff.max_smtp_out,
         backoff.msg_rate.0,
+        backoff.msg_rate.1.as_secs(),
         backoff.connect_rate.0,
+        backoff.connect_rate.1.as_secs(),
         backoff.lasts.as_secs(),
         rng.u64(20..300),
     );
     domain.limits.backoff = Some(backoff);
+}
+
+/// Backoff that lets more through than there would be without it is no story of ours: the auditor counts both limits always.
+fn at_most(rng: &mut fastrand::Rng, (count, per): (u32, Duration)) -> (u32, Duration) {
+    (rng.u32(1..=count), per)
 }
 
 /// The lists that [`perhaps`] chooses from.
