@@ -134,7 +134,6 @@ impl Engine {
             configured: configured.clone(),
             storage: storage.clone(),
             total: total.clone(),
-            shared: Arc::default(),
             routing: routing.clone(),
             pauses: pauses(&storage, &recovered, overrides.hold)?,
             routes_lost: recovered.routes_lost().collect(),
@@ -351,7 +350,6 @@ struct Start {
     configured: Arc<Configured>,
     storage: Storage,
     total: Arc<SharedConnections>,
-    shared: Arc<Shared>,
     routing: Arc<Routing>,
     pauses: Vec<(QueuePattern, bool)>,
     routes_lost: Vec<QueueName>,
@@ -367,7 +365,7 @@ impl Start {
         let policy = self.routing.policy();
         let (inboxes, taken): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel::<Message>(INBOX)).unzip();
         let peers: Arc<[_]> = inboxes.iter().map(mpsc::Sender::downgrade).collect();
-        let mut reactors = Vec::new();
+        let (shared, mut reactors) = (Arc::<Shared>::default(), Vec::new());
         for (number, messages) in taken.into_iter().enumerate() {
             let services = Services {
                 clock: self.clock,
@@ -384,7 +382,7 @@ impl Start {
                 routes: policy.clone(),
                 number: number as u32,
                 total: self.total.clone(),
-                shared: self.shared.clone(),
+                shared: shared.clone(),
                 pauses: self.pauses.clone(),
                 routes_lost: own(&self.routes_lost, number, count),
                 verp: self.verp.clone(),

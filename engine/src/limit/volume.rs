@@ -27,7 +27,7 @@ pub struct VolumeRate {
 impl fmt::Display for VolumeRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
-        let whole = |(size, _): &&(u64, &str)| self.bytes >= *size && self.bytes % *size == 0;
+        let whole = |(size, _): &&(u64, &str)| self.bytes >= *size && self.bytes.is_multiple_of(*size);
         let (size, unit) = units.iter().find(whole).copied().unwrap_or((1, ""));
         write!(f, "{}{unit}/", self.bytes / size)?;
         match self.per.as_secs() {
@@ -217,7 +217,7 @@ mod tests {
                 match volume.begin(now, size) {
                     Ok(()) => {
                         let time = *times.next().expect("times");
-                        busy.push((now + Duration::from_micros(time), size, time % 7 != 0));
+                        busy.push((now + Duration::from_micros(time), size, !time.is_multiple_of(7)));
                         next = next.min(now + Duration::from_micros(time));
                         size = *sizes.next().expect("sizes");
                     }
