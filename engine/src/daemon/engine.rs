@@ -129,7 +129,6 @@ impl Engine {
             configured: configured.clone(),
             storage: storage.clone(),
             total: total.clone(),
-            shared: Arc::default(),
             routing: routing.clone(),
             pauses: pauses(&storage, &recovered, overrides.hold)?,
             routes_lost: recovered.routes_lost().collect(),

@@ -485,6 +485,7 @@ fn limits_of_backoff_hold_while_it_lasts() {
     for _ in 0..2 {
         take(&mut audit, 1, &["r0x1@d0.example"]);
     }
+    audit.now += SECOND;
     connect(&mut audit, 2);
     assert_eq!(broken(&audit), ["backoff-max-smtp-out"]);
     take(&mut audit, 2, &["r0x1@d0.example", ADDRESS]);

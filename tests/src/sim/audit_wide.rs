@@ -114,3 +114,7 @@ fn too_many(mut events: Vec<(Duration, u64)>, most: u64, per: Duration) -> Optio
             .then(|| format!("{sum} within {per:?} from {:?}, at most {most}", events[first].0))
     })
 }
+
+#[cfg(test)]
+#[path = "audit_wide_tests.rs"]
+mod tests;
