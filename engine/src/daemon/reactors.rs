@@ -29,7 +29,6 @@ pub(super) struct Start {
     pub configured: Arc<Configured>,
     pub storage: Storage,
     pub total: Arc<SharedConnections>,
-    pub shared: Arc<Shared>,
     pub routing: Arc<Routing>,
     pub pauses: Vec<(QueuePattern, bool)>,
     pub routes_lost: Vec<QueueName>,
@@ -46,7 +45,7 @@ impl Start {
         let policy = self.routing.policy();
         let (inboxes, taken): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel::<Message>(INBOX)).unzip();
         let peers: Arc<[_]> = inboxes.iter().map(mpsc::Sender::downgrade).collect();
-        let mut reactors = Vec::new();
+        let (shared, mut reactors) = (Arc::<Shared>::default(), Vec::new());
         for (number, messages) in taken.into_iter().enumerate() {
             let services = Services {
                 clock: self.clock,
@@ -65,7 +64,7 @@ impl Start {
                 routes: policy.clone(),
                 number: number as u32,
                 total: self.total.clone(),
-                shared: self.shared.clone(),
+                shared: shared.clone(),
                 pauses: self.pauses.clone(),
                 routes_lost: own(&self.routes_lost, number, count),
                 verp: self.verp.clone(),
