@@ -9,7 +9,7 @@ use crate::base::Wall;
 use crate::limit::{Rate, VolumeRate};
 use crate::mail::plain;
 use crate::mail::rewrite::Rewrites;
-use crate::queue::{QueueName, QueueSettings};
+use crate::queue::{QueueName, QueueSettings, SourceRules};
 use crate::route::choose::SourceHost;
 use crate::route::{AddressPolicy, Host, HostList, HostSpec, Route, RoutePolicy};
 use crate::shard::{BackoffProfile, Delivery, Profiles, QueueProfile, ReplyRules, Reroutes, VmtaProfile};
@@ -18,6 +18,7 @@ use crate::smtp::tls::{TlsClientConfig, TlsError};
 use crate::smtp::users::Users;
 use crate::smtp::verdict::VerdictOptions;
 use hashbrown::HashMap;
+use ipnet::IpNet;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -355,6 +356,9 @@ fn in_backoff(settings: &DomainSettings, normal: &QueueSettings) -> QueueSetting
         max_smtp_out: settings.backoff_max_smtp_out.min(normal.max_smtp_out),
         max_msg_rate: settings.backoff_max_msg_rate.map_or(normal.max_msg_rate, rate),
         max_connect_rate: settings.backoff_max_connect_rate.map_or(normal.max_connect_rate, rate),
+        max_data_volume_rate: settings
+            .backoff_max_data_volume_rate
+            .map_or(normal.max_data_volume_rate, volume),
         retry_after: settings.backoff_retry_after.clone(),
         ..normal.clone()
     }
@@ -391,6 +395,7 @@ fn queue_profile(settings: &DomainSettings, replies: Option<Arc<dyn ReplyRules>>
     QueueProfile {
         scheduling: Arc::new(scheduling),
         backoff,
+        per_source: Arc::new(source_rules(settings)),
         replies,
         reenable_source_after: settings.reenable_source_ip_after,
         delivery: match settings.delivery {
@@ -425,6 +430,22 @@ fn queue_profile(settings: &DomainSettings, replies: Option<Arc<dyn ReplyRules>>
         max_errors_per_connection: settings.max_errors_per_connection,
         remove_headers: settings.remove_headers.as_deref().unwrap_or_default().into(),
     }
+}
+
+fn source_rules(settings: &DomainSettings) -> SourceRules {
+    SourceRules {
+        max_smtp_out: settings.source_ip_max_smtp_out.clone(),
+        max_connect_rate: rates(&settings.source_ip_max_connect_rate),
+        max_msg_rate: rates(&settings.source_ip_max_msg_rate),
+        max_data_volume_rate: {
+            let volumes = settings.source_ip_max_data_volume_rate.iter();
+            volumes.map(|(network, limit)| (*network, volume(*limit))).collect()
+        },
+    }
+}
+
+fn rates(limits: &[(IpNet, vmta_config::Rate)]) -> Vec<(IpNet, Option<Rate>)> {
+    limits.iter().map(|(network, limit)| (*network, rate(*limit))).collect()
 }
 
 fn verdict_options(settings: &DomainSettings) -> VerdictOptions {

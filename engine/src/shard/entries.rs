@@ -219,13 +219,13 @@ impl Entry {
         self.queue.set_settings(settings.clone());
         self.destination = destination(&self.queue, &profile);
         self.no_mx = false;
-        let disabled = std::mem::take(&mut self.sources.disabled);
-        self.sources = sources(vmta.as_deref());
-        self.sources.disabled = disabled;
+        let old = std::mem::replace(&mut self.sources, sources(vmta.as_deref()));
+        self.sources.disabled = old.disabled;
         if let Some(work) = &mut self.work {
             work.next = None;
         }
         self.profile = profile;
+        self.limit_sources(old.limits);
         self.route_gone = has_mail && lost && self.goes_by_mx();
         self.vmta = vmta;
         Kept { held: has_mail && self.is_held(), delivery }
@@ -233,7 +233,7 @@ impl Entry {
 
     pub fn new(queue: Queue, profile: Arc<QueueProfile>, vmta: Option<Arc<VmtaProfile>>) -> Entry {
         let (destination, sources) = (destination(&queue, &profile), sources(vmta.as_deref()));
-        Entry {
+        let mut entry = Entry {
             queue,
             profile,
             vmta,
@@ -249,7 +249,9 @@ impl Entry {
             route_gone: false,
             reroutes: None,
             short: false,
-        }
+        };
+        entry.limit_sources(None);
+        entry
     }
 }
 
