@@ -378,6 +378,9 @@ fn queue_profile(settings: &DomainSettings, replies: Option<Arc<dyn ReplyRules>>
         retry_after_dns_error: Some(settings.retry_after_dns_error),
         retry_upon_new_mail: settings.retry_upon_new_mail,
         bounce_after: settings.bounce_after,
+        priority: settings.queue_priority.min(100) as u8,
+        interruptible: settings.allow_priority_interruption,
+        interruptible_at_once: settings.allow_priority_interruption_during_transfer,
     };
     let timeouts = Timeouts {
         greeting: settings.smtp_greeting_timeout,

@@ -165,7 +165,7 @@ impl Shard {
             },
             None if entry.work().is_some_and(|work| work.lacks.is_some()) => entry.lacks(),
             None if entry.short => {
-                format!("all connections are in use (total-max-smtp-out {})", self.total.limit())
+                format!("all connections are in use (total-max-smtp-out {})", self.shared.total())
             }
             None if entry.resolving => format!("DNS answer for {}", entry.queue.name().domain),
             None => match entry.work().and_then(|work| work.hold_until).filter(|h| *h > now.mono) {

@@ -15,8 +15,8 @@ pub(super) const DOMAIN: &[Directive] = {
     }
     &[
         d("allow-cancel-during-transfer", Bool, "true", LATER, "Whether a shutdown may cut a transfer"),
-        d("allow-priority-interruption", Bool, "yes", LATER, "Whether higher-priority queues may take this queue's connections"),
-        d("allow-priority-interruption-during-transfer", Bool, "no", LATER, "Interrupt at once instead of after the message"),
+        d("allow-priority-interruption", Bool, "yes", ON, "Whether higher-priority queues may take this queue's connections"),
+        d("allow-priority-interruption-during-transfer", Bool, "no", ON, "Interrupt at once instead of after the message"),
         d("assume-delivery-upon-data-termination-timeout", Bool, "false", LATER, "Count a missing reply to the final dot as success"),
         d("auth-password", Text, "", LATER, "Password for AUTH at the receiver").eg("secret"),
         d("auth-username", Text, "", LATER, "User name for AUTH at the receiver").eg("relay-user"),
@@ -66,7 +66,7 @@ pub(super) const DOMAIN: &[Directive] = {
         d("pipeline-across-data", Bool, "true", ON, "One round trip a message after a clean first transaction (RFC 2920 3.1)").ours(),
         d("pix-bug-workaround", Bool, "true", no("the firewalls with this fault are long gone"), "Send the final dot in its own segment if the banner has ten or more asterisks"),
         d("prefer-chunking", Bool, "false", ON, "BDAT instead of DATA where CHUNKING is offered (RFC 3030)").ours(),
-        d("queue-priority", Number(0, 100), "50", LATER, "Queues of higher priority get connections first").eg("80"),
+        d("queue-priority", Number(0, 100), "50", ON, "Queues of higher priority get connections first").eg("80"),
         d("queue-to", Text, "", ON, "The domain whose queue has this domain's mail, if it has `smtp-hosts` or MX hosts").eg("smarthost.example"),
         d("reenable-source-ip-after", TimeOrNever, "never", ON, "When a disabled source address comes back").eg("1h"),
         d("replace-smtp-421-service-response", Bool, "false", LATER, "Write \"service unavailable\" instead of the text after 421 into records"),
