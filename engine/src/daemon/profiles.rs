@@ -9,7 +9,7 @@ use crate::base::Wall;
 use crate::limit::{Rate, VolumeRate};
 use crate::mail::plain;
 use crate::mail::rewrite::Rewrites;
-use crate::queue::{QueueName, QueueSettings};
+use crate::queue::{AdaptiveTerms, QueueName, QueueSettings};
 use crate::route::choose::SourceHost;
 use crate::route::{AddressPolicy, Host, HostList, HostSpec, Route, RoutePolicy};
 use crate::shard::{BackoffProfile, Delivery, Profiles, QueueProfile, ReplyRules, Reroutes, VmtaProfile};
@@ -360,6 +360,12 @@ fn in_backoff(settings: &DomainSettings, normal: &QueueSettings) -> QueueSetting
     }
 }
 
+/// A floor without limit is what is configured: nothing is ever eased.
+fn adaptive(settings: &DomainSettings) -> Option<AdaptiveTerms> {
+    let floor = rate(settings.adaptive_rate_floor).filter(|_| settings.adaptive_rate)?;
+    Some(AdaptiveTerms { floor, step_up_interval: settings.adaptive_rate_step_up_interval })
+}
+
 fn queue_profile(settings: &DomainSettings, replies: Option<Arc<dyn ReplyRules>>) -> QueueProfile {
     let scheduling = QueueSettings {
         max_smtp_out: settings.max_smtp_out,
@@ -391,6 +397,7 @@ fn queue_profile(settings: &DomainSettings, replies: Option<Arc<dyn ReplyRules>>
     QueueProfile {
         scheduling: Arc::new(scheduling),
         backoff,
+        adaptive: adaptive(settings),
         replies,
         reenable_source_after: settings.reenable_source_ip_after,
         delivery: match settings.delivery {

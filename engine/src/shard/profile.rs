@@ -5,7 +5,7 @@ use super::steer::ReplyRules;
 use crate::base::Wall;
 use crate::limit::{Rate, VolumeRate};
 use crate::mail::rewrite::Rewrites;
-use crate::queue::{QueueName, QueueSettings};
+use crate::queue::{AdaptiveTerms, QueueName, QueueSettings};
 use crate::route::choose::SourceHost;
 use crate::route::{HostList, Route};
 use crate::smtp::client::{StartTls, Timeouts};
@@ -38,6 +38,8 @@ impl Delivery {
 pub struct QueueProfile {
     pub scheduling: Arc<QueueSettings>,
     pub backoff: BackoffProfile,
+    /// `adaptive-rate`: instead of entering backoff the queue eases itself.
+    pub adaptive: Option<AdaptiveTerms>,
     /// `smtp-pattern-list`.
     pub replies: Option<Arc<dyn ReplyRules>>,
     /// `reenable-source-ip-after`; `None` is never.
