@@ -125,6 +125,11 @@ settings! {
         max_msg_rate: Rate = "max-msg-rate",
         /// Delivered bytes.
         max_data_volume_rate: VolumeRate = "max-data-volume-rate",
+        /// Of each source address.
+        source_ip_max_smtp_out: Vec<(IpNet, u32)> = "source-ip-max-smtp-out",
+        source_ip_max_connect_rate: Vec<(IpNet, Rate)> = "source-ip-max-connect-rate",
+        source_ip_max_msg_rate: Vec<(IpNet, Rate)> = "source-ip-max-msg-rate",
+        source_ip_max_data_volume_rate: Vec<(IpNet, VolumeRate)> = "source-ip-max-data-volume-rate",
         /// Messages on one connection; `None` is no limit.
         max_msg_per_connection: Option<u32> = "max-msg-per-connection",
         /// Recipients in one transaction; `None` is no limit.
@@ -173,6 +178,7 @@ settings! {
         backoff_max_smtp_out: u32 = "backoff-max-smtp-out",
         backoff_max_connect_rate: Option<Rate> = "backoff-max-connect-rate",
         backoff_max_msg_rate: Option<Rate> = "backoff-max-msg-rate",
+        backoff_max_data_volume_rate: Option<VolumeRate> = "backoff-max-data-volume-rate",
         backoff_retry_after: Vec<Duration> = "backoff-retry-after",
         /// `None` is never.
         backoff_to_normal_after: Option<Duration> = "backoff-to-normal-after",

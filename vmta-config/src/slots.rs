@@ -90,6 +90,7 @@ from_last! {
     Vec<u64>: Vec::new(), { Value::Daily(limits) => limits.iter().map(|limit| limit.0).collect() }
     Rate: Rate::Unlimited, { Value::Rate(r) => *r }
     Option<Rate>: None, { Value::Rate(r) => Some(*r) }
+    Option<VolumeRate>: None, { Value::Volume(v) => Some(*v) }
     VolumeRate: VolumeRate::Unlimited, { Value::Volume(v) => *v }
     String: String::new(), { Value::Text(t) => t.clone(), Value::Keyword(k) => k.to_string() }
     Option<String>: None, { Value::Text(t) => Some(t.clone()) }
@@ -122,6 +123,8 @@ from_all! {
     IpNet: Value::Cidr(net) => *net;
     SourceHost: Value::SourceHost(host) => host.clone();
     (IpNet, u32): Value::CidrNumber(net, n) => (*net, u32::try_from(*n).unwrap_or(u32::MAX));
+    (IpNet, Rate): Value::CidrRate(net, rate) => (*net, *rate);
+    (IpNet, VolumeRate): Value::CidrVolume(net, rate) => (*net, *rate);
     HeaderField: Value::HeaderField(field) => field.clone();
     (RecordType, FieldSelection): Value::RecordFields(kind, fields) => (*kind, fields.clone());
     (IpNet, u16, Option<String>): Value::Listener(net, port, source) => (*net, *port, source.clone());

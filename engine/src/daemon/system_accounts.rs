@@ -19,8 +19,9 @@ const AT_ONCE: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest name of an account (`LOGIN_NAME_MAX`, with its NUL).
 const MAX_NAME: usize = 255;
-/// What PAM's results are as exit codes: `PAM_AUTH_ERR`, `PAM_USER_UNKNOWN`, `PAM_NEW_AUTHTOK_REQD`, `PAM_ACCT_EXPIRED`.
-const NOT_HIM: [i32; 4] = [7, 10, 12, 13];
+/// What PAM's results are as exit codes: `PAM_AUTH_ERR`, `PAM_AUTHINFO_UNAVAIL`, `PAM_USER_UNKNOWN`, `PAM_NEW_AUTHTOK_REQD`,
+/// `PAM_ACCT_EXPIRED`. The second is how PAM 1.5 says to root that there is no such account.
+const NOT_HIM: [i32; 5] = [7, 9, 10, 12, 13];
 
 /// Why a password could not be checked.
 #[derive(Debug, thiserror::Error)]
@@ -143,10 +144,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_exit_code_says_it() {
-        for code in [7, 10, 12, 13] {
+        for code in [7, 9, 10, 12, 13] {
             assert!(!told_by(&format!("exit {code}"), "secret").await.unwrap(), "{code}");
         }
-        for script in ["exit 1", "exit 4", "exit 9", "kill -9 $$"] {
+        for script in ["exit 1", "exit 4", "kill -9 $$"] {
             assert!(matches!(told_by(script, "secret").await, Err(Unavailable::Ended(..))), "{script}");
         }
         let gone = SystemAccounts::default().ask("/nowhere", "ann", &Password::new("secret")).await;

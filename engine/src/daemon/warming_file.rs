@@ -51,14 +51,14 @@ pub enum Unknown {
 #[derive(Debug)]
 pub struct WarmingFile {
     path: PathBuf,
-    file: File,
+    /// `None` while nothing can be appended, since a line may be there in part or the disk was full.
+    file: Option<File>,
     lines: usize,
-    /// A line may be there in part: nothing can be appended.
-    torn: bool,
 }
 
 impl WarmingFile {
-    /// Reads the file of the spool in `directory`, or makes it: of a `new` spool, with nothing given.
+    /// Reads the file of the spool in `directory`, or makes it: of a `new` spool, with nothing given. On a full disk that is
+    /// left to the first change, so that the engine can start and make room.
     ///
     /// # Errors
     /// When it can be neither read nor written.
@@ -77,8 +77,12 @@ impl WarmingFile {
             }
             Err(e) => return Err(fault(e)),
         };
-        let (file, lines) = write_anew(&path, &book).map_err(fault)?;
-        Ok((WarmingFile { path, file, lines, torn: false }, book, unknown))
+        let (file, lines) = match write_anew(&path, &book) {
+            Ok((file, lines)) => (Some(file), lines),
+            Err(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => (None, 0),
+            Err(e) => return Err(fault(e)),
+        };
+        Ok((WarmingFile { path, file, lines }, book, unknown))
     }
 
     /// Makes the changes durable.
@@ -86,15 +90,14 @@ impl WarmingFile {
     /// # Errors
     /// When they may not be. The next call writes the whole file.
     pub fn append(&mut self, changed: &[(Pair, Warming)], book: &Book) -> io::Result<()> {
-        if self.torn || self.lines > 2 * book.len() + SPARE {
+        let Some(mut file) = self.file.take().filter(|_| self.lines <= 2 * book.len() + SPARE) else {
             return self.rewrite(book);
-        }
+        };
         let mut text = String::new();
         changed.iter().for_each(|(pair, warming)| put(&mut text, &at(pair, *warming)));
-        self.torn = true;
-        self.file.write_all(text.as_bytes())?;
-        self.file.sync_data()?;
-        self.torn = false;
+        file.write_all(text.as_bytes())?;
+        file.sync_data()?;
+        self.file = Some(file);
         self.lines += changed.len();
         Ok(())
     }
@@ -104,9 +107,9 @@ impl WarmingFile {
     /// # Errors
     /// When it may not be there. The next call tries it again.
     pub fn rewrite(&mut self, book: &Book) -> io::Result<()> {
-        self.torn = true;
-        (self.file, self.lines) = write_anew(&self.path, book)?;
-        self.torn = false;
+        self.file = None;
+        let (file, lines) = write_anew(&self.path, book)?;
+        (self.file, self.lines) = (Some(file), lines);
         Ok(())
     }
 }
@@ -246,6 +249,19 @@ mod tests {
         fs::write(&path, torn).unwrap();
         let (mut file, mut book, unknown) = open(dir.path(), TODAY);
         assert_eq!((give(&mut book, &mut file, 20, TODAY), unknown), (13, None));
+    }
+
+    #[test]
+    fn a_full_disk_can_be_started_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let unfinished = dir.path().join("warming.new");
+        std::os::unix::fs::symlink("/dev/full", &unfinished).unwrap();
+        let (mut file, mut book, unknown) = open(dir.path(), TODAY);
+        assert_eq!(unknown, Some(Unknown::Missing));
+        assert_eq!(file.append(&[], &book).unwrap_err().kind(), ErrorKind::StorageFull);
+        fs::remove_file(&unfinished).unwrap();
+        assert_eq!(give(&mut book, &mut file, 5, TODAY), 0);
+        assert_eq!(open(dir.path(), TODAY).2, None);
     }
 
     #[test]

@@ -45,6 +45,28 @@ pub enum WaitReason {
     RampUp(Duration),
     /// `max-smtp-out` connections are open.
     MaxSmtpOut(u32),
+    /// No source address has room for another connection, or for a message over it; what the first one lacks.
+    OfSource(SourceLimit),
+}
+
+/// A limit of each source address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceLimit {
+    SmtpOut(u32),
+    ConnectRate(Rate),
+    MsgRate(Rate),
+    DataVolumeRate(VolumeRate),
+}
+
+impl fmt::Display for SourceLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SourceLimit::SmtpOut(limit) => write!(f, "source-ip-max-smtp-out {limit}"),
+            SourceLimit::ConnectRate(rate) => write!(f, "source-ip-max-connect-rate {rate}"),
+            SourceLimit::MsgRate(rate) => write!(f, "source-ip-max-msg-rate {rate}"),
+            SourceLimit::DataVolumeRate(rate) => write!(f, "source-ip-max-data-volume-rate {rate}"),
+        }
+    }
 }
 
 impl WaitReason {
@@ -87,6 +109,7 @@ impl fmt::Display for WaitReason {
                 write!(f, "data volume limit of its virtual MTA reached (max-smtp-data-volume-rate {rate})")
             }
             WaitReason::MaxSmtpOut(limit) => write!(f, "all connections are in use (max-smtp-out {limit})"),
+            WaitReason::OfSource(limit) => write!(f, "every source address is at its limit ({limit})"),
         }
     }
 }

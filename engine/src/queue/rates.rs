@@ -7,7 +7,7 @@ use crate::limit::{Gcra, Rate, Volume};
 use std::time::Duration;
 
 /// `max-msg-rate`, `max-connect-rate` and `max-data-volume-rate`, as far as they are set.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rates {
     messages: Option<(Rate, Gcra)>,
     connects: Option<(Rate, Gcra)>,

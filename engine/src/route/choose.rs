@@ -4,6 +4,8 @@
 use super::disabled::Disabled;
 use super::dns::RouteError;
 use super::mx::{Route, RouteHost};
+use crate::base::Time;
+use crate::queue::{PerSource, Wait};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,12 +33,14 @@ pub struct Sources {
     hosts: Arc<[SourceHost]>,
     turn: usize,
     pub disabled: Disabled,
+    /// `source-ip-max-*`
+    pub limits: Option<Box<PerSource>>,
 }
 
 impl Sources {
     /// `hosts` is not empty.
     pub fn new(hosts: Arc<[SourceHost]>) -> Sources {
-        Sources { hosts, turn: 0, disabled: Disabled::default() }
+        Sources { hosts, turn: 0, disabled: Disabled::default(), limits: None }
     }
 
     pub fn hosts(&self) -> &[SourceHost] {
@@ -61,11 +65,30 @@ impl Sources {
         host.reaches(target) && !self.disabled.has(host.address)
     }
 
-    /// The next one that can reach `target`.
+    /// What keeps all that are in use from another connection, the shortest wait of all; notes which of them are kept.
+    pub fn look(&mut self, now: Time) -> Option<Wait> {
+        let limits = self.limits.as_mut()?;
+        limits.look(now);
+        let used = self.hosts.iter().filter(|host| !self.disabled.has(host.address));
+        let mut waits: Option<Wait> = None;
+        for host in used {
+            let wait = limits.waits(host.address, now)?;
+            let until = |wait: &Wait| wait.until.unwrap_or(Time::NEVER);
+            waits = Some(waits.filter(|first| until(first) <= until(&wait)).unwrap_or(wait));
+        }
+        waits
+    }
+
+    pub fn is_full(&self, address: Option<IpAddr>) -> bool {
+        self.limits.as_ref().is_some_and(|limits| limits.is_full(address))
+    }
+
+    /// The next one that can reach `target` and has room.
     pub fn next_for(&mut self, target: IpAddr) -> Option<&SourceHost> {
         let count = self.hosts.len();
         let mut turns = (0..count).map(|i| (self.turn + i) % count);
-        let index = turns.find(|&i| self.may_use(&self.hosts[i], target))?;
+        let has_room = |host: &SourceHost| !self.is_full(host.address);
+        let index = turns.find(|&i| self.may_use(&self.hosts[i], target) && has_room(&self.hosts[i]))?;
         self.turn = (index + 1) % count;
         Some(&self.hosts[index])
     }

@@ -2,12 +2,12 @@
 
 use super::ConnectionId;
 use super::outcomes::AttemptKey;
+use super::per_source::Charged;
 use super::submissions::SubmissionKey;
 use super::targets::Next;
 use crate::base::Time;
 use crate::limit::{ConnectionGrant, Needs};
 use crate::mail::content::Content;
-use crate::queue::Charge;
 use crate::smtp::client::{Client, ClientOptions};
 use smallvec::SmallVec;
 use std::net::{IpAddr, SocketAddr};
@@ -44,7 +44,7 @@ pub struct Transaction {
     /// The message, until the SMTP machine has all of it; empty for a plain content that goes as it is.
     pub body: Vec<u8>,
     /// What its bytes count for.
-    pub charge: Charge,
+    pub charge: Charged,
     /// Bytes of the message; known once it was asked for.
     pub size: u32,
 }

@@ -18,6 +18,7 @@ use crate::spool::record::{Disposition, Said, Submission, Verp};
 use crate::spool::rows::RowsView;
 use crate::spool::segments::RecordRef;
 use smallvec::SmallVec;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -71,7 +72,7 @@ impl Shard {
             {
                 return Fed::Busy;
             }
-            let queue = connection.queue;
+            let (queue, from) = (connection.queue, connection.from);
             if self.is_used_up(now, key) {
                 self.part(now, key);
                 return Fed::Busy;
@@ -82,7 +83,7 @@ impl Shard {
             }
             // Held mail may not leave over a connection that is open already either (F39).
             let held = self.draining || self.queues[queue].is_held();
-            if held || self.queues[queue].queue.gate(now.mono).open().is_err() {
+            if held || self.queues[queue].gate_from(from, now.mono).open().is_err() {
                 return self.nothing(key);
             }
             let Some(first) = self.queues[queue].queue.iter(&self.slots).next() else {
@@ -187,14 +188,15 @@ impl Shard {
         header: &Submission,
         content: &Rc<Content>,
     ) -> bool {
-        let Some(queue) = self.connections.at(key).map(|c| c.queue) else { return false };
+        let Some((queue, from)) = self.connections.at(key).map(|c| (c.queue, c.from)) else { return false };
         let together = content.is_plain() && header.verp == Verp::No;
-        let most = if together { self.queues[queue].queue.batch() } else { 1 };
+        let most = if together { self.queues[queue].batch_from(from) } else { 1 };
         let batch = self.take(now, queue, most);
         let Some(&first) = batch.first() else { return false };
+        self.queues[queue].took(from, now.mono, batch.len() as u32);
         if self.slots[first].submission != submission {
             // The one looked at was too old; the next is of another submission.
-            self.hand_back(now, queue, &batch);
+            self.hand_back(now, queue, from, &batch);
             return false;
         }
         let mut addresses: SmallVec<[String; 1]> = SmallVec::with_capacity(batch.len());
@@ -220,7 +222,7 @@ impl Shard {
                     recipients.push(InHand { slot, answered: false });
                 }
                 Err(fate) => {
-                    self.queues[queue].queue.give_back(now.mono, 1);
+                    self.queues[queue].give_back(from, now.mono, 1);
                     self.settle_unattempted(now, queue, &[slot], &fate);
                 }
             }
@@ -234,9 +236,9 @@ impl Shard {
         self.begin(now, key, header, started)
     }
 
-    fn hand_back(&mut self, now: Now, queue: u32, slots: &[u32]) {
+    fn hand_back(&mut self, now: Now, queue: u32, from: Option<IpAddr>, slots: &[u32]) {
         let entry = &mut self.queues[queue];
-        entry.queue.give_back(now.mono, slots.len() as u32);
+        entry.give_back(from, now.mono, slots.len() as u32);
         for &slot in slots.iter().rev() {
             let priority = self.submissions.priority(self.slots[slot].submission);
             entry.queue.hand_back(&mut self.slots, slot, priority);
@@ -282,7 +284,7 @@ impl Shard {
 
     /// False: its bytes are too many for now, and those who were to have it wait again.
     fn begin(&mut self, now: Now, key: u32, header: &Submission, started: Started) -> bool {
-        let Some(queue) = self.connections.at(key).map(|connection| connection.queue) else { return false };
+        let Some((queue, from)) = self.connections.at(key).map(|c| (c.queue, c.from)) else { return false };
         self.queues[queue].work_mut().left_until = None;
         let Started { submission, content, recipients, sender, addresses, dsn, mut body, rewrites } = started;
         let message = content.as_plain().filter(|_| body.is_empty()).unwrap_or(&body);
@@ -299,9 +301,9 @@ impl Shard {
             }
         }
         let bytes = content.as_plain().filter(|_| body.is_empty()).unwrap_or(&body).len();
-        let Some(charge) = self.queues[queue].queue.begin(now.mono, bytes as u64) else {
+        let Some(charge) = self.queues[queue].begin(from, now.mono, bytes as u64) else {
             let untried: SmallVec<[u32; 4]> = recipients.iter().map(|recipient| recipient.slot).collect();
-            self.hand_back(now, queue, &untried);
+            self.hand_back(now, queue, from, &untried);
             self.bodies.push(body);
             return false;
         };

@@ -34,6 +34,9 @@ impl Shard {
         }
         loop {
             let entry = &mut self.queues[queue];
+            if entry.sources.look(now.mono).is_some() {
+                return;
+            }
             let (connecting, hold) =
                 entry.work().map_or((0, None), |work| (work.connecting, work.hold_until));
             // Once refused, the next one goes alone, to see whether the site takes more again.
@@ -63,7 +66,7 @@ impl Shard {
             return false;
         };
         let entry = &mut self.queues[queue];
-        let Ok(grant) = entry.queue.connect(now.mono) else {
+        let Ok(grant) = entry.connect(target.from, now.mono) else {
             self.total.give_back();
             self.give_back_places(&places);
             return false;
@@ -350,13 +353,13 @@ impl Shard {
         work.coming -= u32::from(connection.coming);
         work.parting -= u32::from(connection.phase == Phase::Closing);
         for transaction in connection.transactions.iter().rev() {
-            entry.queue.ended(now.mono, transaction.charge, false);
+            entry.ended(connection.from, now.mono, transaction.charge, false);
             let priority = self.submissions.priority(transaction.submission);
             for recipient in transaction.recipients.iter().rev().filter(|r| !r.answered) {
                 entry.queue.hand_back(&mut self.slots, recipient.slot, priority);
             }
         }
-        entry.queue.disconnected(connection.grant);
+        entry.disconnected(connection.from, connection.grant);
         self.total.give_back();
         self.give_back_places(&connection.places);
         self.outputs.push_back(Output::Close { connection: connection.id });

@@ -238,15 +238,15 @@ impl Entry {
         let lost = self.route_gone || self.profile.hosts.is_some();
         self.destination = destination(&self.queue, &profile);
         self.no_mx = false;
-        let disabled = std::mem::take(&mut self.sources.disabled);
-        self.sources = sources(vmta.as_deref());
-        self.sources.disabled = disabled;
+        let old = std::mem::replace(&mut self.sources, sources(vmta.as_deref()));
+        self.sources.disabled = old.disabled;
         if let Some(work) = &mut self.work {
             work.next = None;
         }
         self.profile = profile;
         self.set_adaptive();
         self.adapt();
+        self.limit_sources(old.limits);
         self.route_gone = has_mail && lost && self.goes_by_mx();
         self.vmta = vmta;
         Kept { held: has_mail && self.is_held(), delivery }
@@ -273,6 +273,7 @@ impl Entry {
             adaptive: None,
         };
         entry.set_adaptive();
+        entry.limit_sources(None);
         entry
     }
 }

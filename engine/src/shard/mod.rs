@@ -22,6 +22,7 @@ mod leaving;
 mod give_up;
 mod operate;
 mod outcomes;
+mod per_source;
 mod profile;
 mod refused;
 mod reports;
@@ -153,7 +154,7 @@ impl Drop for Shard {
     fn drop(&mut self) {
         for key in self.connections.keys() {
             if let Some(connection) = self.connections.remove(key) {
-                self.queues[connection.queue].queue.disconnected(connection.grant);
+                self.queues[connection.queue].disconnected(connection.from, connection.grant);
                 self.total.give_back();
                 self.shared.places.give_back(&connection.places, &mut Told::new());
             }

@@ -159,7 +159,8 @@ impl Shard {
                 Gate::Go => None,
             },
         };
-        match wait {
+        let of_sources = || entry.sources.clone().look(now.mono);
+        match wait.or_else(of_sources) {
             Some(wait) => match wait.until {
                 Some(until) => {
                     let seconds = until.since(now.mono).as_secs_f64();

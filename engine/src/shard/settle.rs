@@ -52,9 +52,9 @@ impl Shard {
         let slot = recipient.slot;
         let Some(verdict) = verdict::of_fate(fate, &options) else {
             // Too many for one transaction (S09): the next one takes him, unpenalised.
-            let queue = connection.queue;
+            let (queue, from) = (connection.queue, connection.from);
             let entry = &mut self.queues[queue];
-            entry.queue.give_back(granted, 1);
+            entry.give_back(from, granted, 1);
             entry.queue.hand_back(&mut self.slots, slot, self.submissions.priority(submission));
             return;
         };
@@ -67,10 +67,10 @@ impl Shard {
     /// A transaction ended: what that means for the recipients that had no answer of their own.
     pub(super) fn transaction_ended(&mut self, now: Now, key: u32, token: u64, end: &End) {
         let Some(connection) = self.connections.at(key) else { return };
-        let queue = connection.queue;
+        let (queue, from) = (connection.queue, connection.from);
         let Some(transaction) = connection.take_transaction(token) else { return };
         let arrived = self.after_transaction(now, key, &transaction, end);
-        self.queues[queue].queue.ended(now.mono, transaction.charge, arrived);
+        self.queues[queue].ended(from, now.mono, transaction.charge, arrived);
     }
 
     /// True: the host has the message, or may have it.
@@ -78,12 +78,12 @@ impl Shard {
         let options = self.verdict_options(key);
         let steered = self.steer_end(now, key, end);
         let Some(connection) = self.connections.at(key) else { return false };
-        let queue = connection.queue;
+        let (queue, from) = (connection.queue, connection.from);
         let open = transaction.recipients.iter().filter(|r| !r.answered);
         if matches!(end, End::Untried) {
             let untried: smallvec::SmallVec<[u32; 8]> = open.map(|r| r.slot).collect();
             let entry = &mut self.queues[queue];
-            entry.queue.give_back(transaction.granted, untried.len() as u32);
+            entry.give_back(from, transaction.granted, untried.len() as u32);
             let priority = self.submissions.priority(transaction.submission);
             for &slot in untried.iter().rev() {
                 entry.queue.hand_back(&mut self.slots, slot, priority);

@@ -34,7 +34,19 @@ pub struct Next {
 impl Shard {
     /// The next hop of a queue; `None` while there is none, and then the queue has a turn when there is one.
     pub(super) fn next_hop(&mut self, now: Now, queue: u32) -> Option<Next> {
-        let planned = self.queues[queue].some_work().and_then(|work| work.next.take());
+        let entry = &mut self.queues[queue];
+        let mut planned = entry.some_work().and_then(|work| work.next.take());
+        if let Some(next) = &mut planned
+            && entry.sources.is_full(next.endpoint.source.address)
+        {
+            match entry.sources.next_for(next.endpoint.address.ip()) {
+                Some(source) => next.endpoint.source = source.clone(),
+                None => {
+                    entry.work_mut().next = planned;
+                    return None;
+                }
+            }
+        }
         match planned.and_then(|next| self.unless_skipped(now, queue, next)) {
             Some(next) => Some(next),
             None => self.new_plan(now, queue),

@@ -35,7 +35,7 @@ impl Shard {
             return self.arm(now, queue);
         }
         while !self.is_left_to_others(now, queue)
-            && let Some(key) = self.queues[queue].next_idle()
+            && let Some(key) = self.next_idle(now, queue)
         {
             match self.feed(now, key) {
                 Fed::Started => self.pump(now, key),
@@ -70,6 +70,9 @@ impl Shard {
     fn arm(&mut self, now: Now, queue: u32) {
         let entry = &mut self.queues[queue];
         entry.rest(now.mono);
+        if let Some(limits) = &mut entry.sources.limits {
+            limits.looked();
+        }
         let gate = entry.queue.gate(now.mono);
         if let Gate::Wait(wait) = gate
             && let Some(volume) = wait.reason.of_vmta()
@@ -85,6 +88,9 @@ impl Shard {
                 Gate::Go => None,
             },
         };
+        if let (Gate::Go, Some(limits)) = (gate, &entry.sources.limits) {
+            wake = wake.into_iter().chain(limits.next(now.mono)).min();
+        }
         let (hold, left) = entry.work().map_or((None, None), |work| (work.hold_until, work.left_until));
         if let Some(hold) = hold.filter(|h| *h > now.mono && entry.queue.waiting() > 0) {
             wake = Some(wake.map_or(hold, |w| w.min(hold)));
@@ -144,8 +150,8 @@ impl Shard {
 
     /// An idle connection's time is over, unless its queue only waits for its rate.
     pub(super) fn idle_too_long(&mut self, now: Now, key: u32) {
-        let Some(queue) = self.connections.at(key).map(|c| c.queue) else { return };
-        let soon = match self.queues[queue].queue.gate(now.mono) {
+        let Some((queue, from)) = self.connections.at(key).map(|c| (c.queue, c.from)) else { return };
+        let soon = match self.queues[queue].gate_from(from, now.mono) {
             Gate::Go => None,
             Gate::Wait(wait) => wait.until.filter(|until| until.since(now.mono) <= WORTH_WAITING),
         };

@@ -15,6 +15,7 @@ mod refusals;
 mod reports;
 mod shared;
 mod site;
+mod sources;
 mod spool;
 mod steered;
 mod storage;

@@ -228,6 +228,7 @@ pub fn profile(hosts: &str) -> QueueProfile {
     QueueProfile {
         scheduling: Arc::new(QueueSettings::default()),
         backoff: BackoffProfile::default(),
+        per_source: Arc::default(),
         replies: None,
         reenable_source_after: None,
         delivery: Delivery::Smtp,
