@@ -190,6 +190,10 @@ settings! {
         backoff_reroute: Option<String> = "backoff-reroute-to-virtual-mta",
         backoff_to_normal_after_delivery: bool = "backoff-to-normal-after-delivery",
         backoff_upon_all_sources_disabled: bool = "backoff-upon-all-sources-disabled",
+        /// Eases rate and connections itself instead of entering backoff.
+        adaptive_rate: bool = "adaptive-rate",
+        adaptive_rate_floor: Rate = "adaptive-rate-floor",
+        adaptive_rate_step_up_interval: Duration = "adaptive-rate-step-up-interval",
         /// `None` is never.
         reenable_source_ip_after: Option<Duration> = "reenable-source-ip-after",
         backoff_notify: Option<Vec<String>> = "backoff-notify",

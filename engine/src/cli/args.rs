@@ -226,6 +226,8 @@ pub enum SortWord {
 pub enum ModeWord {
     Normal,
     Backoff,
+    /// Eased by `adaptive-rate`; to list only
+    Adaptive,
 }
 
 impl From<ModeWord> for Mode {
@@ -233,6 +235,7 @@ impl From<ModeWord> for Mode {
         match word {
             ModeWord::Normal => Mode::Normal,
             ModeWord::Backoff => Mode::Backoff,
+            ModeWord::Adaptive => Mode::Adaptive,
         }
     }
 }

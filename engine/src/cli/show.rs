@@ -107,7 +107,8 @@ fn mode(row: &QueueRow) -> &'static str {
     match (row.paused, row.mode) {
         (true, _) => "paused",
         (false, Mode::Backoff) => "backoff",
-        (false, Mode::Normal) => "normal",
+        (false, _) if row.adaptive.as_ref().is_some_and(|adaptive| adaptive.eased) => "adaptive",
+        (false, _) => "normal",
     }
 }
 

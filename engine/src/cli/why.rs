@@ -3,7 +3,7 @@
 use super::number::{date_time, grouped, near};
 use super::show::View;
 use super::table::{Side, table};
-use crate::daemon::control::{Backoff, WhyQueue, WhyRecipient, WhyReport};
+use crate::daemon::control::{AdaptiveStep, Backoff, WhyQueue, WhyRecipient, WhyReport};
 use std::fmt::Write;
 
 /// The whole answer.
@@ -47,6 +47,7 @@ fn queue_text(q: &WhyQueue, view: &View) -> String {
     let paused = if row.paused { ", paused by the operator" } else { "" };
     let mode = match &row.backoff {
         Some(Backoff { since, .. }) => format!("backoff since {}", near(*since, view.now, &view.zone)),
+        None if row.adaptive.as_ref().is_some_and(|adaptive| adaptive.eased) => "adaptive".to_owned(),
         None => "normal".to_owned(),
     };
     fact(&mut out, "mode", &format!("{mode}{paused}"));
@@ -58,6 +59,13 @@ fn queue_text(q: &WhyQueue, view: &View) -> String {
             "until",
             &end.unwrap_or_else(|| "a reply, a delivery or the operator ends it".to_owned()),
         );
+    }
+    if let Some(adaptive) = &row.adaptive {
+        fact(&mut out, "eased to", &adaptive.ceiling);
+        for AdaptiveStep { at, direction, to, cause } in &adaptive.steps {
+            let at = date_time(*at, &view.zone);
+            fact(&mut out, &format!("step {direction}"), &format!("{at} to {to}: {cause}"));
+        }
     }
     for source in &q.disabled_sources {
         let end = source.until.map_or_else(|| "enabled".to_owned(), |at| near(at, view.now, &view.zone));

@@ -246,7 +246,7 @@ impl Answerer {
             query.vmta.as_ref().is_none_or(|v| v.eq_ignore_ascii_case(&s.name.vmta))
                 && query.connected.is_none_or(|c| c == (s.connections > 0))
                 && query.paused.is_none_or(|p| p == s.paused)
-                && query.mode.is_none_or(|m| (m == Mode::Backoff) == s.backoff.is_some())
+                && query.mode.is_none_or(|m| m == answer_modes::mode(s))
         });
         Ok(states)
     }
@@ -363,8 +363,12 @@ impl Answerer {
     fn why_queue(&self, state: QueueState) -> WhyQueue {
         let configured = self.intake.configured.load();
         let explained = configured.config.explain_queue(&state.name.domain, &state.name.vmta);
-        let backoff = state.backoff.is_some();
-        let decides = |name: &str| MATTERS.contains(&name) || (backoff && name.starts_with("backoff-"));
+        let (backoff, adapts) = (state.backoff.is_some(), state.adaptive.is_some());
+        let decides = |name: &str| {
+            MATTERS.contains(&name)
+                || (backoff && name.starts_with("backoff-"))
+                || (adapts && name.starts_with("adaptive-"))
+        };
         let matters = explained.into_iter().filter(|e| !e.overridden && decides(e.directive));
         let settings = matters.map(|e| Setting {
             directive: e.directive.to_owned(),
@@ -407,6 +411,7 @@ fn queue_row(state: QueueState) -> QueueRow {
         connections: state.connections as u32,
         paused: state.paused,
         backoff: state.backoff.as_ref().map(answer_modes::backoff),
+        adaptive: state.adaptive.as_ref().map(answer_modes::adaptive),
         mode: if state.backoff.is_some() { Mode::Backoff } else { Mode::Normal },
         retry_at: state.retry_at.map(|at| at.0),
         waiting_for: state.waits_for,

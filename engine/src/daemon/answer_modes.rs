@@ -1,14 +1,17 @@
 //! Modes of queues and their source addresses, as the operator sees and sets them.
 
 use super::answer::{Answerer, done};
-use super::control::{Backoff, DisabledRow, Listing, Mode, Reply};
+use super::control::{Adaptive, AdaptiveStep, Backoff, DisabledRow, Listing, Mode, Reply};
 use super::owners::Stopping;
-use crate::shard::{BackoffState, QueuePattern, QueueState, ShardRequest};
+use crate::shard::{AdaptiveState, BackoffState, QueuePattern, QueueState, ShardRequest};
 use std::net::IpAddr;
 use std::time::Duration;
 
 impl Answerer {
     pub(super) async fn set_mode(&self, queue: &str, mode: Mode) -> Result<Reply, Stopping> {
+        if mode == Mode::Adaptive {
+            return Ok(error("a queue adapts by `adaptive-rate yes` in the configuration".to_owned()));
+        }
         let backoff = mode == Mode::Backoff;
         let request = ShardRequest::SetMode { queue: QueuePattern::parse(queue), backoff };
         let word = if backoff { "backoff" } else { "normal" };
@@ -61,6 +64,26 @@ fn error(message: String) -> Reply {
 
 fn no_queue(queue: &str) -> Reply {
     error(format!("there is no queue {queue}: nothing has been queued for it since the start"))
+}
+
+/// The mode that counts where both do: backoff.
+pub(super) fn mode(state: &QueueState) -> Mode {
+    match (&state.backoff, &state.adaptive) {
+        (Some(_), _) => Mode::Backoff,
+        (None, Some(adaptive)) if adaptive.eased => Mode::Adaptive,
+        _ => Mode::Normal,
+    }
+}
+
+pub(super) fn adaptive(state: &AdaptiveState) -> Adaptive {
+    let step = |step: &crate::queue::Step| AdaptiveStep {
+        at: step.at.0,
+        direction: if step.down { "down" } else { "up" }.to_owned(),
+        to: step.to.to_string(),
+        cause: step.cause.clone(),
+    };
+    let ceiling = if state.eased { state.level.to_string() } else { String::new() };
+    Adaptive { eased: state.eased, ceiling, steps: state.steps.iter().map(step).collect() }
 }
 
 pub(super) fn backoff(state: &BackoffState) -> Backoff {

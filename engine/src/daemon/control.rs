@@ -95,6 +95,8 @@ pub enum Mode {
     #[default]
     Normal,
     Backoff,
+    /// Only to list queues by: those that have eased themselves.
+    Adaptive,
 }
 
 /// Which queues or domains to list.
@@ -190,6 +192,29 @@ pub struct Backoff {
     pub reason: String,
 }
 
+/// What a queue with `adaptive-rate` lets through at present.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Adaptive {
+    /// Less than is configured.
+    pub eased: bool,
+    /// The rate and the connections it keeps to, in words; empty where it keeps to none of its own.
+    pub ceiling: String,
+    /// The latest first.
+    pub steps: Vec<AdaptiveStep>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AdaptiveStep {
+    pub at: i64,
+    /// `down` or `up`.
+    pub direction: String,
+    pub to: String,
+    /// The reply and the line of the pattern list, or what let it step up, or who.
+    pub cause: String,
+}
+
 /// A source address that a queue does not use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -215,6 +240,8 @@ pub struct QueueRow {
     pub mode: Mode,
     /// Where the mode is that.
     pub backoff: Option<Backoff>,
+    /// Where `adaptive-rate` is on.
+    pub adaptive: Option<Adaptive>,
     /// When the queue, waiting after a failure, tries again.
     pub retry_at: Option<i64>,
     /// Why nothing is sent at present, in a few words; empty when something is.

@@ -38,6 +38,7 @@ pub mod pickup;
 pub mod pickup_drop;
 pub mod pickup_place;
 pub mod profiles;
+mod queue_profile;
 mod reactors;
 mod reception;
 pub mod recovery;

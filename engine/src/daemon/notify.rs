@@ -31,6 +31,8 @@ fn recipients(intake: &Intake, notice: &Notice) -> Vec<String> {
     match notice {
         Notice::Mode { .. } => settings.backoff_notify.clone(),
         Notice::Source { .. } => settings.disabled_source_ip_notify.clone(),
+        // Steps are too many for mails; they are in the log.
+        Notice::Adapted { .. } => None,
     }
     .unwrap_or_default()
 }

@@ -1,5 +1,8 @@
 //! Queues (`domain/vmta`): who waits, who may go, and why not.
 
+pub mod adaptive;
+#[cfg(test)]
+mod adaptive_test;
 mod charge;
 pub mod expiry;
 mod failing;
@@ -21,6 +24,7 @@ mod tests;
 #[allow(clippy::module_inception)] // The noun of this directory.
 pub mod queue;
 
+pub use adaptive::{Adaptive, AdaptiveTerms, Level, Refusal, Step};
 pub use charge::Charge;
 pub use expiry::{Calendar, Expiry, Terms};
 pub use gate::{Gate, SourceLimit, Wait, WaitReason};

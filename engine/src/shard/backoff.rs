@@ -47,7 +47,10 @@ impl Shard {
     pub(super) fn set_mode(&mut self, now: Now, queue: u32, backoff: bool) -> bool {
         match backoff {
             true => self.enter_backoff(now, queue, BY_OPERATOR, None),
-            false => self.leave_backoff(now, queue, BY_OPERATOR),
+            false => {
+                self.leave_backoff(now, queue, BY_OPERATOR);
+                self.lift(now, queue, BY_OPERATOR);
+            }
         }
         true
     }

@@ -5,7 +5,7 @@ use super::profile::{Delivery, QueueProfile, Reroutes, VmtaProfile};
 use super::targets::Next;
 use crate::base::Time;
 use crate::limit::Place;
-use crate::queue::{Queue, QueueName};
+use crate::queue::{Adaptive, Queue, QueueName, QueueSettings};
 use crate::route::Destination;
 use crate::route::choose::Sources;
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -25,6 +25,8 @@ pub struct Entry {
     /// Few have any.
     reroutes: Option<Box<Reroutes>>,
     pub backoff: Option<Box<Backoff>>,
+    /// Where `adaptive-rate` is on.
+    pub adaptive: Option<Box<Adaptive>>,
     /// Bytes of the messages of all who have not left it, each counted for each recipient.
     pub bytes: u64,
     pub destination: Destination,
@@ -184,10 +186,29 @@ impl Entry {
 
     /// Changes its mode, and with it the settings that count.
     pub fn set_backoff(&mut self, backoff: Option<Backoff>) {
-        let settings =
-            if backoff.is_some() { &self.profile.backoff.scheduling } else { &self.profile.scheduling };
-        self.queue.set_mode(settings.clone());
         self.backoff = backoff.map(Box::new);
+        self.queue.set_mode(self.in_force());
+    }
+
+    /// The settings that count at present, by its mode and as far as it has eased itself.
+    fn in_force(&self) -> Arc<QueueSettings> {
+        let QueueProfile { scheduling, backoff, .. } = &*self.profile;
+        let settings = if self.backoff.is_some() { &backoff.scheduling } else { scheduling };
+        let eased = self.adaptive.as_ref().and_then(|adaptive| adaptive.applied(settings));
+        eased.map_or_else(|| settings.clone(), Arc::new)
+    }
+
+    /// Takes what it has eased itself to.
+    pub fn adapt(&mut self) {
+        self.queue.set_settings(self.in_force());
+    }
+
+    fn set_adaptive(&mut self) {
+        let Some(terms) = self.profile.adaptive else { return self.adaptive = None };
+        match &mut self.adaptive {
+            Some(adaptive) => adaptive.set_terms(terms),
+            None => self.adaptive = Some(Box::new(Adaptive::new(terms))),
+        }
     }
 
     pub fn set_reroutes(&mut self, reroutes: Reroutes) {
@@ -229,8 +250,6 @@ impl Entry {
             profile = Arc::new(QueueProfile { delivery: self.profile.delivery, ..(*profile).clone() });
         }
         let lost = self.route_gone || self.profile.hosts.is_some();
-        let settings = if self.backoff.is_some() { &profile.backoff.scheduling } else { &profile.scheduling };
-        self.queue.set_settings(settings.clone());
         self.destination = destination(&self.queue, &profile);
         self.no_mx = false;
         let old = std::mem::replace(&mut self.sources, sources(vmta.as_deref()));
@@ -239,6 +258,8 @@ impl Entry {
             work.next = None;
         }
         self.profile = profile;
+        self.set_adaptive();
+        self.adapt();
         self.limit_sources(old.limits.as_deref());
         self.route_gone = has_mail && lost && self.goes_by_mx();
         self.vmta = vmta;
@@ -263,7 +284,9 @@ impl Entry {
             route_gone: false,
             reroutes: None,
             short: false,
+            adaptive: None,
         };
+        entry.set_adaptive();
         entry.limit_sources(None);
         entry
     }

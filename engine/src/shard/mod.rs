@@ -5,6 +5,7 @@
 //! [`Shard::outgoing`] and acknowledged with [`Shard::sent`]. The same machine runs under sockets (`io::reactor`) and in a
 //! simulation.
 
+mod adaptive;
 mod admit;
 mod backoff;
 mod connection;
@@ -43,8 +44,8 @@ pub use notice::Notice;
 pub use profile::{BackoffProfile, Delivery, Profiles, QueueProfile, Reroutes, VmtaProfile};
 pub use reports::Report;
 pub use request::{
-    BackoffState, DisabledState, Found, JobState, NewProfiles, QueuePattern, QueueState, Selection,
-    ShardReply, ShardRequest, ShardStatus, Unreached,
+    AdaptiveState, BackoffState, DisabledState, Found, JobState, NewProfiles, QueuePattern, QueueState,
+    Selection, ShardReply, ShardRequest, ShardStatus, Unreached,
 };
 pub use steer::{Course, DisableSource, ModeChange, ReplyRules, Steer};
 pub use yielding::Wish;

@@ -1,6 +1,6 @@
 //! What happens to a queue that an operator should hear of.
 
-use crate::queue::QueueName;
+use crate::queue::{QueueName, Step};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -21,12 +21,19 @@ pub enum Notice {
         last: bool,
         reason: String,
     },
+    /// A queue has eased its rate and connections, or lets more through again.
+    Adapted {
+        queue: QueueName,
+        step: Step,
+    },
 }
 
 impl Notice {
     pub fn queue(&self) -> &QueueName {
         match self {
-            Notice::Mode { queue, .. } | Notice::Source { queue, .. } => queue,
+            Notice::Mode { queue, .. } | Notice::Source { queue, .. } | Notice::Adapted { queue, .. } => {
+                queue
+            }
         }
     }
 
@@ -42,6 +49,7 @@ impl Notice {
                 format!("a source address of {queue} is disabled")
             }
             Notice::Source { queue, .. } => format!("a source address of {queue} is enabled again"),
+            Notice::Adapted { queue, .. } => format!("{queue} adapts its rate"),
         }
     }
 }
@@ -54,6 +62,10 @@ impl fmt::Display for Notice {
             }
             Notice::Mode { queue, backoff: false, reason } => {
                 write!(f, "queue {queue} leaves backoff: {reason}")
+            }
+            Notice::Adapted { queue, step } => {
+                let word = if step.down { "eases down" } else { "steps up" };
+                write!(f, "queue {queue} {word} to {}: {}", step.to, step.cause)
             }
             Notice::Source { queue, address, disabled, last, reason } => {
                 let word = if *disabled { "disabled" } else { "enabled" };

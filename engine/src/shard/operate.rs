@@ -1,7 +1,7 @@
 //! The operator's side of a shard: what it shows and what it does on request.
 
 use super::admit::domain_hash;
-use super::request::{BackoffState, DisabledState};
+use super::request::{AdaptiveState, BackoffState, DisabledState};
 use super::settle::Fate;
 use super::{
     Found, JobState, QueuePattern, QueueState, Selection, Shard, ShardReply, ShardRequest, ShardStatus,
@@ -102,6 +102,11 @@ impl Shard {
                     since: backoff.since,
                     reason: backoff.reason.clone(),
                     until: entry.backoff_until().map(|at| calendar(now, at)),
+                }),
+                adaptive: entry.adaptive.as_ref().map(|adaptive| AdaptiveState {
+                    eased: adaptive.is_eased(),
+                    level: adaptive.level(),
+                    steps: adaptive.steps().cloned().collect(),
                 }),
                 disabled_sources: entry
                     .sources

@@ -5,7 +5,7 @@ use super::steer::ReplyRules;
 use crate::base::Wall;
 use crate::limit::{Rate, VolumeRate};
 use crate::mail::rewrite::Rewrites;
-use crate::queue::{QueueName, QueueSettings, SourceRules};
+use crate::queue::{AdaptiveTerms, QueueName, QueueSettings, SourceRules};
 use crate::route::choose::SourceHost;
 use crate::route::{HostList, Route};
 use crate::smtp::client::{StartTls, Timeouts};
@@ -38,6 +38,8 @@ impl Delivery {
 pub struct QueueProfile {
     pub scheduling: Arc<QueueSettings>,
     pub backoff: BackoffProfile,
+    /// `adaptive-rate`: instead of entering backoff the queue eases itself.
+    pub adaptive: Option<AdaptiveTerms>,
     /// `source-ip-max-*`
     pub per_source: Arc<SourceRules>,
     /// `smtp-pattern-list`.

@@ -2,7 +2,7 @@
 
 use super::profile::Profiles;
 use crate::base::Wall;
-use crate::queue::QueueName;
+use crate::queue::{Level, QueueName, Step};
 use crate::route::RoutePolicy;
 use std::fmt;
 use std::net::IpAddr;
@@ -166,6 +166,16 @@ pub struct BackoffState {
     pub until: Option<Wall>,
 }
 
+/// What a queue that adapts lets through at present, and how it came to that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdaptiveState {
+    /// Less than is configured.
+    pub eased: bool,
+    pub level: Level,
+    /// The latest first.
+    pub steps: Vec<Step>,
+}
+
 /// A source address that a queue does not use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DisabledState {
@@ -189,6 +199,8 @@ pub struct QueueState {
     pub paused: bool,
     /// `None` in normal mode.
     pub backoff: Option<BackoffState>,
+    /// Where `adaptive-rate` is on.
+    pub adaptive: Option<AdaptiveState>,
     pub disabled_sources: Vec<DisabledState>,
     /// When the queue will try again after a failure.
     pub retry_at: Option<Wall>,

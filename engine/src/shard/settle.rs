@@ -110,6 +110,7 @@ impl Shard {
         let plain = Fate { disposition, said, size, passed_on, at_once: false };
         self.conclude_all(now, key, transaction, &steered.unwrap_or(plain));
         if delivered {
+            self.adapt_to_delivery(now, queue, transaction);
             self.delivered_in_backoff(now, queue, transaction.granted);
         }
         delivered || disposition == Disposition::InDoubt

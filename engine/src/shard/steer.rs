@@ -89,7 +89,9 @@ impl Shard {
         if reply.code < 400 {
             return Course::Plain;
         }
-        if let Some(ModeChange::Backoff(lasts)) = steer.mode {
+        if let Some(ModeChange::Backoff(lasts)) = steer.mode
+            && !self.ease(now, queue, &why)
+        {
             self.enter_backoff(now, queue, &why, lasts);
         }
         if let Some(DisableSource { reenable_after }) = steer.disable_source {

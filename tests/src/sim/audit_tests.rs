@@ -38,6 +38,7 @@ fn plan() -> Plan {
             msg_rate: (1, SECOND),
             connect_rate: (1, SECOND),
             lasts: 60 * SECOND,
+            adaptive: true,
         }),
     };
     let manners = Manners {

@@ -11,6 +11,8 @@ pub struct BackoffLimits {
     pub msg_rate: (u32, Duration),
     pub connect_rate: (u32, Duration),
     pub lasts: Duration,
+    /// The queue eases itself first.
+    pub adaptive: bool,
 }
 
 /// At one domain of three, replies that ask for less lead to backoff.
@@ -24,7 +26,11 @@ pub fn perhaps(rng: &mut fastrand::Rng, domain: &mut Domain) {
         msg_rate: at_most(rng, domain.limits.msg_rate.unwrap_or((20, second))),
         connect_rate: at_most(rng, domain.limits.connect_rate.unwrap_or((6, second))),
         lasts: Duration::from_secs(rng.u64(5..600)),
+        adaptive: false,
     };
+    // By what is drawn already, so that the rest of a seed's story stays.
+    let lasts = backoff.lasts.as_secs();
+    let backoff = BackoffLimits { adaptive: lasts.is_multiple_of(2), ..backoff };
     let list = ["slow", "slow-and-wait", "slow-and-skip"][rng.usize(..3)];
     let _ = writeln!(
         domain.directives,
@@ -38,6 +44,15 @@ pub fn perhaps(rng: &mut fastrand::Rng, domain: &mut Domain) {
         backoff.lasts.as_secs(),
         rng.u64(20..300),
     );
+    if backoff.adaptive {
+        let _ = writeln!(
+            domain.directives,
+            " adaptive-rate yes\n adaptive-rate-floor {}/{}s\n adaptive-rate-step-up-interval {}s",
+            backoff.msg_rate.0.div_ceil(4),
+            backoff.msg_rate.1.as_secs(),
+            10 + lasts / 10,
+        );
+    }
     domain.limits.backoff = Some(backoff);
 }
 

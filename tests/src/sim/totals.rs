@@ -36,6 +36,8 @@ impl Totals {
             ("operator's orders", w.orders),
             ("DNS failures", w.dns_failures),
             ("queues in backoff", w.backoffs),
+            ("adaptive steps down", w.steps[0]),
+            ("adaptive steps up", w.steps[1]),
             ("connections", n.connections),
             ("connections refused", n.refused),
             ("connections unanswered", n.unanswered),

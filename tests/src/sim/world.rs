@@ -72,6 +72,7 @@ pub struct WorldCounts {
     pub orders: u64,
     pub dns_failures: u64,
     pub backoffs: u64,
+    pub steps: [u64; 2],
 }
 
 /// Why a life ended.
@@ -313,9 +314,16 @@ impl World {
 
             Output::Notice(notice) => {
                 self.note(|| format!("shard {shard}: {notice}"), [7, 0]);
-                if let Notice::Mode { queue, backoff, .. } = *notice {
-                    self.counts.backoffs += u64::from(backoff);
-                    self.audit.mode(&queue.to_string(), backoff);
+                match *notice {
+                    Notice::Mode { queue, backoff, .. } => {
+                        self.counts.backoffs += u64::from(backoff);
+                        self.audit.mode(&queue.to_string(), backoff);
+                    }
+                    Notice::Adapted { queue, step } => {
+                        self.counts.steps[usize::from(!step.down)] += 1;
+                        self.audit.adapted(&queue.to_string(), &step);
+                    }
+                    Notice::Source { .. } => {}
                 }
             }
 

@@ -14,6 +14,9 @@ pub(super) const DOMAIN: &[Directive] = {
         Directive::new(Scopes::of(&[Scope::Domain]), "2.5", name, syntax, default, status, doc)
     }
     &[
+        d("adaptive-rate", Bool, "no", ON, "Ease rate and connections when a reply says `mode=backoff`, and climb back in steps").ours(),
+        d("adaptive-rate-floor", Rate, "1/m", ON, "Rate below which `adaptive-rate` never eases; what is refused there leads to backoff").ours().eg("10/m"),
+        d("adaptive-rate-step-up-interval", TimeWithin(10, 86_400), "5m", ON, "Quiet time before `adaptive-rate` steps up, at most 1d; longer than the receiver counts").ours().eg("2h"),
         d("allow-cancel-during-transfer", Bool, "true", LATER, "Whether a shutdown may cut a transfer"),
         d("allow-priority-interruption", Bool, "yes", ON, "Whether higher-priority queues may take this queue's connections"),
         d("allow-priority-interruption-during-transfer", Bool, "no", ON, "Interrupt at once instead of after the message"),

@@ -1,6 +1,7 @@
 //! Stories about a shard, told with a virtual clock, a receiver in RAM and a log in RAM: what goes over the wire and
 //! what is recorded, never what the shard looks like inside.
 
+mod adaptive;
 mod ahead;
 mod backoff;
 mod delivery;

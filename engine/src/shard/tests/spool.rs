@@ -235,6 +235,7 @@ pub fn profile(hosts: &str) -> QueueProfile {
         hosts: (!hosts.is_empty()).then(|| Arc::new(hosts.parse().expect("hosts"))),
         port: 25,
         attempts: 10,
+        adaptive: None,
         bounce_upon_no_mx: None,
         connect_timeout: Duration::from_secs(120),
         timeouts: Timeouts::default(),
