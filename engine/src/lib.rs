@@ -15,6 +15,7 @@ pub mod route;
 pub mod report;
 pub mod ingest;
 pub mod shard;
+pub mod forecast;
 
 pub mod io;
 pub mod daemon;

@@ -1,5 +1,6 @@
 //! The words of the command line, and the requests they stand for. Names of options are PowerMTA's (reference 7.1).
 
+use crate::base::Wall;
 use crate::daemon::control::{DeleteQuery, ListQuery, Mode, QueueQuery, Request, Sort, WarmingOrder};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -81,6 +82,13 @@ pub enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Say when a campaign, or what waits now, will be delivered under the configuration.
+    Forecast(Forecasted),
+    /// Run the mail of an accounting file again under the configuration, and say what would have been different.
+    Replay {
+        /// As `acct-file` writes it, with its header line; `.gz` is decompressed.
+        file: PathBuf,
+    },
     /// Take a message from standard input, with the options of other programs called sendmail; so does a link of that
     /// name to this program.
     #[command(disable_help_flag = true, disable_version_flag = true)]
@@ -121,6 +129,28 @@ pub enum Command {
     Reload,
     /// Stop the engine.
     Stop,
+}
+
+#[derive(Debug, Args)]
+pub struct Forecasted {
+    /// The campaign's directory.
+    #[arg(required_unless_present = "now", conflicts_with = "now")]
+    pub campaign: Option<PathBuf>,
+    /// The queues of the running engine as they stand.
+    #[arg(long)]
+    pub now: bool,
+    /// When it starts, as "2026-12-01 08:00"; now by default.
+    #[arg(long, value_name = "TIME", value_parser = super::forecast::moment, conflicts_with = "now")]
+    pub at: Option<Wall>,
+    /// Milliseconds to a receiver and back.
+    #[arg(long, value_name = "MS", default_value_t = 80, value_parser = clap::value_parser!(u32).range(..=60_000))]
+    pub round_trip: u32,
+    /// Milliseconds a receiver takes for a message.
+    #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(..=600_000))]
+    pub message_time: u32,
+    /// Attempts of a hundred that are put off.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=90))]
+    pub deferred: u32,
 }
 
 #[derive(Debug, Args)]
@@ -350,6 +380,8 @@ impl Command {
             | Command::DiffConfig { .. }
             | Command::ConvertConfig { .. }
             | Command::Demo(_)
+            | Command::Forecast(_)
+            | Command::Replay { .. }
             | Command::Send { .. }
             | Command::Sendmail { .. } => return None,
             Command::Show(what) => what.request(),

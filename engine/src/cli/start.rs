@@ -3,8 +3,8 @@
 use super::args::{Cli, Command};
 use super::sendmail_args::Mode;
 use super::{
-    CONTROL_SOCKET, UNUSABLE, check_config, complain, convert_config, demo_run, diff_config, explain, send,
-    sendmail,
+    CONTROL_SOCKET, UNUSABLE, check_config, complain, convert_config, demo_run, diff_config, explain,
+    forecast, replay, send, sendmail,
 };
 use crate::daemon::control::Request;
 use crate::daemon::engine::{BootError, Engine, Overrides};
@@ -38,6 +38,8 @@ pub fn start(cli: &Cli) -> ExitCode {
         }
         Command::Send { campaign, check } => send::send(cli, campaign, *check),
         Command::Sendmail { words } => sendmail::sendmail(Mode::Message, words, &cli.config),
+        Command::Forecast(asked) => forecast::forecast(cli, asked),
+        Command::Replay { file } => replay::replay(cli, file),
         Command::Demo(demo) => demo_run::run(demo, cli.json),
         _ => {
             complain(cli.json, "this command is answered by the running engine");

@@ -58,18 +58,47 @@ pub enum SourceLimit {
     DataVolumeRate(VolumeRate),
 }
 
+impl SourceLimit {
+    fn directive(self) -> &'static str {
+        match self {
+            SourceLimit::SmtpOut(_) => "source-ip-max-smtp-out",
+            SourceLimit::ConnectRate(_) => "source-ip-max-connect-rate",
+            SourceLimit::MsgRate(_) => "source-ip-max-msg-rate",
+            SourceLimit::DataVolumeRate(_) => "source-ip-max-data-volume-rate",
+        }
+    }
+}
+
 impl fmt::Display for SourceLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SourceLimit::SmtpOut(limit) => write!(f, "source-ip-max-smtp-out {limit}"),
-            SourceLimit::ConnectRate(rate) => write!(f, "source-ip-max-connect-rate {rate}"),
-            SourceLimit::MsgRate(rate) => write!(f, "source-ip-max-msg-rate {rate}"),
-            SourceLimit::DataVolumeRate(rate) => write!(f, "source-ip-max-data-volume-rate {rate}"),
+            SourceLimit::SmtpOut(limit) => write!(f, "{} {limit}", self.directive()),
+            SourceLimit::ConnectRate(rate) | SourceLimit::MsgRate(rate) => {
+                write!(f, "{} {rate}", self.directive())
+            }
+            SourceLimit::DataVolumeRate(rate) => write!(f, "{} {rate}", self.directive()),
         }
     }
 }
 
 impl WaitReason {
+    /// The directive that it is about; `None` where there is none.
+    pub fn directive(&self) -> Option<&'static str> {
+        Some(match self {
+            WaitReason::Paused | WaitReason::NoRecipients | WaitReason::Deferred => return None,
+            WaitReason::NotDue => "retry-recipients-after",
+            WaitReason::Retry { .. } => "retry-after",
+            WaitReason::MaxMsgRate(_) => "max-msg-rate",
+            WaitReason::MaxConnectRate(_) => "max-connect-rate",
+            WaitReason::MaxDataVolumeRate(_) => "max-data-volume-rate",
+            WaitReason::MaxSmtpMsgRate(_) => "max-smtp-msg-rate",
+            WaitReason::MaxSmtpDataVolumeRate(_) => "max-smtp-data-volume-rate",
+            WaitReason::RampUp(_) => "smtp-out-rampup-interval",
+            WaitReason::MaxSmtpOut(_) => "max-smtp-out",
+            WaitReason::OfSource(limit) => limit.directive(),
+        })
+    }
+
     /// `Some` where all queues of the virtual MTA wait; whether for its volume, or for its rate of messages.
     pub fn of_vmta(&self) -> Option<bool> {
         match self {

@@ -76,6 +76,40 @@ pub struct QueueProfile {
     pub remove_headers: Arc<[String]>,
 }
 
+/// PowerMTA's defaults (reference 2.5), without TLS.
+impl Default for QueueProfile {
+    fn default() -> QueueProfile {
+        QueueProfile {
+            scheduling: Arc::default(),
+            backoff: BackoffProfile::default(),
+            per_source: Arc::default(),
+            replies: None,
+            reenable_source_after: None,
+            delivery: Delivery::Smtp,
+            hosts: None,
+            port: 25,
+            attempts: 10,
+            adaptive: None,
+            bounce_upon_no_mx: None,
+            connect_timeout: Duration::from_secs(120),
+            timeouts: Timeouts::default(),
+            starttls: StartTls::Off,
+            ignore_8bitmime: false,
+            ignore_chunking: false,
+            ignore_dsn: false,
+            reports: true,
+            notify_of_delay_every: Some(Duration::from_secs(4 * 3600)),
+            ignore_pipelining: false,
+            pipeline_across_data: true,
+            prefer_chunking: false,
+            idle_timeout: Duration::ZERO,
+            verdict: VerdictOptions::default(),
+            max_errors_per_connection: None,
+            remove_headers: Arc::default(),
+        }
+    }
+}
+
 /// What is different in backoff, and when that ends.
 #[derive(Clone, Debug, Default)]
 pub struct BackoffProfile {
@@ -103,6 +137,22 @@ pub struct VmtaProfile {
     pub rewrites: Option<Arc<dyn Rewrites>>,
     /// Whole header lines that its messages get; empty for none.
     pub include_headers: Arc<str>,
+}
+
+impl VmtaProfile {
+    /// One without limits of its own and without TLS.
+    pub fn new(name: Arc<str>, sources: Arc<[SourceHost]>) -> VmtaProfile {
+        VmtaProfile {
+            name,
+            sources,
+            max_smtp_out: None,
+            max_msg_rate: None,
+            max_data_volume_rate: None,
+            tls: None,
+            rewrites: None,
+            include_headers: "".into(),
+        }
+    }
 }
 
 /// Virtual MTAs that have a queue's mail instead of its own; they take turns. Empty for none.

@@ -8,14 +8,10 @@ use crate::mail::rewrite::Rewrites;
 use crate::mail::row::{REFUSED_FIELD, put_value, row_view};
 use crate::mail::schedule::Schedule;
 use crate::mail::verp::VerpKeys;
-use crate::queue::{QueueName, QueueSettings};
+use crate::queue::QueueName;
 use crate::route::{Route, SourceHost};
-use crate::shard::{
-    Admit, AdmitRow, BackoffProfile, Delivery, Profiles, QueueProfile, Reroutes, VmtaProfile,
-};
-use crate::smtp::client::{StartTls, Timeouts};
+use crate::shard::{Admit, AdmitRow, Profiles, QueueProfile, Reroutes, VmtaProfile};
 use crate::smtp::tls::TlsClientConfig;
-use crate::smtp::verdict::VerdictOptions;
 use crate::spool::header::SegmentHeader;
 use crate::spool::ledger::Ledger;
 use crate::spool::log::Log;
@@ -28,7 +24,6 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A submission to be made.
 #[derive(Clone, Debug)]
@@ -225,50 +220,16 @@ pub struct TestProfiles {
 
 /// PowerMTA's defaults, to one host.
 pub fn profile(hosts: &str) -> QueueProfile {
-    QueueProfile {
-        scheduling: Arc::new(QueueSettings::default()),
-        backoff: BackoffProfile::default(),
-        per_source: Arc::default(),
-        replies: None,
-        reenable_source_after: None,
-        delivery: Delivery::Smtp,
-        hosts: (!hosts.is_empty()).then(|| Arc::new(hosts.parse().expect("hosts"))),
-        port: 25,
-        attempts: 10,
-        adaptive: None,
-        bounce_upon_no_mx: None,
-        connect_timeout: Duration::from_secs(120),
-        timeouts: Timeouts::default(),
-        starttls: StartTls::Off,
-        ignore_8bitmime: false,
-        ignore_chunking: false,
-        ignore_dsn: false,
-        reports: true,
-        notify_of_delay_every: Some(Duration::from_secs(4 * 3600)),
-        ignore_pipelining: false,
-        pipeline_across_data: true,
-        prefer_chunking: false,
-        idle_timeout: Duration::ZERO,
-        verdict: VerdictOptions::default(),
-        max_errors_per_connection: None,
-        remove_headers: Arc::default(),
-    }
+    let hosts = (!hosts.is_empty()).then(|| Arc::new(hosts.parse().expect("hosts")));
+    QueueProfile { hosts, ..QueueProfile::default() }
 }
 
 impl TestProfiles {
     pub fn new(usual: QueueProfile) -> TestProfiles {
         let tls = TlsClientConfig::new(rustls::RootCertStore::empty()).expect("TLS");
         let source = SourceHost { address: "10.1.0.1".parse().ok(), helo: "v1.sender.example".into() };
-        let vmta = VmtaProfile {
-            name: "v1".into(),
-            sources: [source].into(),
-            max_smtp_out: None,
-            max_msg_rate: None,
-            max_data_volume_rate: None,
-            tls: Some(Arc::new(tls)),
-            rewrites: None,
-            include_headers: "".into(),
-        };
+        let tls = Some(Arc::new(tls));
+        let vmta = VmtaProfile { tls, ..VmtaProfile::new("v1".into(), [source].into()) };
         TestProfiles {
             usual,
             domains: HashMap::new(),
