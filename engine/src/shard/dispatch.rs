@@ -86,7 +86,7 @@ impl Shard {
             if held || self.queues[queue].gate_from(from, now.mono).open().is_err() {
                 return self.nothing(key);
             }
-            let Some(first) = self.queues[queue].queue.iter(&self.slots).next() else {
+            let Some(first) = self.queues[queue].queue.front(&self.slots) else {
                 return self.nothing(key);
             };
             let submission = self.slots[first].submission;
@@ -241,8 +241,8 @@ impl Shard {
         let entry = &mut self.queues[queue];
         entry.give_back(from, now.mono, slots.len() as u32);
         for &slot in slots.iter().rev() {
-            let priority = self.submissions.priority(self.slots[slot].submission);
-            entry.queue.hand_back(&mut self.slots, slot, priority);
+            let class = self.submissions.class(self.slots[slot].submission);
+            entry.queue.hand_back(&mut self.slots, slot, class);
         }
     }
 
