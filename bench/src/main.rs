@@ -7,7 +7,7 @@
 
 use std::process::ExitCode;
 
-use bench::measure::{backlog, campaign, http, import, intake, latency, peers, scale};
+use bench::measure::{backlog, campaign, http, import, intake, latency, peers, priority, scale};
 use clap::{Parser, Subcommand};
 
 /// Measures the `posthaste` built beside it (or the one that POSTHASTE_ENGINE names).
@@ -28,6 +28,7 @@ enum What {
     Latency(latency::Plan),
     Scale(scale::Plan),
     Peers(peers::Plan),
+    Priority(priority::Plan),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         What::Latency(plan) => latency::run(&plan),
         What::Scale(plan) => scale::run(&plan),
         What::Peers(plan) => peers::run(&plan),
+        What::Priority(plan) => priority::run(&plan),
     };
     match measured {
         Ok(()) => ExitCode::SUCCESS,

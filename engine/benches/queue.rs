@@ -7,7 +7,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use posthaste::base::{Now, Time, Wall};
 use posthaste::limit::Rate;
 use posthaste::mail::priority::Priority;
-use posthaste::queue::{Calendar, Expiry, Queue, QueueName, QueueSettings, Slot, Slots, Taken, Terms};
+use posthaste::queue::{Calendar, Class, Expiry, Queue, QueueName, QueueSettings, Slot, Slots, Taken, Terms};
 use posthaste::spool::record::{Disposition, Location, RowRef};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn queue(c: &mut Criterion) {
         let add = |queue: &mut Queue, slots: &mut Slots, now: Now, n: u32| {
             let row = RowRef { record: Location { segment: 1, offset8: n }, ordinal: n, index: 0 };
             let key = slots.insert(Slot::new(row, 1));
-            queue.push(slots, key, Priority::default(), now.mono);
+            queue.push(slots, key, Class::new(Priority::default(), 0), now.mono);
         };
         (0..1000).for_each(|n| add(&mut queue, &mut slots, now, n));
         group.bench_function(label, |b| {

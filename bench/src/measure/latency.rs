@@ -36,7 +36,7 @@ pub struct Plan {
 pub struct Times(Vec<u64>);
 
 impl Times {
-    fn new(mut all: Vec<u64>) -> Times {
+    pub(super) fn new(mut all: Vec<u64>) -> Times {
         all.sort_unstable();
         Times(all)
     }

@@ -9,6 +9,7 @@ pub mod intake;
 pub mod latency;
 pub mod lines;
 pub mod peers;
+pub mod priority;
 pub mod scale;
 
 use std::fs;

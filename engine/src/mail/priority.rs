@@ -30,8 +30,4 @@ impl Priority {
     pub fn rank(self) -> u64 {
         u64::from(Self::MOST - self.0)
     }
-
-    pub fn of_rank(rank: u64) -> Priority {
-        Priority(Self::MOST.saturating_sub(rank as u8))
-    }
 }

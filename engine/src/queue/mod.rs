@@ -4,6 +4,7 @@ pub mod adaptive;
 #[cfg(test)]
 mod adaptive_test;
 mod charge;
+mod class;
 pub mod expiry;
 mod failing;
 pub mod gate;
@@ -26,6 +27,7 @@ pub mod queue;
 
 pub use adaptive::{Adaptive, AdaptiveTerms, Level, Refusal, Step};
 pub use charge::Charge;
+pub use class::Class;
 pub use expiry::{Calendar, Expiry, Terms};
 pub use gate::{Gate, SourceLimit, Wait, WaitReason};
 pub use list::List;

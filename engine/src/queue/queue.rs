@@ -4,6 +4,7 @@
 //! by [`Queue::take`]. Every recipient taken comes back by exactly one of [`Queue::settled`] (it is gone),
 //! [`Queue::defer`] (it waits) or [`Queue::hand_back`] (it was not tried). A refusal says until when and why.
 
+use super::class::Class;
 use super::expiry::{Calendar, Terms, Turn, tried};
 use super::gate::{Gate, Wait, WaitReason};
 use super::list::List;
@@ -16,7 +17,6 @@ use super::slot::{Slot, Slots};
 use super::wide::WideRates;
 use crate::base::{Now, Time, Wall};
 use crate::limit::{ConnectionGrant, Connections, Rank};
-use crate::mail::priority::Priority;
 use crate::spool::record::Disposition;
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,8 +112,8 @@ impl Queue {
     // ---- Who waits.
 
     /// Adds a recipient: a new one, one that is recovered, or one from another queue. It waits until it is due.
-    pub fn push(&mut self, slots: &mut Slots, key: u32, priority: Priority, now: Time) {
-        self.push_again(slots, key, priority, now);
+    pub fn push(&mut self, slots: &mut Slots, key: u32, class: Class, now: Time) {
+        self.push_again(slots, key, class, now);
         if self.settings.retry_upon_new_mail && slots[key].due() <= now {
             self.retry_at = Time::ZERO;
         }
@@ -146,7 +146,7 @@ impl Queue {
         taken
     }
 
-    /// Takes out the first `most` of each priority of those whose time has come, to be put elsewhere.
+    /// Takes out the first `most` of each class of those whose time has come, to be put elsewhere.
     pub fn take_ready(&mut self, slots: &mut Slots, now: Time, most: u32) -> List {
         self.retry.wake(slots, now, &mut self.ready);
         self.ready.split(slots, most, |_| true)
@@ -165,7 +165,7 @@ impl Queue {
     pub fn clock_set(&mut self, slots: &mut Slots, now: Time, by: i64, begins: impl Fn(u32) -> Option<Time>) {
         let mut put_off = std::mem::take(&mut self.retry);
         let step = Duration::from_millis(by.unsigned_abs());
-        while let Some((priority, mut list)) = put_off.pop_list() {
+        while let Some((class, mut list)) = put_off.pop_list() {
             while let Some(key) = list.pop_front(slots) {
                 let slot = &mut slots[key];
                 if slot.attempts == 0 {
@@ -173,18 +173,23 @@ impl Queue {
                     let moved = if by > 0 { due - step } else { due + step };
                     slot.set_due(begins(slot.submission).unwrap_or(moved));
                 }
-                self.push_again(slots, key, priority, now);
+                self.push_again(slots, key, class, now);
             }
         }
     }
 
     /// Like [`Queue::push`], of one who is not new.
-    fn push_again(&mut self, slots: &mut Slots, key: u32, priority: Priority, now: Time) {
+    fn push_again(&mut self, slots: &mut Slots, key: u32, class: Class, now: Time) {
         if slots[key].due() > now {
-            self.retry.push(slots, key, priority);
+            self.retry.push(slots, key, class);
         } else {
-            self.ready.push_back(slots, key, priority);
+            self.ready.push_back(slots, key, class);
         }
+    }
+
+    /// Who is to go next, if all who are due have woken.
+    pub fn front(&self, slots: &Slots) -> Option<u32> {
+        self.ready.front().or_else(|| self.retry.iter(slots).next())
     }
 
     /// All keys, those that are ready first.
@@ -192,8 +197,8 @@ impl Queue {
         self.ready.iter(slots).chain(self.retry.iter(slots))
     }
 
-    /// Takes out those of the first `most` ready recipients of each priority that are too old. For a queue that cannot deliver and so
-    /// comes across them in no other way; to be called after [`Queue::failed`].
+    /// Takes out those of the first `most` ready recipients of each class that are too old. For a queue that cannot
+    /// deliver and so comes across them in no other way; to be called after [`Queue::failed`].
     pub fn sweep<'a, T: Fn(u32) -> Terms<'a>>(
         &mut self,
         slots: &mut Slots,
@@ -312,7 +317,7 @@ impl Queue {
             }
             None => None,
         };
-        let (mut submission, mut passed) = (None, 0);
+        let (mut submission, mut passed, mut whose) = (None, 0, None);
         while let Some(key) = self.ready.front() {
             let slot = &slots[key];
             let tried = tried(slot, self.settings.retry_recipients_after).max(self.failed_at);
@@ -327,13 +332,16 @@ impl Queue {
             if !fits {
                 break;
             }
-            let Some((priority, _)) = self.ready.pop_front(slots) else { break };
+            let Some((class, _)) = self.ready.pop_front(slots) else { break };
             match turn {
-                Turn::Now => taken.batch.push(key),
+                Turn::Now => {
+                    taken.batch.push(key);
+                    whose = Some(class);
+                }
                 Turn::TooOld => taken.expired.push(key),
                 Turn::Later(at) => {
                     slots[key].set_due(at);
-                    self.retry.push(slots, key, priority);
+                    self.retry.push(slots, key, class);
                 }
             }
             passed += u32::from(turn != Turn::Now);
@@ -341,6 +349,9 @@ impl Queue {
         if taken.batch.is_empty() {
             drop(wide);
             return self.gate(now.mono).open();
+        }
+        if let Some(class) = whose {
+            self.ready.had_turn(class);
         }
         if let Some((shard, messages)) = &mut wide {
             messages.take(*shard, now.mono, taken.batch.len() as u32);
@@ -379,25 +390,31 @@ impl Queue {
     }
 
     /// A recipient that was taken failed for now: it waits `retry-recipients-after`.
-    pub fn defer(&mut self, slots: &mut Slots, key: u32, priority: Priority, now: Time) {
-        self.defer_for(slots, key, priority, now, self.settings.retry_recipients_after);
+    pub fn defer(&mut self, slots: &mut Slots, key: u32, class: Class, now: Time) {
+        self.defer_for(slots, key, class, now, self.settings.retry_recipients_after);
     }
 
     /// A recipient that was taken failed for now, but may go to another host at once (`skip-mx`).
-    pub fn defer_to_next_host(&mut self, slots: &mut Slots, key: u32, priority: Priority, now: Time) {
-        self.defer_for(slots, key, priority, now, Duration::ZERO);
+    pub fn defer_to_next_host(&mut self, slots: &mut Slots, key: u32, class: Class, now: Time) {
+        self.defer_for(slots, key, class, now, Duration::ZERO);
     }
 
-    fn defer_for(&mut self, slots: &mut Slots, key: u32, priority: Priority, now: Time, wait: Duration) {
+    fn defer_for(&mut self, slots: &mut Slots, key: u32, class: Class, now: Time, wait: Duration) {
         slots[key].put_off(now, wait);
-        self.retry.push(slots, key, priority);
+        self.retry.push(slots, key, class);
         self.counters.deferred += 1;
     }
 
     /// A recipient that was taken was not tried, through no fault of its own: it is the next in turn. To keep the order
     /// of several, hand back the last one first.
-    pub fn hand_back(&mut self, slots: &mut Slots, key: u32, priority: Priority) {
-        self.ready.push_front(slots, key, priority);
+    pub fn hand_back(&mut self, slots: &mut Slots, key: u32, class: Class) {
+        self.ready.push_front(slots, key, class);
+        self.ready.set_turn(class);
+    }
+
+    /// A recipient that was one too many for its transaction: it is the first when its class has its turn again.
+    pub fn leave_over(&mut self, slots: &mut Slots, key: u32, class: Class) {
+        self.ready.push_front(slots, key, class);
     }
 
     /// `n` recipients taken at `granted` never reached the receiver: they do not count for `max-msg-rate`.
@@ -421,10 +438,10 @@ impl Queue {
     pub fn schedule(&mut self, slots: &mut Slots, recipients: bool) {
         self.retry_at = Time::ZERO;
         if recipients {
-            while let Some((priority, mut list)) = self.retry.pop_list() {
+            while let Some((class, mut list)) = self.retry.pop_list() {
                 while let Some(key) = list.pop_front(slots) {
                     slots[key].set_due(Time::ZERO);
-                    self.ready.push_back(slots, key, priority);
+                    self.ready.push_back(slots, key, class);
                 }
             }
         }

@@ -1,24 +1,24 @@
 //! Recipients that wait for their time: put off after a 4xx of their own (`retry-recipients-after`), or not to start
 //! before a date.
 
+use super::class::Class;
 use super::list::List;
 use super::ranks::Ranks;
 use super::ready::Ready;
 use super::slot::{Slot, Slots};
 use crate::base::Time;
-use crate::mail::priority::Priority;
 
-/// Recipients by due time, those of one time by priority. Costs nothing while empty, and one small list per tenth of a
+/// Recipients by due time, those of one time by class. Costs nothing while empty, and one small list per tenth of a
 /// second in which somebody is due, however many they are and in whatever order they come (after a restart: any).
 #[derive(Debug, Default)]
 pub(super) struct Retry(Ranks);
 
-fn rank(due_tenths: u32, priority: Priority) -> u64 {
-    u64::from(due_tenths) << 8 | priority.rank()
+fn rank(due_tenths: u32, class: Class) -> u64 {
+    u64::from(due_tenths) << 32 | class.rank()
 }
 
 fn due(rank: u64) -> Time {
-    Slot::time_of((rank >> 8) as u32)
+    Slot::time_of((rank >> 32) as u32)
 }
 
 impl Retry {
@@ -31,22 +31,22 @@ impl Retry {
         self.0.first().map(due)
     }
 
-    pub fn push(&mut self, slots: &mut Slots, key: u32, priority: Priority) {
-        self.0.push_back(slots, rank(slots[key].due_tenths(), priority), key);
+    pub fn push(&mut self, slots: &mut Slots, key: u32, class: Class) {
+        self.0.push_back(slots, rank(slots[key].due_tenths(), class), key);
     }
 
-    /// Moves those that are due to the others of their priority, the earliest first.
+    /// Moves those that are due to the others of their class, the earliest first.
     pub fn wake(&mut self, slots: &mut Slots, now: Time, ready: &mut Ready) {
         while self.next().is_some_and(|due| due <= now)
-            && let Some((priority, list)) = self.pop_list()
+            && let Some((class, list)) = self.pop_list()
         {
-            ready.append(slots, priority, list);
+            ready.append(slots, class, list);
         }
     }
 
-    /// Takes out who is due the earliest and has the highest priority of those.
-    pub fn pop_list(&mut self) -> Option<(Priority, List)> {
-        self.0.pop_list().map(|(rank, list)| (Priority::of_rank(rank & 0xff), list))
+    /// Takes out the first class of those who are due the earliest.
+    pub fn pop_list(&mut self) -> Option<(Class, List)> {
+        self.0.pop_list().map(|(rank, list)| (Class::of_rank(rank), list))
     }
 
     /// Takes out who is due the earliest.
@@ -68,13 +68,14 @@ impl Retry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::priority::Priority;
     use crate::spool::record::RowRef;
 
     fn waiting(slots: &mut Slots, retry: &mut Retry, due_ms: u64, priority: u8) -> u32 {
         let mut slot = Slot::new(RowRef::default(), 0);
         slot.set_due(Time::from_millis(due_ms));
         let key = slots.insert(slot);
-        retry.push(slots, key, Priority::new(priority));
+        retry.push(slots, key, Class::new(Priority::new(priority), 0));
         key
     }
 

@@ -21,9 +21,13 @@ struct Site {
     taken: Taken,
     rows: u32,
     /// Of those who are pushed.
-    priority: Priority,
+    class: Class,
     /// Of all submissions.
     schedule: Option<Schedule>,
+}
+
+fn class(priority: u8, job: u32) -> Class {
+    Class::new(Priority::new(priority), job)
 }
 
 impl Site {
@@ -36,7 +40,7 @@ impl Site {
             now,
             taken: Taken::default(),
             rows: 0,
-            priority: Priority::default(),
+            class: class(50, 0),
             schedule: None,
         }
     }
@@ -53,7 +57,7 @@ impl Site {
             self.rows += 1;
             let key =
                 self.slots.insert(Slot::new(RowRef { record, ordinal: self.rows, index: 0 }, submission));
-            self.queue.push(&mut self.slots, key, self.priority, self.now.mono);
+            self.queue.push(&mut self.slots, key, self.class, self.now.mono);
         }
     }
 
@@ -103,7 +107,7 @@ fn handed_back_keeps_its_turn() {
     site.push(1, 4);
     assert_eq!(site.take(2), Ok(vec![0, 1]));
     for key in site.taken.batch.clone().into_iter().rev() {
-        site.queue.hand_back(&mut site.slots, key, site.priority);
+        site.queue.hand_back(&mut site.slots, key, site.class);
     }
     assert_eq!(site.take(10), Ok(vec![0, 1, 2, 3]));
 }
@@ -114,7 +118,7 @@ fn a_deferred_recipient_waits_alone() {
     site.push(1, 2);
     assert_eq!(site.take(1), Ok(vec![0]));
     let key = site.taken.batch[0];
-    site.queue.defer(&mut site.slots, key, site.priority, site.now.mono);
+    site.queue.defer(&mut site.slots, key, site.class, site.now.mono);
     assert_eq!(site.take(1), Ok(vec![1]));
     let wait = site.wait();
     assert_eq!(wait, Wait { until: Some(Time::from_millis(601_000)), reason: WaitReason::NotDue });
@@ -149,7 +153,7 @@ fn a_dns_failure_waits_a_minute_and_schedule_ends_every_wait() {
     site.push(1, 2);
     assert_eq!(site.take(1), Ok(vec![0]));
     let key = site.taken.batch[0];
-    site.queue.defer(&mut site.slots, key, site.priority, site.now.mono);
+    site.queue.defer(&mut site.slots, key, site.class, site.now.mono);
     assert_eq!(site.queue.dns_failed(site.now, "SERVFAIL"), site.now.mono + MINUTE);
     assert_eq!(site.queue.retry_wait(site.now.mono), Some(site.now.mono + MINUTE));
     site.queue.schedule(&mut site.slots, false);
@@ -246,7 +250,7 @@ fn a_clock_set_forward_costs_nobody_his_attempt() {
     assert_eq!(site.take(2), Ok(vec![0, 1]));
     assert!(site.taken.expired.is_empty());
     for key in site.taken.batch.clone() {
-        site.queue.defer(&mut site.slots, key, site.priority, site.now.mono);
+        site.queue.defer(&mut site.slots, key, site.class, site.now.mono);
     }
     site.pass(10 * MINUTE);
     // The third has not been tried yet, the first two have: they are too old by the new clock.
@@ -271,19 +275,56 @@ fn a_queue_that_cannot_deliver_gives_the_old_up_as_well() {
 fn who_has_priority_goes_first_and_keeps_it_over_a_retry() {
     let mut site = Site::new(QueueSettings::default());
     site.push(1, 2);
-    site.priority = Priority::new(90);
+    site.class = class(90, 0);
     site.push(2, 2);
     assert_eq!(site.take(10), Ok(vec![2, 3]));
     for key in site.taken.batch.clone() {
-        site.queue.defer(&mut site.slots, key, site.priority, site.now.mono);
+        site.queue.defer(&mut site.slots, key, site.class, site.now.mono);
     }
-    site.priority = Priority::new(0);
+    site.class = class(0, 0);
     site.push(3, 1);
     assert_eq!(site.take(1), Ok(vec![0]));
     site.pass(11 * MINUTE);
     assert_eq!(site.take(10), Ok(vec![2, 3]));
     assert_eq!(site.take(10), Ok(vec![1]));
     assert_eq!(site.take(10), Ok(vec![4]));
+}
+
+#[test]
+fn jobs_take_turns_whatever_came_first() {
+    let mut site = Site::new(QueueSettings::default());
+    site.push(1, 5);
+    site.class = class(50, 1);
+    site.push(2, 2);
+    assert_eq!(site.take(2), Ok(vec![0, 1]));
+    assert_eq!(site.take(1), Ok(vec![5]));
+    assert_eq!(site.take(2), Ok(vec![2, 3]));
+    // Not begun: it is its turn still, and not that of the other job.
+    for key in site.taken.batch.clone().into_iter().rev() {
+        site.queue.hand_back(&mut site.slots, key, class(50, 0));
+    }
+    assert_eq!(site.take(2), Ok(vec![2, 3]));
+    // One that the receiver found too many for a transaction does not keep the others waiting.
+    let over = site.taken.batch[1];
+    site.queue.leave_over(&mut site.slots, over, class(50, 0));
+    assert_eq!(site.take(2), Ok(vec![6]));
+    assert_eq!(site.take(2), Ok(vec![3, 4]));
+    assert_eq!(site.queue.waiting(), 0);
+}
+
+#[test]
+fn jobs_take_turns_after_a_retry_too() {
+    let mut site = Site::new(QueueSettings::default());
+    site.push(1, 4);
+    site.take(4).expect("all of them");
+    for key in site.taken.batch.clone() {
+        site.queue.defer(&mut site.slots, key, site.class, site.now.mono);
+    }
+    site.class = class(50, 1);
+    site.push(2, 3);
+    site.pass(11 * MINUTE);
+    let order: Vec<u32> = (0..7).flat_map(|_| site.take(1).expect("one of them")).collect();
+    assert_eq!(order, [0, 4, 1, 5, 2, 6, 3]);
 }
 
 /// Second 1,000,000 is 1970-01-12 13:46:40.
@@ -303,7 +344,7 @@ fn a_schedule_opens_closes_and_ends() {
     site.pass(14 * MINUTE);
     assert_eq!(site.take(1), Ok(vec![0]));
     let key = site.taken.batch[0];
-    site.queue.defer(&mut site.slots, key, site.priority, site.now.mono);
+    site.queue.defer(&mut site.slots, key, site.class, site.now.mono);
     // 14:11. The one who was put off would be due within no time, the others are older than bounce-after.
     site.pass(10 * MINUTE);
     assert_eq!(site.wait().reason, WaitReason::NotDue);
@@ -337,7 +378,7 @@ fn start_times_and_new_mail() {
     let mut slot = Slot::new(RowRef::default(), 1);
     slot.set_due(site.now.mono + MINUTE);
     let key = site.slots.insert(slot);
-    site.queue.push(&mut site.slots, key, site.priority, site.now.mono);
+    site.queue.push(&mut site.slots, key, site.class, site.now.mono);
     assert_eq!(site.wait().reason, WaitReason::NotDue);
     site.queue.failed(site.now, "x");
     site.push(2, 1);
@@ -351,7 +392,7 @@ fn a_job_can_be_deleted_and_a_queue_emptied() {
     site.push(2, 3);
     assert_eq!(site.take(1), Ok(vec![0]));
     let key = site.taken.batch[0];
-    site.queue.defer(&mut site.slots, key, site.priority, site.now.mono);
+    site.queue.defer(&mut site.slots, key, site.class, site.now.mono);
     assert_eq!(site.queue.split(&mut site.slots, |slot| slot.submission == 1).len(), 2);
     assert_eq!(site.queue.iter(&site.slots).count(), 3);
     assert_eq!(site.queue.take_any(&mut site.slots, 9).len(), 3);

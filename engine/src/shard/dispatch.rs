@@ -86,7 +86,7 @@ impl Shard {
             if held || self.queues[queue].gate_from(from, now.mono).open().is_err() {
                 return self.nothing(key);
             }
-            let Some(first) = self.queues[queue].queue.iter(&self.slots).next() else {
+            let Some(first) = self.queues[queue].queue.front(&self.slots) else {
                 return self.nothing(key);
             };
             let submission = self.slots[first].submission;
@@ -97,7 +97,7 @@ impl Shard {
                     }
                 }
                 Ok(None) => return Fed::Busy,
-                Err(why) => self.put_off_unreadable(now, queue, why),
+                Err(why) => self.put_off_unreadable(now, queue, from, submission, why),
             }
         }
     }
@@ -156,8 +156,20 @@ impl Shard {
 
     /// The first recipient's message cannot be read (F15): the recipient is put off with that reason, and bounces in
     /// the end; everybody else goes on.
-    fn put_off_unreadable(&mut self, now: Now, queue: u32, why: &str) {
+    fn put_off_unreadable(
+        &mut self,
+        now: Now,
+        queue: u32,
+        from: Option<IpAddr>,
+        submission: SubmissionKey,
+        why: &str,
+    ) {
         let taken = self.take(now, queue, 1);
+        if taken.iter().any(|&slot| self.slots[slot].submission != submission) {
+            // Somebody's time has come just now, and the turn is his.
+            self.queues[queue].took(from, now.mono, 1);
+            return self.hand_back(now, queue, from, &taken);
+        }
         let said = Said { status: "4.3.0 (message store unreadable)".to_owned(), diagnostic: why.to_owned() };
         let fate = Fate::failed(Disposition::Deferred, said);
         self.settle_unattempted(now, queue, &taken, &fate);
@@ -241,8 +253,8 @@ impl Shard {
         let entry = &mut self.queues[queue];
         entry.give_back(from, now.mono, slots.len() as u32);
         for &slot in slots.iter().rev() {
-            let priority = self.submissions.priority(self.slots[slot].submission);
-            entry.queue.hand_back(&mut self.slots, slot, priority);
+            let class = self.submissions.class(self.slots[slot].submission);
+            entry.queue.hand_back(&mut self.slots, slot, class);
         }
     }
 

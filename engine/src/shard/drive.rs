@@ -350,9 +350,9 @@ impl Shard {
         work.parting -= u32::from(connection.phase == Phase::Closing);
         for transaction in connection.transactions.iter().rev() {
             entry.ended(connection.from, now.mono, transaction.charge, false);
-            let priority = self.submissions.priority(transaction.submission);
+            let class = self.submissions.class(transaction.submission);
             for recipient in transaction.recipients.iter().rev().filter(|r| !r.answered) {
-                entry.queue.hand_back(&mut self.slots, recipient.slot, priority);
+                entry.queue.hand_back(&mut self.slots, recipient.slot, class);
             }
         }
         entry.disconnected(connection.from, connection.grant);

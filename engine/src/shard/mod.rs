@@ -292,6 +292,7 @@ impl Shard {
             return self.refused.push_back(admit);
         }
         let submission = self.submissions.admit(&admit);
+        let class = self.submissions.class(submission);
         if let Some((at, bytes)) = admit.content {
             self.keep_content(now, at, &bytes);
         }
@@ -319,7 +320,7 @@ impl Shard {
             let slot = self.slots.insert(slot);
             let entry = &mut self.queues[queues[row.queue as usize]];
             entry.bytes += u64::from(admit.size);
-            entry.queue.push(&mut self.slots, slot, admit.priority, now.mono);
+            entry.queue.push(&mut self.slots, slot, class, now.mono);
             self.watch_delay(now, queues[row.queue as usize], slot);
         }
         for queue in queues {

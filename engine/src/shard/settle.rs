@@ -55,7 +55,7 @@ impl Shard {
             let (queue, from) = (connection.queue, connection.from);
             let entry = &mut self.queues[queue];
             entry.give_back(from, granted, 1);
-            entry.queue.hand_back(&mut self.slots, slot, self.submissions.priority(submission));
+            entry.queue.leave_over(&mut self.slots, slot, self.submissions.class(submission));
             return;
         };
         connection.errors += 1;
@@ -84,9 +84,9 @@ impl Shard {
             let untried: smallvec::SmallVec<[u32; 8]> = open.map(|r| r.slot).collect();
             let entry = &mut self.queues[queue];
             entry.give_back(from, transaction.granted, untried.len() as u32);
-            let priority = self.submissions.priority(transaction.submission);
+            let class = self.submissions.class(transaction.submission);
             for &slot in untried.iter().rev() {
-                entry.queue.hand_back(&mut self.slots, slot, priority);
+                entry.queue.hand_back(&mut self.slots, slot, class);
             }
             return false;
         }
@@ -195,11 +195,11 @@ impl Shard {
                 job.deferrals += 1;
                 self.status.deferrals += 1;
                 self.status.in_doubt += u64::from(fate.disposition == Disposition::InDoubt);
-                let priority = self.submissions.priority(submission);
+                let class = self.submissions.class(submission);
                 if fate.at_once {
-                    entry.queue.defer_to_next_host(&mut self.slots, slot, priority, now.mono);
+                    entry.queue.defer_to_next_host(&mut self.slots, slot, class, now.mono);
                 } else {
-                    entry.queue.defer(&mut self.slots, slot, priority, now.mono);
+                    entry.queue.defer(&mut self.slots, slot, class, now.mono);
                 }
                 self.submissions.deferred(submission);
                 return;

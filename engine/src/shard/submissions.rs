@@ -5,7 +5,7 @@ use super::admit::Admit;
 use crate::base::Wall;
 use crate::mail::priority::Priority;
 use crate::mail::schedule::Schedule;
-use crate::queue::Terms;
+use crate::queue::{Class, Terms};
 use crate::spool::record::{Location, Reports, Submission};
 use hashbrown::HashMap;
 use std::rc::Rc;
@@ -149,8 +149,10 @@ impl Submissions {
         self.entries[key as usize].accepted_at
     }
 
-    pub fn priority(&self, key: SubmissionKey) -> Priority {
-        self.entries[key as usize].priority
+    /// Whom its recipients stand with in their queues.
+    pub fn class(&self, key: SubmissionKey) -> Class {
+        let entry = &self.entries[key as usize];
+        Class::new(entry.priority, entry.job)
     }
 
     /// When its recipients may go and are given up.

@@ -8,6 +8,7 @@ mod delivery;
 mod envelope;
 mod giving_up;
 mod hosts;
+mod jobs;
 mod limits;
 mod operator;
 mod priority;

@@ -3,7 +3,8 @@
 use super::delivery::world;
 use super::site::{Say, reply};
 use super::spool::Mail;
-use crate::base::Time;
+use crate::base::{Time, Wall};
+use crate::mail::priority::Priority;
 use crate::shard::Input;
 use crate::spool::record::Disposition::{Bounced, Deferred, Delivered, Expired};
 use std::time::Duration;
@@ -86,6 +87,23 @@ fn an_unreadable_content_is_put_off_and_everybody_else_goes_on() {
     }
     world.finish();
     assert_eq!(world.count(Expired), 20);
+}
+
+#[test]
+fn an_unreadable_content_is_not_laid_to_one_who_has_just_become_due() {
+    let mut world = world(|settings| settings.max_smtp_out = 1);
+    let later = Wall(world.now.wall.0 + 5000);
+    world.reads = false;
+    world.submit(&Mail { start_at: later, priority: Priority::new(90), ..Mail::to(&["fine@a.example"]) });
+    world.submit(&cold(Mail::to(&["damaged@a.example"])));
+    world.run(SECOND);
+    world.pass(world.now.mono + 5 * SECOND);
+    world.read(false);
+    world.run(10 * SECOND);
+    assert_eq!(
+        (world.story("damaged@a.example"), world.story("fine@a.example")),
+        (vec![Deferred], vec![Delivered])
+    );
 }
 
 #[test]
