@@ -69,7 +69,34 @@ impl fmt::Display for SourceLimit {
     }
 }
 
+impl SourceLimit {
+    fn directive(&self) -> &'static str {
+        match self {
+            SourceLimit::SmtpOut(_) => "source-ip-max-smtp-out",
+            SourceLimit::ConnectRate(_) => "source-ip-max-connect-rate",
+            SourceLimit::MsgRate(_) => "source-ip-max-msg-rate",
+            SourceLimit::DataVolumeRate(_) => "source-ip-max-data-volume-rate",
+        }
+    }
+}
+
 impl WaitReason {
+    /// The directive that makes it wait; empty where none does.
+    pub fn directive(&self) -> &'static str {
+        match self {
+            WaitReason::Paused | WaitReason::NoRecipients | WaitReason::NotDue => "",
+            WaitReason::Retry { .. } | WaitReason::Deferred => "retry-after",
+            WaitReason::MaxMsgRate(_) => "max-msg-rate",
+            WaitReason::MaxConnectRate(_) => "max-connect-rate",
+            WaitReason::MaxDataVolumeRate(_) => "max-data-volume-rate",
+            WaitReason::MaxSmtpMsgRate(_) => "max-smtp-msg-rate",
+            WaitReason::MaxSmtpDataVolumeRate(_) => "max-smtp-data-volume-rate",
+            WaitReason::RampUp(_) => "smtp-out-rampup-interval",
+            WaitReason::MaxSmtpOut(_) => "max-smtp-out",
+            WaitReason::OfSource(limit) => limit.directive(),
+        }
+    }
+
     /// `Some` where all queues of the virtual MTA wait; whether for its volume, or for its rate of messages.
     pub fn of_vmta(&self) -> Option<bool> {
         match self {
