@@ -130,6 +130,10 @@ settings! {
         source_ip_max_connect_rate: Vec<(IpNet, Rate)> = "source-ip-max-connect-rate",
         source_ip_max_msg_rate: Vec<(IpNet, Rate)> = "source-ip-max-msg-rate",
         source_ip_max_data_volume_rate: Vec<(IpNet, VolumeRate)> = "source-ip-max-data-volume-rate",
+        /// 0 to 100; whoever has the higher one gets connections first.
+        queue_priority: u32 = "queue-priority",
+        allow_priority_interruption: bool = "allow-priority-interruption",
+        allow_priority_interruption_during_transfer: bool = "allow-priority-interruption-during-transfer",
         /// Messages on one connection; `None` is no limit.
         max_msg_per_connection: Option<u32> = "max-msg-per-connection",
         /// Recipients in one transaction; `None` is no limit.

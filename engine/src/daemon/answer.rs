@@ -14,7 +14,7 @@ use super::reload::{Parts, Reloader};
 use crate::base::Wall;
 use crate::io::clock::{Clock, wall};
 use crate::io::smtp_places::Clients;
-use crate::limit::SharedConnections;
+use crate::limit::Shared;
 use crate::shard::{QueuePattern, QueueState, Selection, ShardReply, ShardRequest, ShardStatus};
 use crate::spool::record::{Control, Draft, Group};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 pub struct Answerer {
     pub(super) intake: Arc<Intake>,
-    total: Arc<SharedConnections>,
+    shared: Arc<Shared>,
     clients: Arc<Clients>,
     accounting: Arc<Accounting>,
     reloader: Reloader,
@@ -42,7 +42,7 @@ impl Answerer {
     pub fn new(parts: Parts, config: Option<PathBuf>, clock: Clock, stop: watch::Sender<bool>) -> Answerer {
         Answerer {
             intake: parts.intake.clone(),
-            total: parts.total.clone(),
+            shared: parts.shared.clone(),
             clients: parts.clients.clone(),
             accounting: parts.accounting.clone(),
             reloader: Reloader::new(config, parts),
@@ -171,7 +171,7 @@ impl Answerer {
         let (inbound, outbound) = self.flows(&counts);
         let (domains, bytes) = self.waiting().await?;
         let storage = self.intake.storage.status();
-        let (inward, outward) = (self.clients.total() as u64, u64::from(self.total.open()));
+        let (inward, outward) = (self.clients.total() as u64, u64::from(self.shared.open()));
         let top = |cell: &AtomicU64, now| cell.fetch_max(now, Ordering::Relaxed).max(now);
         let global = self.intake.configured.load();
         let mut alarms = Vec::new();
@@ -202,7 +202,7 @@ impl Answerer {
             connections_out: Connections {
                 active: outward,
                 top: top(&self.top_out, outward),
-                maximum: u64::from(self.total.limit()),
+                maximum: u64::from(self.shared.total()),
             },
             smtp_queues: Waiting { rcpts: counts.waiting, domains, bytes },
             spool: SpoolStatus {

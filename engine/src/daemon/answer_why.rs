@@ -180,14 +180,7 @@ impl Answerer {
             message_size: state.bytes.checked_div(state.waiting + state.in_flight),
         };
         let limits = ceiling::limits(config, domain, vmta, &present);
-        let limited_by =
-            limits.iter().find(|limit| limit.directive == state.limited_by).map(|limit| Setting {
-                directive: limit.directive.clone(),
-                value: limit.value.clone(),
-                origin: limit.origin.clone(),
-            });
-        let by_other = || explained.iter().find(|e| !e.overridden && e.usual == state.limited_by);
-        let limited_by = limited_by.or_else(|| by_other().map(setting));
+        let limited_by = limited_by(&state, &limits, &explained);
         let pace = pace(&limits, speed);
         let warming = self.intake.warming.rows(&configured, wall());
         let queue = WhyQueue {
@@ -202,6 +195,20 @@ impl Answerer {
         };
         (queue, pace)
     }
+}
+
+/// The setting behind what it waits for.
+fn limited_by(state: &QueueState, limits: &[Limit], explained: &[Explained]) -> Option<Setting> {
+    let is_it = |limit: &&Limit| {
+        limit.directive == state.limited_by && (limit.of == ceiling::VMTA || !state.limited_by_vmta)
+    };
+    let by_limit = limits.iter().find(is_it).map(|limit| Setting {
+        directive: limit.directive.clone(),
+        value: limit.value.clone(),
+        origin: limit.origin.clone(),
+    });
+    let by_other = || explained.iter().find(|e| !e.overridden && e.usual == state.limited_by);
+    by_limit.or_else(|| by_other().map(setting))
 }
 
 fn setting(explained: &Explained) -> Setting {

@@ -27,7 +27,7 @@ struct Limits<'a> {
 }
 
 const QUEUE: &str = "the queue";
-const VMTA: &str = "all queues of the virtual MTA";
+pub const VMTA: &str = "all queues of the virtual MTA";
 
 /// Every limit of the queue that is set, the least of its kind marked.
 pub fn limits(config: &Config, domain: &str, vmta: &str, present: &Present) -> Vec<Limit> {

@@ -23,7 +23,7 @@ use crate::io::clock::{self, Clock};
 use crate::io::failpoint::{Point, pass};
 use crate::io::resolver::ResolverError;
 use crate::io::storage::{BackEnd, Recovered, Storage, StorageOptions};
-use crate::limit::SharedConnections;
+use crate::limit::Shared;
 use crate::mail::verp::VerpKeys;
 use crate::shard::{QueuePattern, ShardRequest};
 use crate::spool::SpoolError;
@@ -118,7 +118,7 @@ impl Engine {
         let (warming, verp) = remembered(&spool, &configured)?;
         let accounting = Arc::new(Accounting::start(accounting, SpoolLog::new(storage.clone()))?);
         let control = control_runtime()?;
-        let total = Arc::new(SharedConnections::new(config.global().total_max_smtp_out));
+        let shared = Arc::new(Shared::new(config.global().total_max_smtp_out));
         let routing = routing(&control, &configured)?;
         let (reports, reports_wanted) = mpsc::unbounded_channel();
         let (notices, told) = mpsc::unbounded_channel();
@@ -128,7 +128,7 @@ impl Engine {
             notices,
             configured: configured.clone(),
             storage: storage.clone(),
-            total: total.clone(),
+            shared: shared.clone(),
             routing: routing.clone(),
             pauses: pauses(&storage, &recovered, overrides.hold)?,
             routes_lost: recovered.routes_lost().collect(),
@@ -150,7 +150,7 @@ impl Engine {
         let listening = control.block_on(listen(config, &listeners, &http))?;
         let parts = Parts {
             intake: intake.clone(),
-            total,
+            shared,
             clients,
             listeners: listeners.clone(),
             http: http.clone(),

@@ -18,6 +18,7 @@ mod choice;
 mod cooled;
 pub mod control;
 pub mod control_socket;
+pub mod control_why;
 pub mod directory;
 pub mod engine;
 mod failure_text;

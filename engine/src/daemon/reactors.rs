@@ -7,7 +7,7 @@ use super::warming::Warmings;
 use crate::io::clock::{self, Clock};
 use crate::io::reactor::{Message, Reactor, Seen, Services};
 use crate::io::storage::Storage;
-use crate::limit::{Shared, SharedConnections};
+use crate::limit::Shared;
 use crate::mail::verp::VerpKeys;
 use crate::queue::QueueName;
 use crate::shard::{Notice, QueuePattern, Report, Settings, Shard, owner};
@@ -28,7 +28,7 @@ pub(super) struct Start {
     pub notices: mpsc::UnboundedSender<Box<Notice>>,
     pub configured: Arc<Configured>,
     pub storage: Storage,
-    pub total: Arc<SharedConnections>,
+    pub shared: Arc<Shared>,
     pub routing: Arc<Routing>,
     pub pauses: Vec<(QueuePattern, bool)>,
     pub routes_lost: Vec<QueueName>,
@@ -45,7 +45,7 @@ impl Start {
         let policy = self.routing.policy();
         let (inboxes, taken): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel::<Message>(INBOX)).unzip();
         let peers: Arc<[_]> = inboxes.iter().map(mpsc::Sender::downgrade).collect();
-        let (shared, mut reactors) = (Arc::<Shared>::default(), Vec::new());
+        let mut reactors = Vec::new();
         for (number, messages) in taken.into_iter().enumerate() {
             let services = Services {
                 clock: self.clock,
@@ -63,8 +63,7 @@ impl Start {
                 segments: self.storage.segments().clone(),
                 routes: policy.clone(),
                 number: number as u32,
-                total: self.total.clone(),
-                shared: shared.clone(),
+                shared: self.shared.clone(),
                 pauses: self.pauses.clone(),
                 routes_lost: own(&self.routes_lost, number, count),
                 verp: self.verp.clone(),

@@ -17,7 +17,7 @@ use super::routing::{self, Routing};
 use crate::io::clock::wall;
 use crate::io::config_files::ConfigFiles;
 use crate::io::smtp_places::Clients;
-use crate::limit::SharedConnections;
+use crate::limit::Shared;
 use crate::queue::QueueName;
 use crate::shard::{NewProfiles, ShardReply, ShardRequest, Unreached};
 use crate::spool::record::{Control, Draft, Group};
@@ -37,7 +37,7 @@ pub struct Reloads {
 /// The running parts that a configuration steers.
 pub struct Parts {
     pub intake: Arc<Intake>,
-    pub total: Arc<SharedConnections>,
+    pub shared: Arc<Shared>,
     pub clients: Arc<Clients>,
     pub listeners: Arc<Listeners>,
     pub http: Arc<HttpListeners>,
@@ -138,9 +138,9 @@ impl Reloader {
 
     /// Everything but the listeners and the shards.
     fn switch(&self, ready: Ready) {
-        let Parts { intake, total, clients, accounting, pickup, log, .. } = &self.parts;
+        let Parts { intake, shared, clients, accounting, pickup, log, .. } = &self.parts;
         let global = ready.configured.config.global();
-        total.set_limit(global.total_max_smtp_out);
+        shared.set_total(global.total_max_smtp_out);
         clients.set_limits(reception::limits(&ready.configured.config));
         intake.configured.store(ready.configured.clone());
         ready.accounting.into_iter().for_each(|options| accounting.configure(options));

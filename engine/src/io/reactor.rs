@@ -11,7 +11,9 @@ use super::socket::{self, SocketCell};
 use super::storage::Storage;
 use crate::base::Time;
 use crate::limit::Place;
-use crate::shard::{Admit, ConnectionId, Input, Notice, Output, Report, Shard, ShardReply, ShardRequest};
+use crate::shard::{
+    Admit, ConnectionId, Input, Notice, Output, Report, Shard, ShardReply, ShardRequest, Wish,
+};
 use crate::spool::record::{Attempt, Control, Disposition, Location, OutcomeBatch};
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
@@ -34,6 +36,7 @@ pub enum Message {
     Content(Location, Option<Arc<[u8]>>),
     /// There is a connection for the shard.
     Nudged(Place),
+    Asked(Wish),
     /// A report of this reactor's is done with.
     Reported,
     Request(ShardRequest, oneshot::Sender<ShardReply>),
@@ -188,6 +191,7 @@ impl Reactor {
             Message::Begin(begin) => begin(self),
             Message::Answer(answered) => self.input(Input::Answered(answered)),
             Message::Nudged(place) => self.input(Input::Nudged(place)),
+            Message::Asked(wish) => self.input(Input::Asked(wish)),
             Message::Reported => self.input(Input::Reported),
             Message::Content(at, bytes) => self.input(Input::Content { at, bytes }),
             Message::Request(request, reply) => {
@@ -276,15 +280,8 @@ impl Reactor {
                 let _ = self.services.reports.send((self.services.number, report));
             }
             Output::Move(admits) => self.move_over(admits),
-            Output::Nudge { shard, place } => {
-                let peer = self.services.peers[shard as usize].clone();
-                tokio::task::spawn_local(async move {
-                    if let Some(peer) = peer.upgrade() {
-                        let _ = peer.send(Message::Nudged(place)).await;
-                    }
-                });
-            }
-
+            Output::Nudge { shard, place } => self.tell(shard, Message::Nudged(place)),
+            Output::Ask { shard, wish } => self.tell(shard, Message::Asked(wish)),
             Output::Notice(notice) => {
                 tracing::info!("{notice}");
                 // Gone only with the engine.
@@ -294,6 +291,15 @@ impl Reactor {
                 self.services.storage.note(Control::RouteLost { queue: queue.to_string(), lost: false });
             }
         }
+    }
+
+    fn tell(&self, shard: u32, message: Message) {
+        let peer = self.services.peers[shard as usize].clone();
+        tokio::task::spawn_local(async move {
+            if let Some(peer) = peer.upgrade() {
+                let _ = peer.send(message).await;
+            }
+        });
     }
 
     /// Not waiting for room: who moves lies in memory here or there.

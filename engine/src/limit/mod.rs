@@ -4,6 +4,7 @@
 pub mod connections;
 pub mod gcra;
 pub mod places;
+mod row;
 pub mod shared;
 pub mod shared_rate;
 pub mod shared_volume;
@@ -14,8 +15,9 @@ pub mod warming_book;
 
 pub use connections::{ConnectionGrant, Connections};
 pub use gcra::{Gcra, Rate};
-pub use places::{Needs, Place, Places, Told};
-pub use shared::{Shared, SharedConnections, Wide};
+pub use places::{Hold, Needs, Place, Places, Told};
+pub use row::{QueuePriority, Rank, Row};
+pub use shared::{Shared, Wide};
 pub use shared_rate::SharedRate;
 pub use shared_volume::SharedVolume;
 pub use volume::{Volume, VolumeRate};

@@ -15,7 +15,7 @@ use super::settings::QueueSettings;
 use super::slot::{Slot, Slots};
 use super::wide::WideRates;
 use crate::base::{Now, Time, Wall};
-use crate::limit::{ConnectionGrant, Connections};
+use crate::limit::{ConnectionGrant, Connections, Rank};
 use crate::mail::priority::Priority;
 use crate::spool::record::Disposition;
 use std::sync::Arc;
@@ -261,6 +261,11 @@ impl Queue {
         // With nobody ready the gate is open for one who has just become due.
         let worth = self.ready.len().max(1).div_ceil(messages);
         worth.saturating_sub(connecting).min(self.connections.room())
+    }
+
+    /// Where it stands among others that want a connection.
+    pub fn rank(&self) -> Rank {
+        Rank::new(self.settings.priority, self.connections.open())
     }
 
     /// Takes the right to open a connection.

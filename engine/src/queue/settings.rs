@@ -1,6 +1,6 @@
 //! What scheduling needs of a queue's configuration, resolved: a snapshot that a reload replaces as a whole.
 
-use crate::limit::{Rate, VolumeRate};
+use crate::limit::{QueuePriority, Rate, VolumeRate};
 use std::time::Duration;
 
 /// The settings of one queue. Shared by all queues that have the same.
@@ -31,6 +31,12 @@ pub struct QueueSettings {
     pub retry_upon_new_mail: bool,
     /// `bounce-after`: the age at which a recipient bounces.
     pub bounce_after: Duration,
+    /// `queue-priority`
+    pub priority: QueuePriority,
+    /// `allow-priority-interruption`: queues of higher priority may have its connections.
+    pub interruptible: bool,
+    /// `allow-priority-interruption-during-transfer`: without waiting for the end of a message.
+    pub interruptible_at_once: bool,
 }
 
 /// PowerMTA's defaults (reference 2.5).
@@ -50,6 +56,9 @@ impl Default for QueueSettings {
             retry_recipients_after: 10 * MINUTE,
             retry_upon_new_mail: false,
             bounce_after: 108 * 60 * MINUTE,
+            priority: 50,
+            interruptible: true,
+            interruptible_at_once: false,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::per_source::Charged;
 use super::submissions::SubmissionKey;
 use super::targets::Next;
 use crate::base::Time;
-use crate::limit::{ConnectionGrant, Needs};
+use crate::limit::{ConnectionGrant, Hold, Place};
 use crate::mail::content::Content;
 use crate::smtp::client::{Client, ClientOptions};
 use smallvec::SmallVec;
@@ -63,12 +63,14 @@ pub struct Connection {
     /// The right to be open, of its queue; given back when it is gone.
     pub grant: ConnectionGrant,
     /// What it counts for beside its queue.
-    pub places: Needs,
+    pub places: Hold,
     pub attempt: AttemptKey,
     /// Where to go when it fails before it carried anything.
     pub next: Option<Next>,
     /// In the order in which they were started; at most two.
     pub transactions: SmallVec<[Transaction; 2]>,
+    /// Messages after which another queue is to have its place.
+    pub part_after: Option<u32>,
     /// Messages started over it (`max-msg-per-connection`).
     pub messages: u32,
     /// Recipients refused over it (`max-errors-per-connection`).
@@ -97,6 +99,10 @@ impl Connection {
     pub fn take_transaction(&mut self, token: u64) -> Option<Transaction> {
         let at = self.transactions.iter().position(|t| t.token == token)?;
         Some(self.transactions.remove(at))
+    }
+
+    pub fn holds(&self, place: &Place) -> bool {
+        self.places.needs.iter().any(|(held, _)| held == place)
     }
 
     /// Whether it will ask for a further message with the one it is about to send.

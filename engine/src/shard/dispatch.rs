@@ -119,6 +119,7 @@ impl Shard {
             || entry.sources.disabled.has(connection.from)
             || entry.work().is_some_and(|work| work.skips(&connection.host, now.mono))
             || (most != 0 && connection.messages >= most)
+            || connection.part_after.is_some_and(|most| connection.messages >= most)
             || profile.max_errors_per_connection.is_some_and(|most| connection.errors >= most)
     }
 

@@ -40,7 +40,7 @@ impl Shard {
             let (connecting, hold) =
                 entry.work().map_or((0, None), |work| (work.connecting, work.hold_until));
             // Once refused, the next one goes alone, to see whether the site takes more again.
-            if entry.is_held_by_vmta() {
+            if entry.waits_in_row() {
                 return;
             }
             let wait = hold.is_some_and(|until| until > now.mono || connecting > 0);
@@ -55,19 +55,14 @@ impl Shard {
 
     /// False: not now; whatever stands in the way gives the queue another turn.
     fn open_one(&mut self, now: Now, queue: u32) -> bool {
-        if !self.total.try_take() {
-            self.short_of_connections(now, queue);
+        if !self.has_total(queue) {
             return false;
         }
         let admitted = self.next_hop(now, queue).and_then(|next| self.admitted(queue, next));
         let target = admitted.and_then(|(next, places)| Some((self.target(now, queue, next)?, places)));
-        let Some((target, places)) = target else {
-            self.total.give_back();
-            return false;
-        };
+        let Some((target, places)) = target else { return false };
         let entry = &mut self.queues[queue];
         let Ok(grant) = entry.connect(target.from, now.mono) else {
-            self.total.give_back();
             self.give_back_places(&places);
             return false;
         };
@@ -90,6 +85,7 @@ impl Shard {
             attempt,
             next: Some(target.next),
             transactions: smallvec::SmallVec::new(),
+            part_after: None,
             messages: 0,
             errors: 0,
             coming: false,
@@ -217,7 +213,7 @@ impl Shard {
             return;
         }
         let queue = connection.queue;
-        if self.shared.places.is_wanted(&connection.places) {
+        if self.shared.places.is_wanted(&connection.places.needs) {
             return self.part(now, key);
         }
         let idle_timeout = self.queues[queue].profile.idle_timeout.max(LINGER);
@@ -360,12 +356,9 @@ impl Shard {
             }
         }
         entry.disconnected(connection.from, connection.grant);
-        self.total.give_back();
+        self.rise(queue);
         self.give_back_places(&connection.places);
         self.outputs.push_back(Output::Close { connection: connection.id });
-        if !self.short_of_connections.is_empty() {
-            self.ask_for_connections(now);
-        }
     }
 
     /// Finishes what is under way and begins nothing new.

@@ -41,7 +41,7 @@ pub struct Entry {
     pub no_mx: bool,
     /// Waits for an answer from DNS.
     pub resolving: bool,
-    /// Stands in the list of queues that `total-max-smtp-out` has left no connection.
+    /// Stands in the row of queues that `total-max-smtp-out` has left no connection.
     pub short: bool,
     /// A reload took its explicit next hops away while it had mail: that mail is held, and not sent by MX (F39).
     pub route_gone: bool,
@@ -150,17 +150,31 @@ impl Entry {
         self.work.as_mut()?.idle.pop_front()
     }
 
-    /// Whether it waits for a connection of its virtual MTA: nothing else needs to be tried.
-    pub fn is_held_by_vmta(&self) -> bool {
-        self.work()
-            .and_then(|work| work.lacks.as_ref())
-            .is_some_and(|(place, _)| matches!(place, Place::Vmta(_)))
+    /// Whether it waits for a connection of all, or of its virtual MTA: nothing else needs to be tried.
+    pub fn waits_in_row(&self) -> bool {
+        matches!(self.stands_for(), Some(Place::Total | Place::Vmta(_)))
+    }
+
+    /// The place whose row it stands in.
+    pub fn stands_for(&self) -> Option<&Place> {
+        if self.short { Some(&Place::Total) } else { self.lacking().map(|(place, _)| place) }
+    }
+
+    fn lacking(&self) -> Option<&(Place, u32)> {
+        self.work()?.lacks.as_ref()
+    }
+
+    /// It stands in no row any more.
+    pub fn lacks_nothing(&mut self) {
+        self.short = false;
+        if let Some(work) = &mut self.work {
+            work.lacks = None;
+        }
     }
 
     /// The limit that leaves it no connection, in words.
     pub fn lacks(&self) -> String {
-        let lacks = self.work().and_then(|work| work.lacks.as_ref());
-        lacks.map_or_else(String::new, |(place, limit)| {
+        self.lacking().map_or_else(String::new, |(place, limit)| {
             format!("all connections are in use ({} {limit} {place})", place.directive())
         })
     }
@@ -246,7 +260,7 @@ impl Entry {
         self.profile = profile;
         self.set_adaptive();
         self.adapt();
-        self.limit_sources(old.limits);
+        self.limit_sources(old.limits.as_deref());
         self.route_gone = has_mail && lost && self.goes_by_mx();
         self.vmta = vmta;
         Kept { held: has_mail && self.is_held(), delivery }

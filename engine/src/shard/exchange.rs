@@ -1,6 +1,6 @@
 //! What a shard is told and what it wants done.
 
-use super::{Admit, Notice, Profiles, Report};
+use super::{Admit, Notice, Profiles, Report, Wish};
 use crate::limit::Place;
 use crate::queue::QueueName;
 use crate::route;
@@ -40,6 +40,8 @@ pub enum Input<'a> {
     },
     /// Another shard has given back a connection that this one waits for ([`Output::Nudge`]).
     Nudged(Place),
+    /// A queue of another shard wants a connection that this one has.
+    Asked(Wish),
     /// A report of [`Output::Report`] is done with, and its outcome stored.
     Reported,
     /// The configuration has changed.
@@ -77,6 +79,11 @@ pub enum Output {
     Nudge {
         shard: u32,
         place: Place,
+    },
+    /// Give this shard [`Input::Asked`].
+    Ask {
+        shard: u32,
+        wish: Wish,
     },
     /// The mail of this queue is no longer held for want of its route: that need not be remembered any longer (F39).
     RouteRegained(QueueName),

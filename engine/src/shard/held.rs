@@ -5,9 +5,9 @@ use super::connection::key;
 use super::targets::Next;
 use super::{Output, Shard, VmtaProfile};
 use crate::base::{Now, Time};
-use crate::limit::{Needs, Place, Told, Wide};
+use crate::limit::{Hold, Needs, Place, Rank, Row, Told, Wide};
 use crate::route::choose::Endpoint;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -17,20 +17,40 @@ pub struct Held {
     pub again: Time,
     /// Those that wait for a rate of their virtual MTA, by its name and whether it is its volume.
     rated: BTreeMap<(Box<str>, bool), Rated>,
-    rows: BTreeMap<Place, VecDeque<u32>>,
+    rows: BTreeMap<Place, Row<u32>>,
+    /// When to ask again for connections of less important queues, or of those that have more.
+    pub ask_at: Time,
+    /// Came out of a row to take one connection.
+    turn_of: Option<u32>,
     /// Places of which this shard has been given something.
     pub told: Vec<Place>,
 }
 
 impl Default for Held {
     fn default() -> Held {
-        Held { again: Time::NEVER, rated: BTreeMap::new(), rows: BTreeMap::new(), told: Vec::new() }
+        Held {
+            again: Time::NEVER,
+            rated: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            ask_at: Time::NEVER,
+            turn_of: None,
+            told: Vec::new(),
+        }
+    }
+}
+
+impl Held {
+    /// Who is the next for each place, with its rank.
+    pub fn firsts(&self) -> impl Iterator<Item = (Place, Rank, u32)> {
+        self.rows
+            .iter()
+            .filter_map(|(place, row)| row.front().map(|(rank, queue)| (place.clone(), rank, queue)))
     }
 }
 
 #[derive(Debug)]
 struct Rated {
-    row: VecDeque<u32>,
+    row: Row<u32>,
     again: Time,
 }
 
@@ -38,9 +58,10 @@ struct Rated {
 const NEXT: Duration = Duration::from_millis(100);
 
 impl Shard {
-    /// What a connection counts for beside its queue and the total.
-    fn places_of(&self, queue: u32, endpoint: &Endpoint) -> Needs {
+    /// What a connection counts for beside its queue.
+    fn places_of(&self, queue: u32, endpoint: &Endpoint) -> Hold {
         let mut needs = Needs::new();
+        needs.push((Place::Total, self.shared.total()));
         if let Some(vmta) = &self.queues[queue].vmta
             && let Some(limit) = vmta.max_smtp_out
         {
@@ -55,18 +76,38 @@ impl Shard {
         if let Some(limit) = self.profiles.address_limit(to) {
             needs.push((Place::Address { to, from }, limit));
         }
-        needs
+        let queue = &self.queues[queue].queue;
+        Hold { needs, rank: queue.rank(), interruptible: queue.settings().interruptible }
+    }
+
+    /// Whether `total-max-smtp-out` leaves the queue a connection: asked before it looks for its next hop.
+    pub(super) fn has_total(&mut self, queue: u32) -> bool {
+        let rank = self.queues[queue].queue.rank();
+        let room = !self.is_after_others(queue, &Place::Total)
+            && self.shared.places.join(self.number, rank, &Place::Total);
+        if !room {
+            self.stand_for(queue, (Place::Total, self.shared.total()));
+        }
+        room
+    }
+
+    /// Whether others of this shard wait for it that are more important, have less, or came before.
+    fn is_after_others(&self, queue: u32, place: &Place) -> bool {
+        let Some((rank, first)) = self.held.rows.get(place).and_then(Row::front) else { return false };
+        let own = self.queues[queue].queue.rank();
+        rank > own || (rank == own && first != queue && self.held.turn_of != Some(queue))
     }
 
     /// The endpoint if it has room for a connection, or one as good that has, with what the connection has taken. `None`:
     /// the queue waits for what the first one lacks.
-    pub(super) fn admitted(&mut self, queue: u32, mut next: Next) -> Option<(Next, Needs)> {
+    pub(super) fn admitted(&mut self, queue: u32, mut next: Next) -> Option<(Next, Hold)> {
         let mut full: Option<(Next, (Place, u32))> = None;
         loop {
-            let needs = self.places_of(queue, &next.endpoint);
-            let Err(lacking) = self.take_places(&needs) else { return Some((next, needs)) };
-            let (first, _) = full.get_or_insert_with(|| (next.clone(), needs[lacking].clone()));
-            let hosts = !matches!(needs[lacking].0, Place::Vmta(_));
+            let hold = self.places_of(queue, &next.endpoint);
+            let Err(lacking) = self.take_places(queue, &hold) else { return Some((next, hold)) };
+            let lacking = &hold.needs[lacking];
+            let (first, _) = full.get_or_insert_with(|| (next.clone(), lacking.clone()));
+            let hosts = !matches!(lacking.0, Place::Total | Place::Vmta(_));
             let sources = &mut self.queues[queue].sources;
             match next.rest.instead(&first.endpoint, sources).filter(|_| hosts) {
                 Some(endpoint) => next.endpoint = endpoint,
@@ -79,23 +120,47 @@ impl Shard {
         None
     }
 
-    fn take_places(&mut self, needs: &Needs) -> Result<(), usize> {
+    /// The queue has one connection less: it is the needier for it.
+    pub(super) fn rise(&mut self, queue: u32) {
+        let entry = &self.queues[queue];
+        let Some(place) = entry.stands_for() else { return };
+        let rank = entry.queue.rank();
+        if let Some(row) = self.held.rows.get_mut(place) {
+            row.rise(queue, rank);
+            if row.front() == Some((rank, queue)) && self.shared.places.join(self.number, rank, place) {
+                self.held.told.push(place.clone());
+            }
+        }
+    }
+
+    fn take_places(&mut self, queue: u32, hold: &Hold) -> Result<(), usize> {
+        if let Some(others) = hold.needs.iter().position(|(place, _)| self.is_after_others(queue, place)) {
+            return Err(others);
+        }
         let mut told = Told::new();
-        let taken = self.shared.places.take(self.number, needs, &mut told);
+        let taken = self.shared.places.take(self.number, hold, &mut told);
+        if taken.is_ok() {
+            self.held.turn_of = None;
+        }
         self.tell(told);
         taken
     }
 
     fn stand_for(&mut self, queue: u32, (place, limit): (Place, u32)) {
-        let work = self.queues[queue].work_mut();
+        let entry = &mut self.queues[queue];
         // One that tries again, because a connection of its own has closed, stands in its row already.
-        if work.lacks.is_some() {
+        if entry.stands_for().is_some() {
             return;
         }
-        work.lacks = Some((place.clone(), limit));
+        match place {
+            Place::Total => entry.short = true,
+            _ => entry.work_mut().lacks = Some((place.clone(), limit)),
+        }
+        let rank = entry.queue.rank();
         let row = self.held.rows.entry(place.clone()).or_default();
-        row.push_back(queue);
-        if row.len() == 1 {
+        row.push(rank, queue);
+        if row.front() == Some((rank, queue)) {
+            self.held.ask_at = Time::ZERO;
             self.give_up_idle(&place);
         }
     }
@@ -105,7 +170,7 @@ impl Shard {
         let idle: Vec<u32> = self
             .connections
             .iter()
-            .filter(|c| c.idle && c.transactions.is_empty() && c.places.iter().any(|(p, _)| p == place))
+            .filter(|c| c.idle && c.transactions.is_empty() && c.holds(place))
             .map(|c| key(c.id))
             .collect();
         for connection in idle {
@@ -116,9 +181,9 @@ impl Shard {
         }
     }
 
-    pub(super) fn give_back_places(&mut self, places: &Needs) {
+    pub(super) fn give_back_places(&mut self, hold: &Hold) {
         let mut told = Told::new();
-        self.shared.places.give_back(places, &mut told);
+        self.shared.places.give_back(self.number, hold, &mut told);
         self.tell(told);
     }
 
@@ -132,25 +197,33 @@ impl Shard {
         }
     }
 
-    /// Gives turns to those who wait for what this shard has been given, those first that have waited longest.
+    /// Gives turns to those who wait for what this shard has been given, the most important first, and of equal ones those
+    /// that have waited longest.
     pub(super) fn wake_held(&mut self, now: Now) {
         while let Some(place) = self.held.told.pop() {
-            let most = self.held.rows.get(&place).map_or(0, VecDeque::len);
+            let most = self.held.rows.get(&place).map_or(0, Row::len);
             for _ in 0..most {
-                if !self.shared.places.join(self.number, &place) {
+                let Some(row) = self.held.rows.get_mut(&place) else { break };
+                let Some((rank, _)) = row.front() else { break };
+                if !self.shared.places.join(self.number, rank, &place) {
                     break;
                 }
-                let Some(queue) = self.held.rows.get_mut(&place).and_then(VecDeque::pop_front) else { break };
-                self.queues[queue].work_mut().lacks = None;
+                let Some(queue) = row.pop() else { break };
+                self.queues[queue].lacks_nothing();
+                self.held.turn_of = Some(queue);
                 self.turn(now, queue);
+                self.held.turn_of = None;
             }
-            let row = self.held.rows.get(&place);
-            if row.is_none_or(VecDeque::is_empty) {
-                self.held.rows.remove(&place);
-                self.leave(&place);
-            } else if self.shared.places.join(self.number, &place) {
+            match self.held.rows.get(&place).and_then(Row::front) {
+                None => {
+                    self.held.rows.remove(&place);
+                    self.leave(&place);
+                }
                 // All have had a turn, and some want more of what is left.
-                self.held.told.push(place);
+                Some((rank, _)) if self.shared.places.join(self.number, rank, &place) => {
+                    self.held.told.push(place);
+                }
+                Some(_) => {}
             }
         }
     }
@@ -174,9 +247,9 @@ impl Shard {
         entry.queue.wide_waits(now.mono, volume, true);
         let name = (Box::from(&*entry.queue.name().vmta), volume);
         let rated = self.held.rated.entry(name);
-        let rated = rated.or_insert_with(|| Rated { row: VecDeque::new(), again: Time::NEVER });
+        let rated = rated.or_insert_with(|| Rated { row: Row::default(), again: Time::NEVER });
         if !std::mem::replace(&mut entry.work_mut().rated, true) {
-            rated.row.push_back(queue);
+            rated.row.push(Rank::new(entry.queue.settings().priority, 0), queue);
         }
         rated.again = rated.again.min(until);
         self.held.again = self.held.again.min(rated.again);
@@ -199,7 +272,7 @@ impl Shard {
         let mut last = None;
         for turns in 0..rated.row.len() as u64 {
             let Some(rated) = self.held.rated.get_mut(of) else { return };
-            let Some(&first) = rated.row.front() else { break };
+            let Some((_, first)) = rated.row.front() else { break };
             let queue = &self.queues[first].queue;
             if let Some(wait) = queue.wide_wait(now.mono) {
                 rated.again = rated.again.min(wait.until.unwrap_or(Time::NEVER));
@@ -209,7 +282,7 @@ impl Shard {
                 rated.again = rated.again.min(now.mono + NEXT);
                 break;
             }
-            rated.row.pop_front();
+            rated.row.pop();
             self.queues[first].work_mut().rated = false;
             last = Some(first);
             self.turn(now, first);
@@ -227,17 +300,17 @@ impl Shard {
 
     /// Nobody stands in a row any more; whoever still needs what he waited for asks again.
     pub(super) fn release_held(&mut self, now: Now) {
-        self.held.again = Time::NEVER;
+        (self.held.again, self.held.ask_at) = (Time::NEVER, Time::NEVER);
         for ((_, volume), rated) in std::mem::take(&mut self.held.rated) {
-            for queue in rated.row {
+            for queue in rated.row.into_all() {
                 let entry = &mut self.queues[queue];
                 entry.work_mut().rated = false;
                 entry.queue.wide_waits(now.mono, volume, false);
             }
         }
         for (place, row) in std::mem::take(&mut self.held.rows) {
-            for queue in row {
-                self.queues[queue].work_mut().lacks = None;
+            for queue in row.into_all() {
+                self.queues[queue].lacks_nothing();
             }
             self.leave(&place);
         }

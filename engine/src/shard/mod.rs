@@ -37,6 +37,7 @@ mod targets;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod yielding;
 
 pub use admit::{Admit, AdmitRow, owner};
 pub use exchange::{ConnectionId, Input, Output};
@@ -48,9 +49,10 @@ pub use request::{
     Selection, ShardReply, ShardRequest, ShardStatus, Unreached,
 };
 pub use steer::{Course, DisableSource, ModeChange, ReplyRules, Steer};
+pub use yielding::Wish;
 
 use crate::base::{Now, Time, Wall, Wheel};
-use crate::limit::{Shared, SharedConnections, Told};
+use crate::limit::{Shared, Told};
 use crate::mail::content::Content;
 use crate::mail::schedule::Opening;
 use crate::mail::verp::VerpKeys;
@@ -80,9 +82,7 @@ pub struct Settings {
     pub routes: Arc<route::RoutePolicy>,
     /// Which of the shards this one is.
     pub number: u32,
-    /// `total-max-smtp-out`, shared by all shards.
-    pub total: Arc<SharedConnections>,
-    /// What else the shards count together.
+    /// What the shards count together.
     pub shared: Arc<Shared>,
     /// Pauses and resumes of the operator in their order; of those that name a queue the last counts.
     pub pauses: Vec<(QueuePattern, bool)>,
@@ -98,7 +98,6 @@ pub struct Shard {
     segments: Arc<Segments>,
     routes: route::table::Table,
     number: u32,
-    total: Arc<SharedConnections>,
     shared: Arc<Shared>,
     pauses: Vec<(QueuePattern, bool)>,
     /// Until the mail of before the start is back in its queues.
@@ -130,9 +129,6 @@ pub struct Shard {
     draining: bool,
     /// Numbers transactions.
     tokens: u64,
-    /// Queues that could not connect because of `total-max-smtp-out`, each once, and when they ask again.
-    short_of_connections: VecDeque<u32>,
-    short_again: Option<Time>,
     /// Queues that wait for what others have.
     held: Held,
     /// Buffers that are used again.
@@ -156,8 +152,7 @@ impl Drop for Shard {
         for key in self.connections.keys() {
             if let Some(connection) = self.connections.remove(key) {
                 self.queues[connection.queue].disconnected(connection.from, connection.grant);
-                self.total.give_back();
-                self.shared.places.give_back(&connection.places, &mut Told::new());
+                self.shared.places.give_back(self.number, &connection.places, &mut Told::new());
             }
         }
     }
@@ -170,7 +165,6 @@ impl Shard {
             segments: settings.segments,
             routes: route::table::Table::new(settings.routes, MOST_LOOKUPS),
             number: settings.number,
-            total: settings.total,
             shared: settings.shared,
             pauses: settings.pauses,
             routes_lost: settings.routes_lost,
@@ -195,8 +189,6 @@ impl Shard {
             status: ShardStatus::default(),
             draining: false,
             tokens: 0,
-            short_of_connections: VecDeque::new(),
-            short_again: None,
             held: Held::default(),
             taken: Taken::default(),
             bodies: Vec::new(),
@@ -215,6 +207,7 @@ impl Shard {
             Input::Answered(answered) => self.answered(now, answered),
             Input::Content { at, bytes } => self.content(now, at, bytes.as_deref()),
             Input::Nudged(place) => self.held.told.push(place),
+            Input::Asked(wish) => self.yield_place(now, &wish),
             Input::Reported => self.reports_open -= 1,
             Input::Profiles(profiles) => {
                 self.configure(now, profiles);
@@ -222,11 +215,11 @@ impl Shard {
             Input::Drain => self.drain(now),
             Input::Wake => {}
         }
-        if self.short_again.is_some_and(|at| at <= now.mono) {
-            self.ask_for_connections(now);
-        }
         if !self.held.told.is_empty() {
             self.wake_held(now);
+        }
+        if self.held.ask_at <= now.mono {
+            self.ask_for_places(now);
         }
         if self.held.again <= now.mono {
             self.wake_rated(now);
@@ -262,8 +255,8 @@ impl Shard {
     pub fn next_wake(&self) -> Option<Time> {
         let outcomes = self.outcomes.due().filter(|_| !self.outcomes_held);
         let delays = self.delays.next().filter(|_| self.reports_open < reports::MOST);
-        let held = Some(self.held.again).filter(|at| *at < Time::NEVER);
-        self.next_timer().into_iter().chain(outcomes).chain(self.short_again).chain(delays).chain(held).min()
+        let held = Some(self.held.again.min(self.held.ask_at)).filter(|at| *at < Time::NEVER);
+        self.next_timer().into_iter().chain(outcomes).chain(delays).chain(held).min()
     }
 
     fn next_timer(&self) -> Option<Time> {

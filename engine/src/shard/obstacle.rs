@@ -3,6 +3,7 @@
 use super::Shard;
 use super::entries::Entry;
 use crate::base::{Now, Time};
+use crate::limit::Place;
 use crate::queue::{Gate, WaitReason};
 
 /// What is in the way.
@@ -11,6 +12,8 @@ pub struct Obstacle {
     pub text: String,
     /// Empty where no setting is the cause.
     pub directive: &'static str,
+    /// It is the virtual MTA's, and not the queue's of the same name.
+    pub of_vmta: bool,
     /// When it is out of the way by itself, if that is known.
     pub until: Option<Time>,
 }
@@ -54,7 +57,7 @@ impl Shard {
             if let Some(until) = wait.until {
                 text += &format!(" (until in {:.1} s)", until.since(now.mono).as_secs_f64());
             }
-            return Some(Obstacle { text, directive, until: wait.until });
+            return Some(Obstacle { directive, until: wait.until, ..Obstacle::new(text) });
         }
         self.shared_obstacle(now, entry)
     }
@@ -62,10 +65,11 @@ impl Shard {
     /// What stands in the way of all queues, or of those to a host.
     fn shared_obstacle(&self, now: Now, entry: &Entry) -> Option<Obstacle> {
         if let Some((place, _)) = entry.work().and_then(|work| work.lacks.as_ref()) {
-            return Some(Obstacle { directive: place.directive(), ..Obstacle::new(entry.lacks()) });
+            let of_vmta = matches!(place, Place::Vmta(_));
+            return Some(Obstacle { directive: place.directive(), of_vmta, ..Obstacle::new(entry.lacks()) });
         }
         if entry.short {
-            let text = format!("all connections are in use (total-max-smtp-out {})", self.total.limit());
+            let text = format!("all connections are in use (total-max-smtp-out {})", self.shared.total());
             return Some(Obstacle { directive: "total-max-smtp-out", ..Obstacle::new(text) });
         }
         if entry.resolving {

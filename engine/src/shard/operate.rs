@@ -135,6 +135,7 @@ impl Shard {
                 deferrals: counters.deferred,
                 waits_for: obstacle.text,
                 limited_by: obstacle.directive,
+                limited_by_vmta: obstacle.of_vmta,
                 waits_until: obstacle.until.map(|at| calendar(now, at)),
             });
         }

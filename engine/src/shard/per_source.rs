@@ -17,10 +17,10 @@ pub struct Charged {
 
 impl Entry {
     /// Takes the limits of its profile; what was counted stays counted.
-    pub fn limit_sources(&mut self, old: Option<Box<PerSource>>) {
+    pub fn limit_sources(&mut self, old: Option<&PerSource>) {
         let addresses = self.sources.hosts().iter().map(|host| host.address);
         let largest = self.profile.scheduling.recipients_per_message();
-        let limits = PerSource::new(&self.profile.per_source, largest, addresses, old.as_deref());
+        let limits = PerSource::new(&self.profile.per_source, largest, addresses, old);
         self.sources.limits = limits;
     }
 

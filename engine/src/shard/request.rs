@@ -221,6 +221,8 @@ pub struct QueueState {
     pub waits_for: String,
     /// The directive behind it; empty where none is.
     pub limited_by: &'static str,
+    /// It is the virtual MTA's, and not the queue's of the same name.
+    pub limited_by_vmta: bool,
     /// When that is over by itself, if it is known.
     pub waits_until: Option<Wall>,
 }

@@ -14,9 +14,6 @@ use std::time::Duration;
 const WORTH_WAITING: Duration = Duration::from_secs(30);
 /// How long those who wait are left to a busy connection while others have nothing to do.
 const WORTH_LEAVING: Duration = Duration::from_millis(10);
-/// How often queues ask whether `total-max-smtp-out` leaves them a connection: one that another shard gives back is not heard
-/// of.
-const SHORT: Duration = Duration::from_millis(500);
 /// How often a queue is looked through at least for mail that has become too old.
 const LOOK: Duration = Duration::from_secs(3600);
 
@@ -127,25 +124,6 @@ impl Shard {
         let first = entry.queue.iter(&self.slots).next().map(begins);
         let left = first.map_or(LOOK, |begins| entry.life().saturating_sub(now.wall.since(begins)));
         entry.look = now.mono + left.clamp(Duration::from_secs(1), LOOK);
-    }
-
-    /// Notes that a queue may not connect because of `total-max-smtp-out`.
-    pub(super) fn short_of_connections(&mut self, now: Now, queue: u32) {
-        if !std::mem::replace(&mut self.queues[queue].short, true) {
-            self.short_of_connections.push_back(queue);
-        }
-        self.short_again.get_or_insert(now.mono + SHORT);
-    }
-
-    /// Gives a turn to as many queues as there may be connections, those first that have waited longest.
-    pub(super) fn ask_for_connections(&mut self, now: Now) {
-        for _ in 0..self.total.room() {
-            let Some(queue) = self.short_of_connections.pop_front() else { break };
-            self.queues[queue].short = false;
-            self.queue_timers.set(queue, now.mono);
-        }
-        let wait = !self.short_of_connections.is_empty();
-        self.short_again = wait.then(|| now.mono + SHORT);
     }
 
     /// An idle connection's time is over, unless its queue only waits for its rate.

@@ -77,6 +77,8 @@ pub struct QueueFile {
     pub(super) open: u32,
     /// Recipients attempted and connections made, in the present life.
     pub(super) attempts: Vec<Duration>,
+    /// The same with the source addresses they came from.
+    pub(super) sent: Vec<(usize, Duration)>,
     pub(super) bytes: Vec<(Duration, u64)>,
     pub(super) connects: Vec<Duration>,
     /// A receiver refused the sender for good.

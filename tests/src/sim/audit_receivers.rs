@@ -103,7 +103,7 @@ impl Auditor {
     pub fn recipient(&mut self, now: Duration, wire: u64, address: &str) {
         let Some(file) = self.wires.get_mut(&wire) else { return };
         file.recipients += 1;
-        let (key, count, begun) = (file.queue, file.recipients, file.transaction);
+        let (key, source, count, begun) = (file.queue, file.source, file.recipients, file.transaction);
         // One may be under way, and one handed to the connection behind it.
         let in_backoff = file.since_backoff.is_none_or(|count| count > 2);
         let limits = self.limits(key).clone();
@@ -113,6 +113,7 @@ impl Auditor {
         }
         let queue = self.queues.entry(key).or_default();
         queue.attempts.push(begun);
+        queue.sent.push((source, begun));
         if in_backoff && queue.backoff.is_some() {
             queue.slow_attempts.push(begun);
         }

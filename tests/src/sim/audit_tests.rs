@@ -25,6 +25,8 @@ fn plan() -> Plan {
         msg_rate: Some((2, SECOND)),
         connect_rate: Some((3, SECOND)),
         volume_rate: None,
+        from_source: None,
+        source_rate: None,
         to_host: None,
         to_address: None,
         msg_per_connection: 4,

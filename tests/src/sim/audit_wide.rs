@@ -37,6 +37,7 @@ impl Auditor {
                 new.vmta.and_then(|vmta| plan.vmtas[vmta].max_smtp_out),
                 count(&|one| one.vmta == new.vmta),
             ),
+            ("source-ip-max-smtp-out", limits.and_then(|limits| limits.from_source), count(&from_here)),
             (
                 "mx-connection-limit",
                 limits.and_then(|limits| limits.to_host).filter(|_| host(to).is_some()),
@@ -95,9 +96,21 @@ impl Auditor {
             {
                 found.push(("max-data-volume-rate", self.queue_name(*key), text));
             }
+            let Some((most, per)) = self.limits(*key).source_rate else { continue };
+            for (source, (ip, _)) in plan.vmtas[key.1].sources.iter().enumerate() {
+                let sent = queue.sent.iter().filter(|(from, _)| *from == source);
+                let events = sent.map(|(_, at)| (*at, 1)).collect();
+                if let Some(text) = too_many(events, u64::from(most) + 1, per - JITTER) {
+                    let of = format!("{} from {ip}", self.queue_name(*key));
+                    found.push(("source-ip-max-msg-rate", of, text));
+                }
+            }
         }
         found.into_iter().for_each(|(name, of, text)| self.breach(name, format!("{of}: {text}")));
-        self.queues.values_mut().for_each(|queue| queue.bytes.clear());
+        for queue in self.queues.values_mut() {
+            queue.bytes.clear();
+            queue.sent.clear();
+        }
     }
 }
 

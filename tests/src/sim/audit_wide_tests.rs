@@ -12,7 +12,7 @@ fn broken(limited: impl Fn(&mut Plan), hosts: &[[u8; 4]]) -> Vec<&'static str> {
     plan.total = 1000;
     plan.vmtas.iter_mut().for_each(|vmta| vmta.max_smtp_out = None);
     let limits = &mut plan.domains[0].limits;
-    (limits.to_host, limits.to_address) = (None, None);
+    (limits.to_host, limits.to_address, limits.from_source) = (None, None, None);
     let host = |name: &str, last: &[u8]| {
         (10, name.to_owned(), last.iter().map(|last| [8, 0, 0, *last].into()).collect())
     };
@@ -34,6 +34,8 @@ fn connections_are_counted_by_virtual_mta_host_and_address() {
         ["max-smtp-out of a virtual MTA"]
     );
     assert_eq!(broken(|plan| plan.domains[0].limits.to_host = Some(1), &three), ["mx-connection-limit"]);
+    let per_source = |plan: &mut Plan| plan.domains[0].limits.from_source = Some(2);
+    assert_eq!(broken(per_source, &three), ["source-ip-max-smtp-out"]);
     let one_each = |plan: &mut Plan| plan.domains[0].limits.to_address = Some(1);
     assert_eq!(broken(one_each, &three), Vec::<&str>::new());
     assert_eq!(broken(one_each, &[three[0], three[0]]), ["ip-connection-limit"]);

@@ -55,6 +55,8 @@ fn domain(n: usize, a_minute: u32) -> Domain {
         msg_rate: Some((a_minute, Duration::from_secs(60))),
         connect_rate: None,
         volume_rate: None,
+        from_source: None,
+        source_rate: None,
         to_host: None,
         to_address: None,
         msg_per_connection: 0,

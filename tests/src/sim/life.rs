@@ -21,7 +21,7 @@ use posthaste::io::storage_counters::Counters;
 use posthaste::io::storage_inbox::{Gathered, Inbox};
 use posthaste::io::storage_prepare::{Prepared, Supply, Wish};
 use posthaste::io::storage_read::{Reads, Wanted};
-use posthaste::limit::{Shared, SharedConnections};
+use posthaste::limit::Shared;
 use posthaste::mail::verp::VerpKeys;
 use posthaste::route::RoutePolicy;
 use posthaste::shard::{Input, QueuePattern, Settings, Shard};
@@ -60,7 +60,6 @@ pub struct Life {
     pub shards: Vec<Shard>,
     pub storage: Storage,
     pub intake: Arc<Intake>,
-    pub total: Arc<SharedConnections>,
     pub shared: Arc<Shared>,
     pub policy: Arc<RoutePolicy>,
     /// When the engine's monotonic clock showed zero.
@@ -85,8 +84,7 @@ impl Life {
         let (storage, recovered) = open_storage(ground, audit).await?;
         let stream = Rc::new(RefCell::new(Stream::new(accounting, SpoolLog::new(storage.clone()))));
         ground.post.spawn(account(Rc::clone(&stream), Rc::clone(&ground.clock), Rc::clone(&ground.post)));
-        let total = Arc::new(SharedConnections::new(ground.configured.config.global().total_max_smtp_out));
-        let shared: Arc<Shared> = Arc::default();
+        let shared = Arc::new(Shared::new(ground.configured.config.global().total_max_smtp_out));
         let policy = Arc::new(ground.configured.route_policy(ground.route_seed));
         let pauses: Vec<_> =
             recovered.pauses().map(|(queue, paused)| (QueuePattern::parse(queue), paused)).collect();
@@ -102,7 +100,6 @@ impl Life {
                 segments: storage.segments().clone(),
                 routes: policy.clone(),
                 number: number as u32,
-                total: total.clone(),
                 shared: shared.clone(),
                 pauses: pauses.clone(),
                 routes_lost: recovered.routes_lost().collect(),
@@ -132,7 +129,6 @@ impl Life {
             shards: made,
             storage,
             intake,
-            total,
             shared,
             policy,
             epoch,

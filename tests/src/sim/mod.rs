@@ -257,8 +257,7 @@ fn posthaste_zone() -> jiff::tz::TimeZone {
 /// What the engine says of itself now that everything is over.
 fn at_end(world: &mut World, life: &mut Life, directory: &Path) -> AtEnd {
     let now = life.now(&world.ground.clock);
-    let mut end =
-        AtEnd { shared: life.total.open() + u32::from(!life.shared.places.is_empty()), ..AtEnd::default() };
+    let mut end = AtEnd { shared: u32::from(!life.shared.places.is_empty()), ..AtEnd::default() };
     for shard in &mut life.shards {
         if let ShardReply::Status(status) = shard.request(now, ShardRequest::Status) {
             end.waiting += status.waiting;

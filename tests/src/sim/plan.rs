@@ -18,6 +18,9 @@ pub struct Limits {
     pub connect_rate: Option<(u32, Duration)>,
     /// Delivered bytes.
     pub volume_rate: Option<(u64, Duration)>,
+    /// `source-ip-max-smtp-out` and `source-ip-max-msg-rate` of every address.
+    pub from_source: Option<u32>,
+    pub source_rate: Option<(u32, Duration)>,
     /// `mx-connection-limit` of its hosts and `ip-connection-limit` of their addresses.
     pub to_host: Option<u32>,
     pub to_address: Option<u32>,
@@ -205,6 +208,8 @@ impl Plan {
         };
         let wide = &mut fastrand::Rng::with_seed(seed ^ 0x71de);
         plan.limit(wide);
+        let ranks = &mut fastrand::Rng::with_seed(seed ^ 0x9a11);
+        plan.domains.iter_mut().for_each(|domain| domain.rank(ranks));
         plan.config = plan.text();
         plan.add_troubles(rng);
         plan
@@ -339,6 +344,8 @@ fn limits(rng: &mut fastrand::Rng) -> Limits {
         msg_rate: rate(rng, 60),
         connect_rate: rate(rng, 12),
         volume_rate: None,
+        from_source: None,
+        source_rate: None,
         to_host: None,
         to_address: None,
         msg_per_connection: if rng.bool() { 0 } else { rng.u32(1..6) },

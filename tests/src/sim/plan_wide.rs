@@ -47,6 +47,28 @@ impl Vmta {
 }
 
 impl Domain {
+    /// Who goes first, and the limits of source addresses.
+    pub(super) fn rank(&mut self, rng: &mut fastrand::Rng) {
+        self.limits.from_source = (rng.u8(..4) == 0).then(|| rng.u32(1..4));
+        if let Some(most) = self.limits.from_source {
+            let _ = writeln!(self.directives, " source-ip-max-smtp-out 0.0.0.0/0 {most}");
+        }
+        self.limits.source_rate = (rng.u8(..4) == 0).then(|| (rng.u32(10..200), MINUTE));
+        if let Some((count, _)) = self.limits.source_rate {
+            let _ = writeln!(self.directives, " source-ip-max-msg-rate 0.0.0.0/0 {count}/m");
+        }
+        let priority = rng.choice([0, 50, 50, 90].iter()).copied().unwrap_or(50);
+        let (may, at_once) = (rng.u8(..4) > 0, rng.bool());
+        let yes = |yes| if yes { "yes" } else { "no" };
+        let _ = writeln!(
+            self.directives,
+            " queue-priority {priority}\n allow-priority-interruption {}\n \
+             allow-priority-interruption-during-transfer {}",
+            yes(may),
+            yes(at_once)
+        );
+    }
+
     fn limit(&mut self, rng: &mut fastrand::Rng) {
         self.limits.volume_rate = (rng.u8(..4) == 0).then(|| (rng.u64(30_000..3_000_000), MINUTE));
         if let Some((bytes, _)) = self.limits.volume_rate {

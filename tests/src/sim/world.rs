@@ -271,6 +271,7 @@ impl World {
                 self.drain_outputs(life, shard);
             }
             Message::Nudged(place) => self.input(life, shard, Input::Nudged(place)),
+            Message::Asked(wish) => self.input(life, shard, Input::Asked(wish)),
             Message::Reported => self.input(life, shard, Input::Reported),
             Message::Drain(_) => self.input(life, shard, Input::Drain),
             // Sessions of clients: there are none here.
@@ -328,6 +329,9 @@ impl World {
 
             Output::Nudge { shard, place } => {
                 self.ground.post.send(News::Message(shard as usize, Message::Nudged(place)));
+            }
+            Output::Ask { shard, wish } => {
+                self.ground.post.send(News::Message(shard as usize, Message::Asked(wish)));
             }
             Output::RouteRegained(queue) => {
                 life.storage.note(Control::RouteLost { queue: queue.to_string(), lost: false });

@@ -4,7 +4,8 @@ use super::delivery::world;
 use super::spool::{Mail, TestProfiles, profile};
 use super::world::World;
 use crate::base::Time;
-use crate::limit::{Rate, SharedConnections};
+use crate::limit::{Hold, Place, Rank, Rate, Shared};
+use crate::shard::Input;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,46 +82,30 @@ fn max_connect_rate_is_kept() {
 }
 
 #[test]
-fn two_shards_share_total_max_smtp_out() {
-    let total = Arc::new(SharedConnections::new(2));
-    let to = |host: &str| TestProfiles::new(profile(host));
-    let mut worlds =
-        [World::sharing(to("[10.0.0.1]"), total.clone()), World::sharing(to("[10.0.0.2]"), total.clone())];
-    worlds[0].submit(&Mail::many(400, "a.example"));
-    worlds[1].submit(&Mail::many(400, "b.example"));
-    assert_eq!(total.open(), 2);
-    // The second shard has no connection of its own whose end would wake it.
-    assert_eq!(worlds[1].status().connections, 0);
-    for _ in 0..2000 {
-        for world in &mut worlds {
-            world.run(Duration::from_millis(1));
-            assert!(total.open() <= 2);
-        }
-    }
-    for world in &mut worlds {
-        world.finish();
-        assert_eq!(world.site.reached().len(), 400);
-    }
-    assert_eq!(total.open(), 0);
-}
-
-#[test]
 fn the_next_host_of_a_plan_survives_a_lack_of_connections() {
-    let total = Arc::new(SharedConnections::new(1));
+    let shared = Arc::new(Shared::new(1));
     let mut usual = profile("[10.0.0.1];[10.0.0.2]");
     usual.scheduling = Arc::default();
-    let mut world = World::sharing(TestProfiles::new(usual), total.clone());
+    let mut world = World::sharing(TestProfiles::new(usual), shared.clone());
     let backup: SocketAddr = "10.0.0.2:25".parse().expect("an address");
-    let other = total.clone();
     world.dial = Box::new(
         move |to| if to == backup { super::world::Dial::Accept } else { super::world::Dial::Refuse },
     );
     world.submit(&Mail::many(1, "a.example"));
-    // Somebody else takes the connection that the refused one gives back.
-    total.set_limit(0);
+    // Another shard is the next to have the connection that the refused one gives back.
+    let hold = Hold {
+        needs: [(Place::Total, 1)].into_iter().collect(),
+        rank: Rank::new(50, 0),
+        interruptible: false,
+    };
+    let mut told = Vec::new();
+    assert!(shared.places.take(7, &hold, &mut told).is_err());
     world.run(Duration::from_millis(100));
-    assert_eq!(other.open(), 0);
-    total.set_limit(1);
+    assert_eq!(world.open.len(), 0);
+    shared.places.take(7, &hold, &mut told).expect("promised to it");
+    shared.places.give_back(7, &hold, &mut told);
+    assert_eq!(told.pop(), Some((0, Place::Total)));
+    world.input(Input::Nudged(Place::Total));
     world.run(Duration::from_secs(2));
     assert_eq!(world.site.reached(), ["u0@a.example"]);
     assert_eq!(world.site.connects.len(), 2, "each host once");

@@ -10,6 +10,7 @@ mod giving_up;
 mod hosts;
 mod limits;
 mod operator;
+mod priority;
 mod random;
 mod refusals;
 mod reports;

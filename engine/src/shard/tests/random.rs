@@ -4,7 +4,7 @@ use super::site::{Ask, Say, reply};
 use super::spool::{Mail, TestProfiles, profile};
 use super::world::{Dial, World};
 use crate::base::Time;
-use crate::limit::{Rate, SharedConnections};
+use crate::limit::{Rate, Shared};
 use crate::queue::QueueSettings;
 use crate::shard::{Input, QueuePattern, ShardRequest};
 use proptest::prelude::*;
@@ -51,8 +51,8 @@ fn story(seed: u64) -> World {
         of_domain.idle_timeout = Duration::from_secs(random.u64(0..3) * 20);
         profiles = profiles.with(&format!("d{n}.example"), of_domain);
     }
-    let total = Arc::new(SharedConnections::new(random.u32(2..12)));
-    let mut world = World::sharing(profiles.clone(), total.clone());
+    let shared = Arc::new(Shared::new(random.u32(2..12)));
+    let mut world = World::sharing(profiles.clone(), shared.clone());
     let mut answers = random.fork();
     world.answer(move |ask| if ask.now < CALM { any_answer(&mut answers, ask) } else { ask.well() });
     for n in 0..20 {
@@ -68,7 +68,7 @@ fn story(seed: u64) -> World {
     world.dial = Box::new(|_| Dial::Accept);
     world.run(CALM.since(world.now.mono));
     world.finish();
-    assert_eq!(total.open(), 0, "connections in all");
+    assert!(shared.places.is_empty(), "connections in all");
     world
 }
 

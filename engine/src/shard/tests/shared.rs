@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Shards of one engine, in one time.
-struct Shards(Vec<World>);
+pub struct Shards(pub Vec<World>);
 
 impl Shards {
     /// `count` shards whose virtual MTA v1 is `limited`; each has a queue of its own.
@@ -27,7 +27,7 @@ impl Shards {
                 .into();
         let mut profiles = TestProfiles::new(usual);
         limited(&mut profiles);
-        Shards(World::shards(&profiles, count))
+        Shards(World::shards(&profiles, count, &Arc::default()))
     }
 
     fn submit(&mut self, shard: usize, count: usize) {
@@ -35,9 +35,15 @@ impl Shards {
         self.nudge();
     }
 
-    fn nudge(&mut self) {
-        while let Some(from) = self.0.iter().position(|world| !world.nudges.is_empty()) {
+    pub fn nudge(&mut self) {
+        let told = |world: &World| !world.nudges.is_empty() || !world.wishes.is_empty();
+        while let Some(from) = self.0.iter().position(told) {
             let now = self.0[from].now.mono;
+            for (to, wish) in std::mem::take(&mut self.0[from].wishes) {
+                let to = &mut self.0[to as usize];
+                to.pass(now);
+                to.input(Input::Asked(wish));
+            }
             for (to, place) in std::mem::take(&mut self.0[from].nudges) {
                 let to = &mut self.0[to as usize];
                 to.pass(now);
@@ -46,7 +52,7 @@ impl Shards {
         }
     }
 
-    fn run(&mut self, time: Duration, mut look: impl FnMut(&Shards)) {
+    pub fn run(&mut self, time: Duration, mut look: impl FnMut(&Shards)) {
         let until = self.0[0].now.mono + time;
         loop {
             let next = |world: &World| world.next().filter(|at| *at <= until);
@@ -59,17 +65,21 @@ impl Shards {
         self.0.iter_mut().for_each(|world| world.pass(until));
     }
 
-    fn open(&self) -> usize {
+    pub fn open(&self) -> usize {
         self.0.iter().map(|world| world.open.len()).sum()
     }
 
-    fn reached(&self) -> Vec<usize> {
+    pub fn reached(&self) -> Vec<usize> {
         self.0.iter().map(|world| world.site.reached().len()).collect()
     }
 
-    fn why(&mut self, shard: usize) -> String {
+    pub fn why(&mut self, shard: usize) -> String {
+        self.why_of(shard, 0)
+    }
+
+    pub fn why_of(&mut self, shard: usize, queue: usize) -> String {
         match self.0[shard].request(ShardRequest::Queues) {
-            ShardReply::Queues(queues) => queues[0].waits_for.clone(),
+            ShardReply::Queues(queues) => queues[queue].waits_for.clone(),
             other => panic!("not queues: {other:?}"),
         }
     }

@@ -3,11 +3,11 @@
 use super::site::{Ask, Peer, Reaction, Say, Site};
 use super::spool::{Mail, Spool, TestProfiles, verp_keys};
 use crate::base::{Now, Time, Wall};
-use crate::limit::{Place, Shared, SharedConnections};
+use crate::limit::{Place, Shared};
 use crate::queue::QueueName;
 use crate::route::{Answer, Query, Route, RouteError, RoutePolicy};
 use crate::shard::{
-    ConnectionId, Input, Output, Report, Settings, Shard, ShardReply, ShardRequest, ShardStatus,
+    ConnectionId, Input, Output, Report, Settings, Shard, ShardReply, ShardRequest, ShardStatus, Wish,
 };
 use crate::spool::record::{Disposition, Location, OutcomeBatch};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -76,6 +76,8 @@ pub struct World {
     pub notices: Vec<String>,
     /// What other shards are to be told.
     pub nudges: Vec<(u32, Place)>,
+    /// What it asks other shards for.
+    pub wishes: Vec<(u32, Wish)>,
     /// Storage takes outcomes.
     pub room: bool,
     unsettled: Option<OutcomeBatch>,
@@ -91,30 +93,27 @@ pub struct World {
 
 impl World {
     pub fn new(profiles: TestProfiles) -> World {
-        World::sharing(profiles, Arc::new(SharedConnections::new(u32::MAX)))
+        World::sharing(profiles, Arc::default())
     }
 
     /// With queues whose mail was held before the start because they had lost their route.
     pub fn after_a_start(profiles: TestProfiles, routes_lost: BTreeSet<QueueName>) -> World {
-        let total = Arc::new(SharedConnections::new(u32::MAX));
-        World::made(profiles, (0, total, Arc::default()), routes_lost)
+        World::made(profiles, (0, Arc::default()), routes_lost)
     }
 
-    pub fn sharing(profiles: TestProfiles, total: Arc<SharedConnections>) -> World {
-        World::made(profiles, (0, total, Arc::default()), BTreeSet::new())
+    pub fn sharing(profiles: TestProfiles, shared: Arc<Shared>) -> World {
+        World::made(profiles, (0, shared), BTreeSet::new())
     }
 
     /// Shards of one engine.
-    pub fn shards(profiles: &TestProfiles, count: u32) -> Vec<World> {
-        let (total, shared) = (Arc::new(SharedConnections::new(u32::MAX)), Arc::<Shared>::default());
-        let one =
-            |number| World::made(profiles.clone(), (number, total.clone(), shared.clone()), BTreeSet::new());
+    pub fn shards(profiles: &TestProfiles, count: u32, shared: &Arc<Shared>) -> Vec<World> {
+        let one = |number| World::made(profiles.clone(), (number, shared.clone()), BTreeSet::new());
         (0..count).map(one).collect()
     }
 
     fn made(
         profiles: TestProfiles,
-        (number, total, shared): (u32, Arc<SharedConnections>, Arc<Shared>),
+        (number, shared): (u32, Arc<Shared>),
         routes_lost: BTreeSet<QueueName>,
     ) -> World {
         let now = Now { mono: Time::from_millis(1000), wall: START };
@@ -124,7 +123,6 @@ impl World {
             segments: spool.segments.clone(),
             routes: Arc::new(RoutePolicy::default()),
             number,
-            total,
             shared,
             pauses: Vec::new(),
             routes_lost,
@@ -149,6 +147,7 @@ impl World {
             regained: Vec::new(),
             notices: Vec::new(),
             nudges: Vec::new(),
+            wishes: Vec::new(),
             room: true,
             unsettled: None,
             peers: BTreeMap::new(),
@@ -310,6 +309,7 @@ impl World {
                 }
                 Output::Notice(notice) => self.notices.push(notice.to_string()),
                 Output::Nudge { shard, place } => self.nudges.push((shard, place)),
+                Output::Ask { shard, wish } => self.wishes.push((shard, wish)),
                 Output::RouteRegained(name) => self.regained.push(name.to_string()),
                 Output::Load(at) => self.unread.push(at),
                 Output::Settle(batch) if self.room => self.settle(&batch),
