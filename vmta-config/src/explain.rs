@@ -92,6 +92,11 @@ impl Config {
         explain(Scope::VirtualMta, &written, false)
     }
 
+    /// The same for the top level.
+    pub fn explain_global(&self) -> Vec<Explained> {
+        explain(Scope::Global, &self.entered(0), true)
+    }
+
     fn entered(&self, section: usize) -> Vec<Entered<'_>> {
         let section = &self.sections[section];
         section.settings.iter().map(|s| (s, section.label.as_str())).collect()

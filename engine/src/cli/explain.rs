@@ -1,11 +1,16 @@
 //! `explain DOMAIN[/VMTA]`: every setting of a queue, where it comes from, and what it overrides.
 
 use super::args::Cli;
+use super::show::View;
 use super::start::configuration;
 use super::table::{Side, table};
-use super::{FAILED, complain, print};
+use super::{FAILED, complain, print, why};
+use crate::daemon::ceiling::{self, Present};
+use crate::daemon::control::{Limit, Reply, Request, WhyQueue};
+use crate::daemon::control_socket::ask;
 use serde_json::{Value, json};
 use std::fmt::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use vmta_config::{Config, Explained, Resolved, Status};
 
@@ -19,6 +24,18 @@ struct Subject {
     about: String,
     queue: Vec<Explained>,
     of_vmta: Vec<Explained>,
+    /// What the configuration alone allows.
+    limits: Vec<Limit>,
+    present: Running,
+}
+
+/// What the engine says of the queue.
+enum Running {
+    /// No engine answers.
+    No,
+    /// It has had no mail for the queue since the start.
+    NoQueue,
+    Queue(Box<WhyQueue>),
 }
 
 /// Explains what the configuration says about a queue: exit status 1 when it has no such virtual MTA.
@@ -28,7 +45,8 @@ pub fn explain(cli: &Cli, queue: &str, lenient: bool) -> ExitCode {
         Err(code) => return code,
     };
     match subject(&config, queue) {
-        Ok(subject) => {
+        Ok(mut subject) => {
+            subject.present = running(&super::control_socket(cli), &subject);
             print(&if cli.json { as_json(&subject) } else { as_text(&subject) });
             ExitCode::SUCCESS
         }
@@ -36,6 +54,17 @@ pub fn explain(cli: &Cli, queue: &str, lenient: bool) -> ExitCode {
             complain(cli.json, &why);
             ExitCode::from(FAILED)
         }
+    }
+}
+
+fn running(socket: &Path, subject: &Subject) -> Running {
+    let name = format!("{}/{}", subject.domain, subject.vmta);
+    match ask(socket, &Request::Why { what: name.clone() }) {
+        Ok(Reply::Why(report)) => {
+            let queue = report.queues.into_iter().find(|queue| queue.row.name.eq_ignore_ascii_case(&name));
+            queue.map_or(Running::NoQueue, |queue| Running::Queue(Box::new(queue)))
+        }
+        _ => Running::No,
     }
 }
 
@@ -55,12 +84,21 @@ fn subject(config: &Config, queue: &str) -> Result<Subject, String> {
     };
     let queue = config.explain_queue(&domain, &vmta);
     let of_vmta = config.explain_vmta(&vmta);
-    Ok(Subject { domain, vmta, about, queue, of_vmta })
+    let limits = ceiling::limits(config, &domain, &vmta, &Present::default());
+    Ok(Subject { domain, vmta, about, queue, of_vmta, limits, present: Running::No })
 }
 
 fn as_text(subject: &Subject) -> String {
     let mut text = format!("{}/{}\n{}\n", subject.domain, subject.vmta, subject.about);
     // Writing to a string cannot fail.
+    let _ = writeln!(text, "\nCeiling as configured: {}", ceiling::ceiling(&subject.limits));
+    text.push_str(&match &subject.present {
+        Running::No => "No engine is running here: this is what the configuration says.\n".to_owned(),
+        Running::NoQueue => "The running engine has had no mail for this queue since its start.\n".to_owned(),
+        Running::Queue(queue) => {
+            format!("\nThe running engine\n{}", why::present(queue, &View::of_terminal()))
+        }
+    });
     let _ = write!(text, "\n{}", settings(&subject.queue));
     if !subject.of_vmta.is_empty() {
         let _ = write!(text, "\nThe virtual MTA itself\n\n{}", settings(&subject.of_vmta));
@@ -117,6 +155,12 @@ fn as_json(subject: &Subject) -> String {
         "domain": subject.domain,
         "vmta": subject.vmta,
         "about": subject.about,
+        "ceiling": ceiling::ceiling(&subject.limits),
+        "limits": subject.limits,
+        "running": match &subject.present {
+            Running::Queue(queue) => json!(queue),
+            Running::No | Running::NoQueue => Value::Null,
+        },
         "settings": subject.queue.iter().map(one).collect::<Vec<Value>>(),
         "virtualMta": subject.of_vmta.iter().map(one).collect::<Vec<Value>>(),
     });
@@ -142,6 +186,10 @@ mod tests {
         let text = as_text(&subject(&config(), "B.com/a").unwrap());
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[..2], ["b.com/a", "virtual MTA a, in pool p"]);
+        assert_eq!(
+            lines[3],
+            "Ceiling as configured: no limit of the rate; 2 connections (max-smtp-out 2, c:12)"
+        );
         let at = lines.iter().position(|l| l.starts_with("max-smtp-out")).expect("the limit");
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
         assert_eq!(words(lines[at]), "max-smtp-out 2 c:12 <virtual-mta a> <domain b.com>");

@@ -143,13 +143,14 @@ fn read_from(input: impl BufRead) -> Result<Recorded, String> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(input);
     let (mut columns, mut recorded) = (None, Recorded::default());
     let mut names: HashMap<String, Arc<str>> = HashMap::new();
-    let mut record = csv::StringRecord::new();
+    let (mut record, mut line) = (csv::StringRecord::new(), 0);
     while reader.read_record(&mut record).map_err(|e| e.to_string())? {
+        // Every record is one line (reference 4.3).
+        line += 1;
         if record.get(0) == Some("type") {
             columns = Some(Columns::of(&record)?);
             continue;
         }
-        let line = record.position().map_or(0, csv::Position::line);
         let Some(columns) = &columns else { return Err("it does not begin with a header line".to_owned()) };
         let cell = |at: usize| record.get(at).unwrap_or_default();
         match cell(columns.kind) {

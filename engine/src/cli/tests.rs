@@ -216,7 +216,23 @@ fn why_says_the_conclusion_first() {
             next_attempt_at: Some(NOW + 1000),
             ..WhyRecipient::default()
         }],
-        queues: vec![WhyQueue { row, disabled_sources: vec![blocked], settings: vec![setting] }],
+        queues: vec![WhyQueue {
+            row,
+            disabled_sources: vec![blocked],
+            limited_by: Some(setting.clone()),
+            settings: vec![setting],
+            limits: vec![Limit {
+                directive: "max-msg-rate".into(),
+                value: "100/s".into(),
+                origin: "config:12".into(),
+                of: "the queue".into(),
+                per_hour: Some(360_000),
+                binds: true,
+                ..Limit::default()
+            }],
+            estimate: Estimate { at: Some(NOW + 2000), ahead: Some(200), rests_on: "200 at 100/s".into() },
+            ..WhyQueue::default()
+        }],
     };
     let shown = text(&Reply::Why(report), &view());
     assert_fits(&shown);
@@ -228,6 +244,9 @@ fn why_says_the_conclusion_first() {
         "{shown}"
     );
     assert!(shown.contains("  until         10:17:19\n"), "{shown}");
+    assert!(shown.contains("  by            max-msg-rate 100/s, config:12\n"), "{shown}");
+    assert!(shown.contains("  expected      all gone at 10:16:21 (200 at 100/s)\n"), "{shown}");
+    assert!(shown.contains("max-msg-rate *  100/s  100/s     the queue  config:12"), "{shown}");
     assert!(shown.contains("  not used      192.0.2.1 until enabled: blocked\n"), "{shown}");
 }
 

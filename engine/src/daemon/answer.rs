@@ -4,8 +4,7 @@ use super::accounting::Accounting;
 use super::answer_modes;
 use super::control::{
     Connections, DeleteQuery, DomainRow, Flow, JobRow, LastError, ListQuery, Listing, Mode, QueueQuery,
-    QueueRow, Reply, Request, Setting, Sort, SpoolStatus, Status, Traffic, VmtaRow, Waiting, WhyQueue,
-    WhyRecipient, WhyReport,
+    QueueRow, Reply, Request, Sort, SpoolStatus, Status, Traffic, VmtaRow, Waiting,
 };
 use super::intake::Intake;
 use super::memory;
@@ -16,7 +15,7 @@ use crate::base::Wall;
 use crate::io::clock::{Clock, wall};
 use crate::io::smtp_places::Clients;
 use crate::limit::Shared;
-use crate::shard::{Found, QueuePattern, QueueState, Selection, ShardReply, ShardRequest, ShardStatus};
+use crate::shard::{QueuePattern, QueueState, Selection, ShardReply, ShardRequest, ShardStatus};
 use crate::spool::record::{Control, Draft, Group};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,16 +23,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
-/// Recipients that `why` shows at most.
-const MOST_FOUND: usize = 20;
-
 pub struct Answerer {
-    intake: Arc<Intake>,
+    pub(super) intake: Arc<Intake>,
     shared: Arc<Shared>,
     clients: Arc<Clients>,
     accounting: Arc<Accounting>,
     reloader: Reloader,
-    clock: Clock,
+    pub(super) clock: Clock,
     started: Wall,
     stop: watch::Sender<bool>,
     meters: Mutex<(Meter, Meter)>,
@@ -334,65 +330,7 @@ impl Answerer {
         let replies = self.intake.owners.ask(request).await?;
         Ok(replies.iter().map(|reply| if let ShardReply::Count(n) = reply { *n } else { 0 }).sum())
     }
-
-    async fn why(&self, what: &str) -> Result<WhyReport, Stopping> {
-        let address = what.contains('@').then(|| what.to_owned());
-        let domain = what.rsplit_once('@').map_or(what, |(_, domain)| domain);
-        let queue = QueuePattern::parse(domain);
-        let request = ShardRequest::Find { address: address.clone(), queue, limit: MOST_FOUND };
-        let (mut recipients, mut queues) = (Vec::new(), Vec::new());
-        for reply in self.intake.owners.ask(&request).await? {
-            if let ShardReply::Found { recipients: found, queues: states } = reply {
-                recipients.extend(found);
-                queues.extend(states);
-            }
-        }
-        if address.is_some() {
-            queues.retain(|q| recipients.iter().any(|r: &Found| r.queue == q.name));
-        }
-        let now = self.clock.now().wall;
-        let summary = summary(what, address.is_some(), &recipients, &queues, now);
-        Ok(WhyReport {
-            subject: what.to_owned(),
-            summary,
-            recipients: recipients.into_iter().map(|found| why_recipient(found, &queues)).collect(),
-            queues: queues.into_iter().map(|state| self.why_queue(state)).collect(),
-        })
-    }
-
-    fn why_queue(&self, state: QueueState) -> WhyQueue {
-        let configured = self.intake.configured.load();
-        let explained = configured.config.explain_queue(&state.name.domain, &state.name.vmta);
-        let (backoff, adapts) = (state.backoff.is_some(), state.adaptive.is_some());
-        let decides = |name: &str| {
-            MATTERS.contains(&name)
-                || (backoff && name.starts_with("backoff-"))
-                || (adapts && name.starts_with("adaptive-"))
-        };
-        let matters = explained.into_iter().filter(|e| !e.overridden && decides(e.directive));
-        let settings = matters.map(|e| Setting {
-            directive: e.directive.to_owned(),
-            value: e.value.unwrap_or_default(),
-            origin: e.origin.map_or_else(|| "default".to_owned(), |o| o.to_string()),
-        });
-        let disabled_sources = answer_modes::disabled_rows(&state);
-        WhyQueue { row: queue_row(state), disabled_sources, settings: settings.collect() }
-    }
 }
-
-/// Directives that decide when mail of a queue leaves.
-const MATTERS: [&str; 10] = [
-    "max-smtp-out",
-    "max-msg-rate",
-    "max-connect-rate",
-    "max-msg-per-connection",
-    "retry-after",
-    "retry-recipients-after",
-    "bounce-after",
-    "smtp-hosts",
-    "smtp-pattern-list",
-    "type",
-];
 
 pub(super) fn done(message: &str, count: u64) -> Reply {
     Reply::Done { message: message.to_owned(), count }
@@ -402,7 +340,7 @@ fn outbound(counts: &ShardStatus) -> Traffic {
     Traffic { rcpts: counts.delivered, msgs: counts.messages, bytes: counts.delivered_bytes }
 }
 
-fn queue_row(state: QueueState) -> QueueRow {
+pub(super) fn queue_row(state: QueueState) -> QueueRow {
     let error = state.last_error.map(|(at, text)| LastError { at: at.0, text });
     QueueRow {
         name: state.name.to_string(),
@@ -433,51 +371,4 @@ fn listing<R>(mut rows: Vec<R>, sort: Sort, most: u32, key: impl Fn(&R) -> (&Str
         rows.truncate(most as usize);
     }
     Listing { rows, total }
-}
-
-fn why_recipient(found: Found, queues: &[QueueState]) -> WhyRecipient {
-    let queue = queues.iter().find(|q| q.name == found.queue);
-    let state = match (found.in_flight, found.due) {
-        (true, _) => "being sent",
-        (false, Some(_)) if found.attempts > 0 => "waiting for its next attempt",
-        (false, Some(_)) => "not to start yet",
-        (false, None) => "in line",
-    };
-    WhyRecipient {
-        address: found.recipient,
-        job: found.job.to_string(),
-        queue: found.queue.to_string(),
-        state: state.to_owned(),
-        accepted_at: found.accepted_at.0,
-        attempts: u32::from(found.attempts),
-        next_attempt_at: found.due.map(|at| at.0),
-        last_reply: queue
-            .and_then(|q| q.last_error.as_ref())
-            .map(|(_, text)| text.clone())
-            .unwrap_or_default(),
-    }
-}
-
-fn summary(what: &str, address: bool, recipients: &[Found], queues: &[QueueState], now: Wall) -> String {
-    if address && recipients.is_empty() {
-        return format!(
-            "Nothing is waiting for {what}. If it was sent, its outcome is in the accounting file."
-        );
-    }
-    if queues.is_empty() {
-        return format!("There is no queue {what}: nothing has been queued for it since the start.");
-    }
-    if let Some(due) = recipients.iter().find_map(|r| r.due).filter(|due| *due > now) {
-        let seconds = (due.0 - now.0) / 1000;
-        return format!("It is tried again in {seconds} s, after its own deferral.");
-    }
-    let waiting: u64 = queues.iter().map(|q| q.waiting).sum();
-    match queues.iter().find(|q| !q.waits_for.is_empty()) {
-        Some(queue) => {
-            let mode = if queue.backoff.is_some() { ", which is in backoff" } else { "" };
-            format!("{} recipient(s) wait in {}{mode}: {}.", queue.waiting, queue.name, queue.waits_for)
-        }
-        None if waiting == 0 => format!("Nothing is waiting in {what}."),
-        None => format!("{waiting} recipient(s) are being delivered."),
-    }
 }

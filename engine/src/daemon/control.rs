@@ -3,6 +3,7 @@
 //! The types are the protocol. Times are Unix milliseconds, sizes bytes; a field that is missing has its default, so
 //! that an older command line understands a newer engine.
 
+pub use super::control_why::{Estimate, Limit, Setting, WhyQueue, WhyRecipient, WhyReport};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -388,52 +389,6 @@ pub struct Status {
     pub failed_reloads: u64,
     /// What an operator should look at: accounting stalled, disk nearly full …
     pub alarms: Vec<String>,
-}
-
-/// A directive in force and where it came from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Setting {
-    pub directive: String,
-    pub value: String,
-    /// `file:line`, or `default`.
-    pub origin: String,
-}
-
-/// One queue of a [`WhyReport`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct WhyQueue {
-    pub row: QueueRow,
-    pub disabled_sources: Vec<DisabledRow>,
-    /// The settings that matter to it, with their origins.
-    pub settings: Vec<Setting>,
-}
-
-/// One recipient of a [`WhyReport`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct WhyRecipient {
-    pub address: String,
-    pub job: String,
-    pub queue: String,
-    /// In words: `waiting for its next attempt`, `being sent`, …
-    pub state: String,
-    pub accepted_at: i64,
-    pub attempts: u32,
-    pub next_attempt_at: Option<i64>,
-    pub last_reply: String,
-}
-
-/// The answer to [`Request::Why`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct WhyReport {
-    pub subject: String,
-    /// The conclusion, a sentence or two.
-    pub summary: String,
-    pub recipients: Vec<WhyRecipient>,
-    pub queues: Vec<WhyQueue>,
 }
 
 /// The answer to [`Request::Reload`].

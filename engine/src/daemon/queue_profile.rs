@@ -31,6 +31,16 @@ fn adaptive(settings: &DomainSettings) -> Option<AdaptiveTerms> {
     Some(AdaptiveTerms { floor, step_up_interval: settings.adaptive_rate_step_up_interval })
 }
 
+fn timeouts(settings: &DomainSettings) -> Timeouts {
+    Timeouts {
+        greeting: settings.smtp_greeting_timeout,
+        block: settings.data_send_timeout,
+        end: settings.smtp_data_termination_timeout,
+        idle: settings.connection_idle_timeout.max(KEEP_FOR_RATE),
+        ..Timeouts::default()
+    }
+}
+
 pub(super) fn queue_profile(settings: &DomainSettings, replies: Option<Arc<dyn ReplyRules>>) -> QueueProfile {
     let scheduling = QueueSettings {
         max_smtp_out: settings.max_smtp_out,
@@ -48,13 +58,6 @@ pub(super) fn queue_profile(settings: &DomainSettings, replies: Option<Arc<dyn R
         priority: settings.queue_priority.min(100) as u8,
         interruptible: settings.allow_priority_interruption,
         interruptible_at_once: settings.allow_priority_interruption_during_transfer,
-    };
-    let timeouts = Timeouts {
-        greeting: settings.smtp_greeting_timeout,
-        block: settings.data_send_timeout,
-        end: settings.smtp_data_termination_timeout,
-        idle: settings.connection_idle_timeout.max(KEEP_FOR_RATE),
-        ..Timeouts::default()
     };
     let backoff = BackoffProfile {
         scheduling: Arc::new(in_backoff(settings, &scheduling)),
@@ -82,7 +85,7 @@ pub(super) fn queue_profile(settings: &DomainSettings, replies: Option<Arc<dyn R
             NoMx::After(age) => Some(age),
         },
         connect_timeout: settings.connect_timeout,
-        timeouts,
+        timeouts: timeouts(settings),
         starttls: match (settings.require_starttls, settings.use_starttls) {
             (true, _) => StartTls::Required,
             (false, true) => StartTls::Opportunistic,

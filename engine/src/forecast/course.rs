@@ -7,7 +7,7 @@ use crate::base::{Now, Time, Wall};
 use crate::limit::{Hold, Place, Row, Shared, Told};
 use crate::mail::priority::Priority;
 use crate::mail::schedule::{Opening, Schedule};
-use crate::queue::{Calendar, Expiry, Gate, QueueName, Slot, Slots, Taken, Terms};
+use crate::queue::{Calendar, Class, Expiry, Gate, QueueName, Slot, Slots, Taken, Terms};
 use crate::shard::{QueueProfile, VmtaProfile};
 use crate::spool::record::{Disposition, RowRef};
 use std::cmp::Reverse;
@@ -152,7 +152,7 @@ impl Course {
                 slot.set_due(due);
             }
             let slot = self.slots.insert(slot);
-            entry.queue.push(&mut self.slots, slot, priority, self.now);
+            entry.queue.push(&mut self.slots, slot, Class::new(priority, 0), self.now);
         }
         self.turn(lane);
     }
@@ -253,7 +253,7 @@ impl Course {
         let before = (self.attempts - 1) * u64::from(self.receivers.deferred) / 1000;
         if self.attempts * u64::from(self.receivers.deferred) / 1000 > before {
             let priority = self.arrivals[self.slots[slot].submission as usize].priority;
-            lane.queue.defer(&mut self.slots, slot, priority, self.now);
+            lane.queue.defer(&mut self.slots, slot, Class::new(priority, 0), self.now);
             lane.outlook.deferred += 1;
             return;
         }
@@ -317,7 +317,7 @@ impl Course {
             let Some(charge) = lane.queue.begin(now.mono, arrival.size) else {
                 lane.queue.give_back(now.mono, batch.len() as u32);
                 for &slot in batch.iter().rev() {
-                    lane.queue.hand_back(&mut self.slots, slot, arrival.priority);
+                    lane.queue.hand_back(&mut self.slots, slot, Class::new(arrival.priority, 0));
                 }
                 continue;
             };

@@ -21,7 +21,10 @@ impl Cause {
     /// The directive that it is about, and the virtual MTA where it is one of all its queues.
     pub fn directive(&self) -> Option<(&'static str, bool)> {
         match self {
-            Cause::Queue(reason) => Some((reason.directive()?, reason.of_vmta().is_some())),
+            Cause::Queue(reason) => {
+                let directive = Some(reason.directive()).filter(|name| !name.is_empty())?;
+                Some((directive, reason.of_vmta().is_some()))
+            }
             Cause::Place(place, _) => Some((place.directive(), matches!(place, Place::Vmta(_)))),
             Cause::Receivers => None,
         }

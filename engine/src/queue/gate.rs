@@ -82,12 +82,11 @@ impl fmt::Display for SourceLimit {
 }
 
 impl WaitReason {
-    /// The directive that it is about; `None` where there is none.
-    pub fn directive(&self) -> Option<&'static str> {
-        Some(match self {
-            WaitReason::Paused | WaitReason::NoRecipients | WaitReason::Deferred => return None,
-            WaitReason::NotDue => "retry-recipients-after",
-            WaitReason::Retry { .. } => "retry-after",
+    /// The directive that makes it wait; empty where none does.
+    pub fn directive(&self) -> &'static str {
+        match self {
+            WaitReason::Paused | WaitReason::NoRecipients | WaitReason::NotDue => "",
+            WaitReason::Retry { .. } | WaitReason::Deferred => "retry-after",
             WaitReason::MaxMsgRate(_) => "max-msg-rate",
             WaitReason::MaxConnectRate(_) => "max-connect-rate",
             WaitReason::MaxDataVolumeRate(_) => "max-data-volume-rate",
@@ -96,7 +95,7 @@ impl WaitReason {
             WaitReason::RampUp(_) => "smtp-out-rampup-interval",
             WaitReason::MaxSmtpOut(_) => "max-smtp-out",
             WaitReason::OfSource(limit) => limit.directive(),
-        })
+        }
     }
 
     /// `Some` where all queues of the virtual MTA wait; whether for its volume, or for its rate of messages.

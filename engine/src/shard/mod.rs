@@ -20,6 +20,7 @@ mod notice;
 mod held;
 mod leaving;
 mod give_up;
+mod obstacle;
 mod operate;
 mod outcomes;
 mod per_source;

@@ -1,15 +1,16 @@
 //! The operator's side of a shard: what it shows and what it does on request.
 
 use super::admit::domain_hash;
+use super::entries::Entry;
 use super::request::{AdaptiveState, BackoffState, DisabledState};
 use super::settle::Fate;
 use super::{
     Found, JobState, QueuePattern, QueueState, Selection, Shard, ShardReply, ShardRequest, ShardStatus,
 };
 use crate::base::{Now, Wall};
-use crate::queue::Gate;
 use crate::spool::codec;
-use crate::spool::record::{Disposition, Said};
+use crate::spool::record::{Disposition, Location, Said};
+use std::collections::BTreeSet;
 
 pub(super) const BY_OPERATOR: &str = "the operator said so";
 
@@ -46,6 +47,13 @@ impl Shard {
             }
             ShardRequest::Delete { selection, quiet } => {
                 ShardReply::Count(self.delete(now, &selection, quiet))
+            }
+            ShardRequest::Submissions => ShardReply::Submissions(self.submissions.all().collect()),
+            ShardRequest::FindOf { submissions, row, limit } => {
+                let recipients = self.find_of(now, &submissions, row, limit);
+                let names: BTreeSet<String> = recipients.iter().map(|r| r.queue.to_string()).collect();
+                let states = |name: &String| self.queue_states(now, &QueuePattern::parse(name));
+                ShardReply::Found { queues: names.iter().flat_map(states).collect(), recipients }
             }
             ShardRequest::Find { address, queue, limit } => ShardReply::Found {
                 recipients: address.map(|a| self.find(now, &a, limit)).unwrap_or_default(),
@@ -91,6 +99,7 @@ impl Shard {
             }
             places.insert(key as u32, states.len());
             let counters = queue.counters();
+            let obstacle = self.obstacle(now, key as u32).unwrap_or_default();
             states.push(QueueState {
                 name: queue.name().clone(),
                 waiting: u64::from(queue.waiting()),
@@ -124,7 +133,10 @@ impl Shard {
                 delivered: counters.delivered,
                 bounced: counters.bounced,
                 deferrals: counters.deferred,
-                waits_for: self.waits_for(now, key as u32),
+                waits_for: obstacle.text,
+                limited_by: obstacle.directive,
+                limited_by_vmta: obstacle.of_vmta,
+                waits_until: obstacle.until.map(|at| calendar(now, at)),
             });
         }
         for connection in self.connections.iter() {
@@ -133,54 +145,6 @@ impl Shard {
             }
         }
         states
-    }
-
-    /// What keeps a queue from sending right now; empty while it sends or has nothing to send.
-    fn waits_for(&self, now: Now, key: u32) -> String {
-        let entry = &self.queues[key];
-        if entry.queue.waiting() == 0 {
-            return String::new();
-        }
-        if entry.vmta.is_none() {
-            return format!("its virtual MTA {} is not in the configuration", entry.queue.name().vmta);
-        }
-        if entry.route_gone {
-            return "its route was taken out of the configuration; give it smtp-hosts again, or resume the queue to \
-                    deliver by MX"
-                .to_owned();
-        }
-        if entry.sources.all_disabled() {
-            return "all its source addresses are disabled".to_owned();
-        }
-        let wait = match entry.queue.gate(now.mono) {
-            Gate::Wait(wait) => Some(wait),
-            Gate::Go => match entry.queue.connection_gate(now.mono) {
-                Gate::Wait(wait) => Some(wait),
-                Gate::Go => None,
-            },
-        };
-        let of_sources = || entry.sources.clone().look(now.mono);
-        match wait.or_else(of_sources) {
-            Some(wait) => match wait.until {
-                Some(until) => {
-                    let seconds = until.since(now.mono).as_secs_f64();
-                    format!("{} (until in {seconds:.1} s)", wait.reason)
-                }
-                None => wait.reason.to_string(),
-            },
-            None if entry.work().is_some_and(|work| work.lacks.is_some()) => entry.lacks(),
-            None if entry.short => {
-                format!("all connections are in use (total-max-smtp-out {})", self.shared.total())
-            }
-            None if entry.resolving => format!("DNS answer for {}", entry.queue.name().domain),
-            None => match entry.work().and_then(|work| work.hold_until).filter(|h| *h > now.mono) {
-                Some(until) => format!(
-                    "no more connections for {} s: the site refused one while others work",
-                    until.since(now.mono).as_secs()
-                ),
-                None => String::new(),
-            },
-        }
     }
 
     fn jobs(&self) -> Vec<JobState> {
@@ -277,34 +241,67 @@ impl Shard {
         let mut found = Vec::new();
         for (key, entry) in self.queues.iter().enumerate().filter(|(_, e)| *e.queue.name().domain == *domain)
         {
-            let waiting = entry.queue.iter(&self.slots).map(|slot| (slot, false));
-            let in_flight = self
-                .connections
-                .iter()
-                .filter(|c| c.queue == key as u32)
-                .flat_map(|c| c.transactions.iter().flat_map(|t| t.recipients.iter()))
-                .map(|r| (r.slot, true));
-            for (slot, in_flight) in in_flight.chain(waiting) {
-                let Some(row) = self.stored_row(slot) else { continue };
-                let Some(recipient) = row.address().filter(|a| a.eq_ignore_ascii_case(address)) else {
-                    continue;
-                };
-                if found.len() == limit {
-                    return found;
-                }
-                let slot = &self.slots[slot];
-                found.push(Found {
-                    recipient: recipient.to_owned(),
-                    queue: entry.queue.name().clone(),
-                    job: self.submissions.job(slot.submission).clone(),
-                    accepted_at: self.submissions.accepted_at(slot.submission),
-                    attempts: slot.attempts,
-                    due: (slot.due() > now.mono).then(|| calendar(now, slot.due())),
-                    in_flight,
-                });
-            }
+            let is_it = |slot: u32| {
+                let row = self.stored_row(slot);
+                row.is_some_and(|row| row.address().is_some_and(|a| a.eq_ignore_ascii_case(address)))
+            };
+            self.find_in(now, key as u32, entry, limit, &is_it, &mut found);
         }
         found
+    }
+
+    /// Recipients of these submissions; only that of one row, if it is given.
+    fn find_of(&self, now: Now, of: &[Location], row: Option<u64>, limit: usize) -> Vec<Found> {
+        let mut found = Vec::new();
+        for (key, entry) in self.queues.iter().enumerate() {
+            let is_it = |slot: u32| {
+                of.contains(&self.submissions.at(self.slots[slot].submission))
+                    && row.is_none_or(|row| self.stored_row(slot).is_some_and(|stored| stored.number == row))
+            };
+            self.find_in(now, key as u32, entry, limit, &is_it, &mut found);
+        }
+        found
+    }
+
+    fn find_in(
+        &self,
+        now: Now,
+        key: u32,
+        entry: &Entry,
+        limit: usize,
+        is_it: &dyn Fn(u32) -> bool,
+        found: &mut Vec<Found>,
+    ) {
+        let in_flight = self
+            .connections
+            .iter()
+            .filter(|c| c.queue == key)
+            .flat_map(|c| c.transactions.iter().flat_map(|t| t.recipients.iter()))
+            .map(|r| (r.slot, None));
+        let waiting = entry.queue.iter(&self.slots).enumerate().map(|(ahead, slot)| (slot, Some(ahead)));
+        for (key, ahead) in in_flight.chain(waiting) {
+            if found.len() >= limit {
+                return;
+            }
+            let slot = &self.slots[key];
+            if !is_it(key) {
+                continue;
+            }
+            let Some(row) = self.stored_row(key) else { continue };
+            let Some(recipient) = row.address() else { continue };
+            let waits = slot.due() > now.mono;
+            found.push(Found {
+                recipient: recipient.to_owned(),
+                queue: entry.queue.name().clone(),
+                job: self.submissions.job(slot.submission).clone(),
+                accepted_at: self.submissions.accepted_at(slot.submission),
+                attempts: slot.attempts,
+                due: waits.then(|| calendar(now, slot.due())),
+                by_schedule: waits && self.submissions.terms(slot.submission).schedule.is_some(),
+                ahead: ahead.filter(|_| !waits).map(|ahead| ahead as u64),
+                in_flight: ahead.is_none(),
+            });
+        }
     }
 }
 

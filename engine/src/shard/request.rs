@@ -4,6 +4,7 @@ use super::profile::Profiles;
 use crate::base::Wall;
 use crate::queue::{Level, QueueName, Step};
 use crate::route::RoutePolicy;
+use crate::spool::record::Location;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -126,6 +127,14 @@ pub enum ShardRequest {
         queue: QueuePattern,
         limit: usize,
     },
+    /// The submissions that have recipients here, and when they were accepted.
+    Submissions,
+    /// Recipients of these submissions, at most `limit`; only that of one row, if it is given.
+    FindOf {
+        submissions: Vec<Location>,
+        row: Option<u64>,
+        limit: usize,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -210,6 +219,12 @@ pub struct QueueState {
     pub deferrals: u64,
     /// What the queue waits for right now, in words; empty while it is sending.
     pub waits_for: String,
+    /// The directive behind it; empty where none is.
+    pub limited_by: &'static str,
+    /// It is the virtual MTA's, and not the queue's of the same name.
+    pub limited_by_vmta: bool,
+    /// When that is over by itself, if it is known.
+    pub waits_until: Option<Wall>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,6 +247,10 @@ pub struct Found {
     pub attempts: u16,
     /// Not tried again before this.
     pub due: Option<Wall>,
+    /// Its submission says when mail may go (`schedule`, send hours).
+    pub by_schedule: bool,
+    /// Recipients that go before it; `None` where it is put off or in flight.
+    pub ahead: Option<u64>,
     pub in_flight: bool,
 }
 
@@ -247,6 +266,7 @@ pub enum ShardReply {
     },
     Queues(Vec<QueueState>),
     Jobs(Vec<JobState>),
+    Submissions(Vec<(Location, Wall)>),
     /// Number of queues or recipients concerned.
     Count(u64),
     Found {

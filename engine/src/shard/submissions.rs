@@ -155,6 +155,11 @@ impl Submissions {
         Class::new(entry.priority, entry.job)
     }
 
+    /// Where each is stored, and when it was accepted.
+    pub fn all(&self) -> impl Iterator<Item = (Location, Wall)> {
+        self.by_location.iter().map(|(at, key)| (*at, self.entries[*key as usize].accepted_at))
+    }
+
     /// When its recipients may go and are given up.
     pub fn terms(&self, key: SubmissionKey) -> Terms<'_> {
         let entry = &self.entries[key as usize];
