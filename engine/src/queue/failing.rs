@@ -24,7 +24,7 @@ impl Queue {
 
     fn fail(&mut self, now: Now, text: &str, wait: Duration) -> Time {
         self.note_error(now, text);
-        self.failed_at = Some(now.mono);
+        self.failed_at = now.mono;
         if let Some(until) = self.retry_wait(now.mono) {
             return until;
         }
@@ -53,8 +53,19 @@ impl Queue {
         self.failures = 0;
     }
 
+    /// Keeps one copy of the latest error where it says what that of another queue said before: an outage fails many with the
+    /// same words.
+    pub fn share_error(&mut self, before: &mut Arc<str>) {
+        let Some(error) = &mut self.last_error else { return };
+        if *error.text == **before {
+            error.text = before.clone();
+        } else {
+            *before = error.text.clone();
+        }
+    }
+
     /// Keeps `text` as the latest error, for display.
     pub fn note_error(&mut self, now: Now, text: &str) {
-        self.last_error = Some(Box::new(LastError { at: now.wall, text: text.into() }));
+        self.last_error = Some(LastError { at: now.wall, text: text.into() });
     }
 }

@@ -43,7 +43,7 @@ pub struct Counters {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastError {
     pub at: Wall,
-    pub text: Box<str>,
+    pub text: Arc<str>,
 }
 
 /// What [`Queue::take`] took. Kept by the owner and used again, so that taking allocates nothing.
@@ -55,7 +55,7 @@ pub struct Taken {
     pub expired: Vec<u32>,
 }
 
-/// One `domain/vmta`. At most 400 bytes while nobody waits, name included.
+/// One `domain/vmta`. A million of them are to stay cheap: `tests/queues.rs` weighs one with all that belongs to it.
 #[derive(Debug)]
 pub struct Queue {
     name: QueueName,
@@ -70,15 +70,15 @@ pub struct Queue {
     pub(super) deferred: bool,
     /// Failures of the whole queue since its last delivery: the step in `retry-after`.
     pub(super) failures: u16,
-    /// When the whole queue failed last.
-    pub(super) failed_at: Option<Time>,
+    /// When the whole queue failed last; zero where it never did.
+    pub(super) failed_at: Time,
     /// The whole queue waits until then; in the past where it does not wait.
     pub(super) retry_at: Time,
     counters: Counters,
-    pub(super) last_error: Option<Box<LastError>>,
+    pub(super) last_error: Option<LastError>,
 }
 
-const _: () = assert!(size_of::<Queue>() <= 240);
+const _: () = assert!(size_of::<Queue>() <= 192);
 
 impl Queue {
     pub fn new(name: QueueName, settings: Arc<QueueSettings>) -> Queue {
@@ -95,7 +95,7 @@ impl Queue {
             paused: false,
             deferred: false,
             failures: 0,
-            failed_at: None,
+            failed_at: Time::ZERO,
             retry_at: Time::ZERO,
             counters: Counters::default(),
             last_error: None,
@@ -207,7 +207,7 @@ impl Queue {
         calendar: &Calendar<'_, T>,
     ) -> List {
         self.retry.wake(slots, now.mono, &mut self.ready);
-        let (settings, failed_at) = (&self.settings, self.failed_at);
+        let (settings, failed_at) = (&self.settings, self.whole_failure());
         self.ready.split(slots, most, |slot| {
             let tried = tried(slot, settings.retry_recipients_after).max(failed_at);
             calendar.is_too_old(now, slot, tried)
@@ -320,7 +320,7 @@ impl Queue {
         let (mut submission, mut passed, mut whose) = (None, 0, None);
         while let Some(key) = self.ready.front() {
             let slot = &slots[key];
-            let tried = tried(slot, self.settings.retry_recipients_after).max(self.failed_at);
+            let tried = tried(slot, self.settings.retry_recipients_after).max(self.whole_failure());
             let turn = calendar.turn(now, slot, tried);
             let fits = match turn {
                 Turn::Now => {
@@ -473,8 +473,12 @@ impl Queue {
         self.counters
     }
 
+    fn whole_failure(&self) -> Option<Time> {
+        (self.failed_at > Time::ZERO).then_some(self.failed_at)
+    }
+
     pub fn last_error(&self) -> Option<&LastError> {
-        self.last_error.as_deref()
+        self.last_error.as_ref()
     }
 
     /// Whether nobody waits and nothing is in hand: it may be forgotten (unless it is paused, or its limits still count).

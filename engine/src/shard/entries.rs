@@ -29,7 +29,6 @@ pub struct Entry {
     pub adaptive: Option<Box<Adaptive>>,
     /// Bytes of the messages of all who have not left it, each counted for each recipient.
     pub bytes: u64,
-    pub destination: Destination,
     pub sources: Sources,
     /// When to look for mail that has become too old without anybody being taken.
     pub look: Time,
@@ -46,6 +45,9 @@ pub struct Entry {
     /// A reload took its explicit next hops away while it had mail: that mail is held, and not sent by MX (F39).
     pub route_gone: bool,
 }
+
+/// What a million queues take a million times.
+const _: () = assert!(size_of::<Entry>() <= 312);
 
 /// What belongs to the connections of a queue, and to those it is about to make.
 #[derive(Debug, Default)]
@@ -237,6 +239,14 @@ impl Entry {
         self.queue.connections().saturating_sub(parting) > self.queue.settings().max_smtp_out
     }
 
+    /// What its next hops are looked up by.
+    pub fn destination(&self) -> Destination {
+        match &self.profile.hosts {
+            Some(hosts) => Destination::Hosts(hosts.clone()),
+            None => Destination::of(&self.queue.name().domain),
+        }
+    }
+
     /// Whether its next hops are looked for in DNS.
     pub fn goes_by_mx(&self) -> bool {
         self.profile.hosts.is_none() && self.profile.delivery == Delivery::Smtp
@@ -250,7 +260,6 @@ impl Entry {
             profile = Arc::new(QueueProfile { delivery: self.profile.delivery, ..(*profile).clone() });
         }
         let lost = self.route_gone || self.profile.hosts.is_some();
-        self.destination = destination(&self.queue, &profile);
         self.no_mx = false;
         let old = std::mem::replace(&mut self.sources, sources(vmta.as_deref()));
         self.sources.disabled = old.disabled;
@@ -267,7 +276,7 @@ impl Entry {
     }
 
     pub fn new(queue: Queue, profile: Arc<QueueProfile>, vmta: Option<Arc<VmtaProfile>>) -> Entry {
-        let (destination, sources) = (destination(&queue, &profile), sources(vmta.as_deref()));
+        let sources = sources(vmta.as_deref());
         let mut entry = Entry {
             queue,
             profile,
@@ -275,7 +284,6 @@ impl Entry {
             backoff: None,
             bytes: 0,
             look: Time::ZERO,
-            destination,
             sources,
             turn: 0,
             work: None,
@@ -289,13 +297,6 @@ impl Entry {
         entry.set_adaptive();
         entry.limit_sources(None);
         entry
-    }
-}
-
-fn destination(queue: &Queue, profile: &QueueProfile) -> Destination {
-    match &profile.hosts {
-        Some(hosts) => Destination::Hosts(hosts.clone()),
-        None => Destination::of(&queue.name().domain),
     }
 }
 

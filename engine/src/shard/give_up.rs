@@ -37,7 +37,7 @@ impl Shard {
         }
         let entry = &self.queues[queue];
         if entry.life_without_mx().is_some() {
-            let (said, disposition) = (said::of_no_mx(&entry.destination), Disposition::Bounced);
+            let (said, disposition) = (said::of_no_mx(&entry.destination()), Disposition::Bounced);
             return self.settle_unattempted(now, queue, slots, &Fate::failed(disposition, said));
         }
         let scheduled =

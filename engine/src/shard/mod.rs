@@ -126,6 +126,8 @@ pub struct Shard {
     backed_up: BTreeSet<u32>,
     outputs: VecDeque<Output>,
     status: ShardStatus,
+    /// What the latest queue failed with.
+    failure: Arc<str>,
     draining: bool,
     /// Numbers transactions.
     tokens: u64,
@@ -187,6 +189,7 @@ impl Shard {
             backed_up: BTreeSet::new(),
             outputs: VecDeque::new(),
             status: ShardStatus::default(),
+            failure: Arc::default(),
             draining: false,
             tokens: 0,
             held: Held::default(),
@@ -363,6 +366,9 @@ impl Shard {
         let vmta = self.profiles.vmta(&name.vmta);
         let paused =
             self.pauses.iter().rev().find(|(p, _)| p.matches(&name)).is_some_and(|(_, paused)| *paused);
+        // One copy of the VMTA's name for all of its queues.
+        let shared = vmta.as_ref().map(|vmta| &vmta.name).filter(|shared| **shared == name.vmta);
+        let name = QueueName { vmta: shared.unwrap_or(&name.vmta).clone(), domain: name.domain };
         let mut queue = Queue::new(name, profile.scheduling.clone());
         queue.set_paused(paused);
         queue.set_wide(self.number, self.wide(vmta.as_deref()));

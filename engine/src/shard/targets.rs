@@ -125,7 +125,7 @@ impl Shard {
         if entry.is_held() || entry.resolving {
             return None;
         }
-        match self.routes.lookup(&entry.destination, queue, now.mono) {
+        match self.routes.lookup(&entry.destination(), queue, now.mono) {
             Looked::Hit(route) if self.rolls_up(now, queue, &route) => None,
             Looked::Hit(route) => self.may_go(now, queue, route.no_mx).then_some(route),
             Looked::Failed(error) => {
@@ -153,7 +153,7 @@ impl Shard {
         match entry.life_without_mx() {
             None => true,
             Some(Duration::ZERO) => {
-                let said = super::said::of_no_mx(&entry.destination);
+                let said = super::said::of_no_mx(&entry.destination());
                 entry.queue.note_error(now, &said.diagnostic);
                 self.bounce_queue(now, queue, &said);
                 false

@@ -160,6 +160,7 @@ impl Shard {
         } else {
             entry.queue.failed(now, text);
         }
+        entry.queue.share_error(&mut self.failure);
         // The next try begins at the best host again.
         if let Some(work) = entry.some_work() {
             work.next = None;
