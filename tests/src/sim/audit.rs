@@ -104,6 +104,8 @@ pub(super) struct Wire {
     pub(super) since_pause: u32,
     /// Transactions since its queue is in backoff; `None` where it was made since.
     pub(super) since_backoff: Option<u32>,
+    /// In which life it was made: what arrives after a crash counts for no rate.
+    pub(super) life: usize,
 }
 
 pub struct Auditor {

@@ -40,6 +40,7 @@ impl Auditor {
             recipients: 0,
             since_pause: 0,
             since_backoff: before.then_some(0),
+            life: self.life,
         };
         self.wires.insert(wire, wire_file);
     }
@@ -104,6 +105,7 @@ impl Auditor {
         let Some(file) = self.wires.get_mut(&wire) else { return };
         file.recipients += 1;
         let (key, source, count, begun) = (file.queue, file.source, file.recipients, file.transaction);
+        let of_this_life = file.life == self.life;
         // One may be under way, and one handed to the connection behind it.
         let in_backoff = file.since_backoff.is_none_or(|count| count > 2);
         let limits = self.limits(key).clone();
@@ -112,8 +114,10 @@ impl Auditor {
             self.breach("max-rcpt-per-message", text);
         }
         let queue = self.queues.entry(key).or_default();
-        queue.attempts.push(begun);
-        queue.sent.push((source, begun));
+        if of_this_life {
+            queue.attempts.push(begun);
+            queue.sent.push((source, begun));
+        }
         if in_backoff && queue.backoff.is_some() {
             queue.slow_attempts.push(begun);
         }

@@ -62,7 +62,8 @@ impl Auditor {
 
     /// A receiver took so many bytes.
     pub fn took_bytes(&mut self, now: Duration, wire: u64, bytes: usize) {
-        let Some(key) = self.wires.get(&wire).map(|file| file.queue) else { return };
+        let file = self.wires.get(&wire).filter(|file| file.life == self.life);
+        let Some(key) = file.map(|file| file.queue) else { return };
         self.queues.entry(key).or_default().bytes.push((now, bytes as u64));
     }
 
