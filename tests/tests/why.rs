@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bench::engine::Engine;
 use bench::ground::{Ground, engine_program};
-use bench::site::{DoorConfig, LedgerMode, Persona, Site, SiteConfig, SiteHandle};
+use bench::site::{Behaviour, DoorConfig, LedgerMode, Persona, Site, SiteConfig, SiteHandle};
 use bench::wait::until;
 use serde_json::{Value, json};
 use tests::peer::Peer;
@@ -89,6 +89,37 @@ fn the_limit_its_line_and_the_time_are_told() {
     assert!(report["summary"].as_str().is_some_and(|s| s.contains("queue is paused")), "{report}");
     assert_eq!(report["queues"][0]["estimate"]["rests_on"], "not before the queue is resumed");
     engine.stop().expect("it can be waited for");
+}
+
+#[test]
+fn a_limit_that_queues_share_is_told_with_its_own_line() {
+    // It takes half a minute for each reply, so that its connection stays.
+    let behaviour = Behaviour { delay_ms: 30_000, ..Behaviour::default() };
+    let doors = vec![DoorConfig::with("site", behaviour)];
+    let site = Site::start(SiteConfig { doors, ..SiteConfig::default() }).expect("loopback");
+    let mut ground = Ground::new().expect("a directory");
+    ground
+        .add("<virtual-mta v1>\n  smtp-source-host 127.0.0.1 v1.s.example\n  max-smtp-out 1\n</virtual-mta>");
+    ground.add("<source 127.0.0.0/8>\n  default-virtual-mta v1\n</source>");
+    ground.route("first.example", site.addr("site"), "");
+    ground.route("second.example", site.addr("site"), "  max-smtp-out 9");
+    let engine = ground.start().expect("the engine starts");
+    submit(&ground, "a@first.example", "");
+    until(PATIENCE, || (why(&engine, "first.example")["queues"][0]["row"]["connections"] == 1).then_some(()))
+        .expect("it has the connection");
+    submit(&ground, "b@second.example", "");
+    let held = until(PATIENCE, || {
+        let report = why(&engine, "b@second.example");
+        (report["queues"][0]["limited_by"]["directive"] == "max-smtp-out").then_some(report)
+    });
+    let held = held.unwrap_or_else(|_| panic!("not held: {}", why(&engine, "b@second.example")));
+    let origin = format!("{}:{}", ground.path("config").display(), line(&ground, "max-smtp-out 1"));
+    assert_eq!(held["queues"][0]["limited_by"]["origin"], origin, "the virtual MTA's, not the queue's 9");
+    let summary = held["summary"].as_str().expect("a summary");
+    assert!(summary.contains("all connections are in use (max-smtp-out 1 of virtual-mta v1)"), "{summary}");
+    let rests_on = held["recipients"][0]["estimate"]["rests_on"].as_str().expect("words");
+    assert!(!rests_on.is_empty(), "{held}");
+    engine.kill().expect("it ends");
 }
 
 #[test]

@@ -84,6 +84,10 @@ fn subject(config: &Config, queue: &str) -> Result<Subject, String> {
     };
     let queue = config.explain_queue(&domain, &vmta);
     let of_vmta = config.explain_vmta(&vmta);
+    let about = match ceiling::adapts_in_vain(config, &domain, &vmta) {
+        true => format!("{about}\nIt eases itself {}.", ceiling::IN_VAIN),
+        false => about,
+    };
     let limits = ceiling::limits(config, &domain, &vmta, &Present::default());
     Ok(Subject { domain, vmta, about, queue, of_vmta, limits, present: Running::No })
 }

@@ -119,10 +119,15 @@ impl Answerer {
     ) -> Result<WhyReport, Stopping> {
         let speeds = self.watched(&states).await?;
         let now = self.clock.now().wall;
+        let configured = self.intake.configured.load();
+        let cold = configured.has_cold().then(|| self.intake.warming.rows(&configured, wall()));
+        let cold = cold.unwrap_or_default();
         let mut queues = Vec::new();
         let mut all = Vec::new();
         for state in &states {
-            let (queue, pace) = self.why_queue(state.clone(), speeds.get(&state.name).copied(), now);
+            let (mut queue, pace) = self.why_queue(state.clone(), speeds.get(&state.name).copied(), now);
+            let QueueName { domain, vmta } = &state.name;
+            queue.warming = cold.iter().find(|row| row.vmta == **vmta && row.domain == **domain).cloned();
             let of_it = recipients.iter().filter(|found| found.queue == state.name);
             all.extend(of_it.map(|found| why_recipient(found, state, pace.as_ref(), now)));
             queues.push(queue);
@@ -164,7 +169,7 @@ impl Answerer {
     fn why_queue(&self, state: QueueState, speed: Option<u64>, now: Wall) -> (WhyQueue, Option<Pace>) {
         let configured = self.intake.configured.load();
         let config = &configured.config;
-        let QueueName { domain, vmta } = &state.name;
+        let QueueName { domain, vmta } = &state.name.clone();
         let explained = config.explain_queue(domain, vmta);
         let (backoff, adapts) = (state.backoff.is_some(), state.adaptive.is_some());
         let decides = |name: &str| {
@@ -182,17 +187,21 @@ impl Answerer {
         let limits = ceiling::limits(config, domain, vmta, &present);
         let limited_by = limited_by(&state, &limits, &explained);
         let pace = pace(&limits, speed);
-        let warming = self.intake.warming.rows(&configured, wall());
-        let queue = WhyQueue {
+        let mut queue = WhyQueue {
             disabled_sources: answer_modes::disabled_rows(&state),
             limited_by,
             ceiling: ceiling::ceiling(&limits),
             limits,
             estimate: estimate(&state, pace.as_ref(), state.waiting, None, now),
-            warming: warming.into_iter().find(|row| row.vmta == **vmta && row.domain == **domain),
+            warming: None,
             settings,
             row: queue_row(state),
         };
+        if let Some(adaptive) = &mut queue.row.adaptive
+            && ceiling::adapts_in_vain(config, domain, vmta)
+        {
+            adaptive.ceiling = ceiling::IN_VAIN.to_owned();
+        }
         (queue, pace)
     }
 }

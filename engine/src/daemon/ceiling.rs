@@ -6,7 +6,7 @@ use crate::queue::Level;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::time::Duration;
-use vmta_config::{Config, DomainSettings, Explained, Rate, VirtualMta, VolumeRate};
+use vmta_config::{Config, DomainSettings, Explained, Rate, SmtpAction, VirtualMta, VolumeRate};
 
 /// What of the running engine counts; the default is a queue that nothing has happened to.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +48,21 @@ pub fn limits(config: &Config, domain: &str, vmta: &str, present: &Present) -> V
     limits.of_all();
     mark(&mut limits.found);
     limits.found
+}
+
+/// What is to be said of it.
+pub const IN_VAIN: &str =
+    "never: adaptive-rate needs an smtp-pattern-list with mode=backoff to know a reply that asks for less";
+
+/// Whether it has `adaptive-rate`, and no line that would ever ease it.
+pub fn adapts_in_vain(config: &Config, domain: &str, vmta: &str) -> bool {
+    let settings = config.queue(domain, vmta);
+    let list = settings.smtp_pattern_list.as_ref().and_then(|name| config.smtp_pattern_list(name));
+    let eases = list.is_some_and(|list| {
+        let asks = |action: &SmtpAction| matches!(action, SmtpAction::Backoff { .. });
+        list.rules().iter().any(|rule| rule.actions.iter().any(asks))
+    });
+    settings.adaptive_rate && !eases
 }
 
 /// The least of them in a sentence.
@@ -303,5 +318,17 @@ mod tests {
             ceiling(&limits(&config, "a.example", "a", &eased)),
             "90/m (adaptive-rate at 90/m, default); 7 connections (max-smtp-out 7, c:17)"
         );
+    }
+    #[test]
+    fn whoever_adapts_needs_a_line_that_says_when() {
+        let config = config(
+            "<smtp-pattern-list slow>\n reply /slow/ mode=backoff\n</smtp-pattern-list>\n\
+             <smtp-pattern-list other>\n reply /x/ skip-mx\n</smtp-pattern-list>\n\
+             <domain *>\n adaptive-rate yes\n</domain>\n<domain a.example>\n smtp-pattern-list slow\n</domain>\n\
+             <domain b.example>\n smtp-pattern-list other\n</domain>\n<domain c.example>\n adaptive-rate no\n</domain>\n",
+        );
+        let in_vain = |domain| adapts_in_vain(&config, domain, "{default}");
+        assert!(in_vain("b.example") && in_vain("d.example"));
+        assert!(!in_vain("a.example") && !in_vain("c.example"));
     }
 }
